@@ -1,0 +1,1 @@
+"""Datasets: one card each, images as bytes reachable by index."""

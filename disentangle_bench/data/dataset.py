@@ -1,0 +1,98 @@
+"""What a dataset is: a card, a grid of factors, and images as bytes reachable by index. No torch here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+Index: TypeAlias = npt.NDArray[np.int64]
+"""Positions of images in a dataset, [b]."""
+
+Batches: TypeAlias = "Callable[[Index], torch.Tensor]"
+"""A placed dataset: from positions [b] to uint8 images [b, c, h, w] on the device, channels last in memory."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What users need to know of a dataset; a change of pixels, order or factors bumps ``version``.
+
+    ``factor_names`` and ``factor_sizes`` are in grid order, slowest first; ``image_shape`` is (c, h, w).
+    ``files`` names the official files (empty: nothing has to be downloaded), ``source`` where they are.
+    """
+
+    name: str
+    version: int
+    summary: str
+    factor_names: tuple[str, ...]
+    factor_sizes: tuple[int, ...]
+    image_shape: tuple[int, int, int]
+    licence: str
+    citation: str
+    source: str = ""
+    files: tuple[str, ...] = ()
+
+    @property
+    def grid(self) -> FactorGrid:
+        """The dataset's factor grid."""
+        return FactorGrid(self.factor_sizes)
+
+
+@dataclass(frozen=True)
+class FactorGrid:
+    """A full grid of factors in C order: position 0 has all factors 0, and the last factor runs fastest."""
+
+    sizes: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return int(np.prod(self.sizes, dtype=np.int64))
+
+    def factors(self, index: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Factor values [n, k] at positions [n]."""
+        return np.stack(np.unravel_index(np.asarray(index, dtype=np.int64), self.sizes), axis=-1).astype(np.int64)
+
+    def index(self, factors: npt.ArrayLike) -> Index:
+        """Positions [n] of factor values [n, k]."""
+        columns = tuple(np.moveaxis(np.asarray(factors, dtype=np.int64), -1, 0))
+        return np.asarray(np.ravel_multi_index(columns, self.sizes), dtype=np.int64)
+
+
+class Dataset(ABC):
+    """Images in the order of the card's factor grid.
+
+    A subclass has a ``card``, is made by ``load``, and gives images in two ways: ``images`` as numpy bytes for people
+    and metrics, ``place`` as a function on the device for training. Both give the same bytes.
+    """
+
+    card: ClassVar[Card]
+
+    def __len__(self) -> int:
+        return len(self.card.grid)
+
+    def factors(self, index: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Factor values [n, k] of the images at ``index`` [n], in the card's order."""
+        return self.card.grid.factors(index)
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> Dataset:
+        """Open the dataset from the data folder, preparing it there first where that needs no download.
+
+        Raises ``BenchError`` that says where to get the file if it is missing.
+        """
+
+    @abstractmethod
+    def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Images [n, h, w, c] at positions [n]."""
+
+    @abstractmethod
+    def place(self, device: torch.device) -> Batches:
+        """Put what is needed on ``device`` and give the function that makes batches there."""

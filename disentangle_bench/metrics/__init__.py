@@ -1,0 +1,1 @@
+"""Metrics of disentanglement, as pure functions of arrays."""

@@ -1,0 +1,1 @@
+"""Models: one file each, sharing functions and never inheriting from one another."""
