@@ -1,0 +1,84 @@
+"""Total correlation by the density-ratio trick, without a second optimiser (Kim & Mnih 2018, arXiv 1802.05983, section 3).
+
+``total_correlation`` sees the discriminator's parameters detached and ``discriminator_loss`` sees the codes detached.
+In the sum of both, each player follows its own gradient only; as Adam works element by element, one Adam with two
+parameter groups then makes the very steps of a loop with two optimisers.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from disentangle_bench.models.model import Noise, Settings
+
+WIDTH = 1000
+SLOPE = 0.2
+
+
+def discriminator(inputs: int, hidden_layers: int) -> nn.Sequential:
+    """Tells codes (logit 0) from codes with shuffled latents (logit 1): [b, inputs] to [b, 2].
+
+    Hidden layers of 1000 with leaky ReLU of slope 0.2 (Kim & Mnih 2018, appendix A).
+    """
+    layers: list[nn.Module] = []
+    for before, after in pairwise([inputs, *[WIDTH] * hidden_layers, 2]):
+        layers += [nn.Linear(before, after), nn.LeakyReLU(SLOPE)]
+    layers.pop()  # no activation on the logits
+    for module in layers:
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight, a=SLOPE)
+            nn.init.zeros_(module.bias)
+    return nn.Sequential(*layers)
+
+
+def total_correlation(discriminator: nn.Module, z: Tensor) -> Tensor:
+    """The discriminator's estimate of TC(z), mean over the batch; gradients reach ``z`` and not the discriminator."""
+    frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
+    logits = functional_call(discriminator, frozen, (z.flatten(1),))
+    return (logits[:, 0] - logits[:, 1]).mean()
+
+
+def discriminator_loss(discriminator: nn.Module, z: Tensor, shuffled: Tensor) -> Tensor:
+    """0.5 * (CE(D(z), 0) + CE(D(shuffled), 1)); gradients reach the discriminator and not the codes."""
+    logits = discriminator(torch.cat([z.detach().flatten(1), shuffled.detach().flatten(1)]))
+    real = torch.zeros(len(z), dtype=torch.int64, device=z.device)
+    fake = torch.ones(len(shuffled), dtype=torch.int64, device=z.device)
+    return 0.5 * (F.cross_entropy(logits[: len(z)], real) + F.cross_entropy(logits[len(z) :], fake))
+
+
+def shuffle_latents(z: Tensor, noise: Noise) -> Tensor:
+    """Each latent of [b, d] (or [b, d, v]: its v weights together) permuted across the batch on its own."""
+    order = noise.permutations(len(z), z.shape[1])
+    if z.dim() == 3:
+        order = order[:, :, None].expand_as(z)
+    return z.gather(0, order)
+
+
+class Adversary(Settings):
+    """Settings of models with a discriminator; each model's ``Config`` says its own defaults.
+
+    ``gamma`` weighs the total correlation; the discriminator's learning rate is ``discriminator_lr_scale`` times the
+    schedule's, its Adam moments ``discriminator_beta1`` and ``_beta2``.
+    """
+
+    gamma: float = Field(1e-4, ge=0)
+    discriminator_layers: int = Field(5, ge=0)
+    discriminator_lr_scale: float = Field(1.0, gt=0)
+    discriminator_beta1: float = Field(0.9, ge=0, lt=1)
+    discriminator_beta2: float = Field(0.999, ge=0, lt=1)
+
+
+def param_group(discriminator: nn.Module, config: Adversary) -> dict[str, Any]:
+    """The discriminator's group for Adam."""
+    return {
+        "params": list(discriminator.parameters()),
+        "lr_scale": config.discriminator_lr_scale,
+        "betas": (config.discriminator_beta1, config.discriminator_beta2),
+    }

@@ -1,0 +1,54 @@
+"""beta-VAE. Higgins et al., *beta-VAE*, ICLR 2017; mean-squared-error form of arXiv 2409.14851."""
+
+from __future__ import annotations
+
+from typing import final
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.models import gaussian
+from disentangle_bench.models.model import ImageShape, Logs, Model, Noise, Settings
+from disentangle_bench.models.networks import Network
+
+
+@final
+class BetaVAE(Model):
+    """MSE + kl_weight * mean over the batch of sum_j KL(q(z_j | x) || N(0, 1)). Codes are posterior means.
+
+    MSE is a mean over pixels and channels, so ``kl_weight`` is beta divided by about the number of those.
+    """
+
+    version = 1
+
+    class Config(Settings):
+        """``kl_weight``: the weight w of the KL divergence against the mean squared error."""
+
+        kl_weight: float = Field(1e-4, ge=0)
+
+    def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
+        super().__init__()
+        self.config = config
+        self.kl_weight = config.kl_weight
+        self.encoder = network.encoder(image_shape, 2 * config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
+
+    def loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
+        """The negative evidence bound, reconstruction per pixel."""
+        mean, log_variance = gaussian.split(self.encoder(x))
+        reconstruction = self.decoder(gaussian.sample(mean, log_variance, noise))
+        mse = F.mse_loss(reconstruction, x)
+        kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
+        return mse + self.kl_weight * kl, {"mse": mse.detach(), "kl": kl.detach()}
+
+    def encode(self, x: Tensor) -> Codes:
+        """Posterior means."""
+        mean, _ = gaussian.split(self.encoder(x))
+        return Codes(mean)
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Images of latent values."""
+        images: Tensor = self.decoder(codes.values)
+        return images

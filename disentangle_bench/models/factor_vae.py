@@ -1,0 +1,75 @@
+"""FactorVAE. Kim & Mnih, *Disentangling by Factorising*, ICML 2018 (arXiv 1802.05983)."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.models import adversary, gaussian
+from disentangle_bench.models.model import ImageShape, Logs, Model, Noise
+from disentangle_bench.models.networks import Network
+
+
+@final
+class FactorVAE(Model):
+    """beta-VAE's loss + gamma * mean(D(z)[0] - D(z)[1]), with a discriminator D that learns to tell z from z with
+    shuffled latents (paper, equation 2 and algorithm 2). The shuffled codes come from the second half of an update's
+    images.
+    """
+
+    version = 1
+    batches_per_update = 2
+
+    class Config(adversary.Adversary):
+        """The discriminator's defaults are the paper's (appendix A); its learning rate 1e-4 is 0.1 times our 1e-3."""
+
+        kl_weight: float = Field(1e-4, ge=0)
+        discriminator_layers: int = Field(6, ge=0)
+        discriminator_lr_scale: float = Field(0.1, gt=0)
+        discriminator_beta1: float = Field(0.5, ge=0, lt=1)
+        discriminator_beta2: float = Field(0.9, ge=0, lt=1)
+
+    def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
+        super().__init__()
+        self.config: FactorVAE.Config = config
+        self.encoder = network.encoder(image_shape, 2 * config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
+        self.discriminator = adversary.discriminator(config.latents, config.discriminator_layers)
+
+    def loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
+        """Autoencoder's loss on the first half of ``x`` plus the discriminator's."""
+        x, x_other = x.chunk(2)
+        mean, log_variance = gaussian.split(self.encoder(x))
+        z = gaussian.sample(mean, log_variance, noise)
+        mse = F.mse_loss(self.decoder(z), x)
+        kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
+        tc = adversary.total_correlation(self.discriminator, z)
+        with torch.no_grad():
+            z_other = gaussian.sample(*gaussian.split(self.encoder(x_other)), noise)
+            shuffled = adversary.shuffle_latents(z_other, noise)
+        adversary_loss = adversary.discriminator_loss(self.discriminator, z, shuffled)
+        loss = mse + self.config.kl_weight * kl + self.config.gamma * tc + adversary_loss
+        logs = {"mse": mse, "kl": kl, "tc": tc, "discriminator": adversary_loss}
+        return loss, {name: value.detach() for name, value in logs.items()}
+
+    def encode(self, x: Tensor) -> Codes:
+        """Posterior means."""
+        mean, _ = gaussian.split(self.encoder(x))
+        return Codes(mean)
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Images of latent values."""
+        images: Tensor = self.decoder(codes.values)
+        return images
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The autoencoder, and the discriminator at its own learning rate and moments."""
+        return [
+            {"params": [*self.encoder.parameters(), *self.decoder.parameters()]},
+            adversary.param_group(self.discriminator, self.config),
+        ]

@@ -1,0 +1,83 @@
+"""The contract of a model. One file, one frozen ``Config``, one final class; shared parts are functions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.spec import Part
+
+ImageShape: TypeAlias = tuple[int, int, int]
+"""Channels, height, width."""
+
+Logs: TypeAlias = dict[str, Tensor]
+"""Detached scalars by name, for ``history.csv``."""
+
+
+class Settings(Part):
+    """A model's settings: each model's ``Config`` derives from it. Every model has ``latents``, the number d."""
+
+    latents: int
+
+
+class Noise:
+    """Random tensors from the run's own generator, on its device. Models draw from nothing else."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal numbers, shaped as ``like``."""
+        return torch.empty_like(like).normal_(generator=self.generator)
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Numbers uniform on [0, 1), shaped as ``like``."""
+        return torch.empty_like(like).uniform_(generator=self.generator)
+
+    def permutations(self, b: int, columns: int) -> Tensor:
+        """Independent random permutations of 0 .. b-1, one per column: int64 [b, columns]."""
+        device = self.generator.device
+        return torch.rand(b, columns, generator=self.generator, device=device).argsort(dim=0)
+
+
+class Model(nn.Module, ABC):
+    """What the trainer, the evaluation and the conformance checks ask of a model.
+
+    The constructor gets the frozen config and, as keywords, ``image_shape`` (c, h, w), ``n_train`` (the number of
+    training images) and ``network`` (makes encoders and decoders). It may initialise with torch's usual functions:
+    the caller makes that a function of the run's seed. ``loss`` may draw from ``noise`` only.
+
+    ``version`` is bumped when the model's numbers change.
+    """
+
+    version: ClassVar[int]
+    Config: ClassVar[type[Settings]]
+    config: Settings
+    batches_per_update: int = 1
+    """How many batches of images one update takes: 2 where a discriminator sees images of its own."""
+
+    @abstractmethod
+    def loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
+        """The scalar whose gradient every parameter follows, and what to write down.
+
+        ``x`` [batches_per_update * b, c, h, w] in [0, 1]; ``step`` counts updates from 0. Players of an adversarial
+        game each see the other detached, so that one backward pass gives each its own gradient.
+        """
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Codes:
+        """Codes of images [n, c, h, w]: values [n, d], and indices [n, d] for a discrete model. Deterministic."""
+
+    @abstractmethod
+    def decode(self, codes: Codes) -> Tensor:
+        """Images [n, c, h, w] of codes, not clipped to [0, 1]."""
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Groups for Adam: ``params``, and optionally ``lr_scale`` (times the schedule's learning rate), ``betas``,
+        ``weight_decay`` (decoupled). Together they hold every parameter once.
+        """
+        return [{"params": list(self.parameters())}]

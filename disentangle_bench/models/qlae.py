@@ -1,0 +1,64 @@
+"""QLAE. Hsu et al., *Disentanglement via Latent Quantization*, NeurIPS 2023 (arXiv 2305.18378)."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.models import quantise
+from disentangle_bench.models.model import ImageShape, Logs, Model, Noise, Settings
+from disentangle_bench.models.networks import Network
+
+
+@final
+class QLAE(Model):
+    """Each latent is rounded to the nearest value of a learnable scalar codebook of its own; an autoencoder
+    otherwise, with strong weight decay, which the paper calls the method's second half (section 3).
+
+    MSE + quantisation_weight * mean (sg(z) - value)^2 + commitment_weight * mean (z - sg(value))^2.
+    """
+
+    version = 1
+
+    class Config(Settings):
+        """``symbols``: values per latent; ``weight_decay``: decoupled, on weights, not on biases and codebooks."""
+
+        symbols: int = Field(10, ge=2)
+        quantisation_weight: float = Field(0.01, ge=0)
+        commitment_weight: float = Field(0.01, ge=0)
+        weight_decay: float = Field(0.1, ge=0)
+
+    def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
+        super().__init__()
+        self.config: QLAE.Config = config
+        self.encoder = network.encoder(image_shape, config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
+        self.codebooks = nn.Parameter(torch.linspace(-0.5, 0.5, config.symbols).repeat(config.latents, 1))
+
+    def loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
+        """Reconstruction, quantisation and commitment."""
+        z = self.encoder(x)
+        values = quantise.look_up(self.codebooks, quantise.nearest(z, self.codebooks))
+        mse = F.mse_loss(self.decoder(quantise.straight_through(z, values)), x)
+        quantisation, commitment = quantise.quantisation_losses(z, values)
+        loss = mse + self.config.quantisation_weight * quantisation + self.config.commitment_weight * commitment
+        return loss, {"mse": mse.detach(), "quantisation": quantisation.detach()}
+
+    def encode(self, x: Tensor) -> Codes:
+        """Nearest values and their indices."""
+        indices = quantise.nearest(self.encoder(x), self.codebooks)
+        return Codes(quantise.look_up(self.codebooks, indices), indices)
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Images of latent values."""
+        images: Tensor = self.decoder(codes.values)
+        return images
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Weight decay on the networks' weights only."""
+        return quantise.decayed(self, self.config.weight_decay, spared=[self.codebooks])

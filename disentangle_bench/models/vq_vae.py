@@ -1,0 +1,83 @@
+"""VQ-VAE with one token per latent. Van den Oord et al. 2017 (arXiv 1711.00937), as the QLAE paper compares it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.models import quantise
+from disentangle_bench.models.model import ImageShape, Logs, Model, Noise, Settings
+from disentangle_bench.models.networks import Network
+
+
+@final
+class VQVAE(Model):
+    """d tokens, each replaced by the nearest of one codebook's vectors, with a straight-through gradient.
+
+    MSE + quantisation_weight * |sg(token) - vector|^2 + commitment_weight * |token - sg(vector)|^2, squares as means
+    (van den Oord et al., equation 3). Codes are the vectors' indices: they have no order, and ``values`` is only
+    their number.
+    """
+
+    version = 1
+
+    class Config(Settings):
+        """``symbols``: vectors in the shared codebook; ``embedding_dim``: their length; ``weight_decay``: decoupled,
+        on weights, not on biases and codebook.
+        """
+
+        symbols: int = Field(512, ge=2)
+        embedding_dim: int = Field(64, ge=1)
+        quantisation_weight: float = Field(1.0, ge=0)
+        commitment_weight: float = Field(0.25, ge=0)
+        weight_decay: float = Field(0.01, ge=0)
+
+    def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
+        super().__init__()
+        self.config: VQVAE.Config = config
+        width = config.latents * config.embedding_dim
+        self.encoder = network.encoder(image_shape, width)
+        self.decoder = network.decoder(width, image_shape)
+        # Variance 1 / embedding_dim each, so that a vector's squared length is 1.
+        bound = math.sqrt(3 / config.embedding_dim)
+        self.codebook = nn.Parameter(torch.empty(config.symbols, config.embedding_dim).uniform_(-bound, bound))
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        tokens: Tensor = self.encoder(x).unflatten(1, (self.config.latents, self.config.embedding_dim))
+        return tokens
+
+    def _nearest(self, tokens: Tensor) -> Tensor:
+        """Indices [b, d] of the nearest vectors: the token's own square is the same for all and left out."""
+        with torch.no_grad():
+            return (self.codebook.square().sum(1) - 2 * tokens @ self.codebook.T).argmin(dim=2)
+
+    def loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
+        """Reconstruction, codebook and commitment."""
+        tokens = self._tokens(x)
+        vectors = F.embedding(self._nearest(tokens), self.codebook)
+        reconstruction = self.decoder(quantise.straight_through(tokens, vectors).flatten(1))
+        mse = F.mse_loss(reconstruction, x)
+        quantisation, commitment = quantise.quantisation_losses(tokens, vectors)
+        loss = mse + self.config.quantisation_weight * quantisation + self.config.commitment_weight * commitment
+        return loss, {"mse": mse.detach(), "quantisation": quantisation.detach()}
+
+    def encode(self, x: Tensor) -> Codes:
+        """Indices of the nearest vectors, as numbers and as symbols."""
+        indices = self._nearest(self._tokens(x))
+        return Codes(indices.to(x.dtype), indices)
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Images of symbols."""
+        assert codes.indices is not None  # encode always gives them
+        images: Tensor = self.decoder(F.embedding(codes.indices, self.codebook).flatten(1))
+        return images
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Weight decay on the networks' weights only."""
+        return quantise.decayed(self, self.config.weight_decay, spared=[self.codebook])

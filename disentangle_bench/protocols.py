@@ -1,0 +1,106 @@
+"""Protocols: named, versioned sets of choices that make runs comparable. No torch here.
+
+A change of numbers bumps the version and has a line in the CHANGELOG. Common to all of these: one fixed split of each
+dataset (80 % training, 10 % validation, 10 % test), the same for all seeds and models; scores on test images only;
+posterior means; the model of the last update, never the best checkpoint. docs/protocols.md gives the reasons.
+"""
+
+from __future__ import annotations
+
+from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.spec import Part, Scoring, Training
+
+TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
+"""Shares of a dataset's images; the rest is the test split."""
+
+
+class Protocol(Part):
+    """A named, versioned set of choices. ``ranked`` says whether its numbers may be cited and ranked."""
+
+    name: str
+    version: int
+    summary: str
+    ranked: bool
+    training: Training
+    scoring: Scoring
+
+
+_METRICS = {"dci": "locatello2019", "infomec": "hsu2023", "mse": "heldout", "latents": "hsu2023"}
+
+
+def _protocol(
+    name: str, summary: str, *, network: str, updates: int, batch_size: int, images: tuple[int, int], ranked: bool
+) -> Protocol:
+    return Protocol(
+        name=name,
+        version=1,
+        summary=summary,
+        ranked=ranked,
+        training=Training(
+            network=network,
+            updates=updates,
+            batch_size=batch_size,
+            learning_rate=1e-3,
+            final_learning_rate=1.25e-6,
+        ),
+        scoring=Scoring(train_images=images[0], test_images=images[1], metrics=_METRICS),
+    )
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        _protocol(
+            "smoke",
+            "20 updates of 16 images: seconds; for tests, never ranked",
+            network="conv64",
+            updates=20,
+            batch_size=16,
+            images=(400, 200),
+            ranked=False,
+        ),
+        _protocol(
+            "quick",
+            "1,000 updates of 64 images on conv64: minutes on a laptop; a first look, never ranked",
+            network="conv64",
+            updates=1_000,
+            batch_size=64,
+            images=(4_000, 2_000),
+            ranked=False,
+        ),
+        _protocol(
+            "cpu",
+            "10,000 updates of 64 images on conv64: what a laptop can run overnight; a table of its own",
+            network="conv64",
+            updates=10_000,
+            batch_size=64,
+            images=(10_000, 5_000),
+            ranked=True,
+        ),
+        _protocol(
+            "standard",
+            "100,000 updates of 256 images on the FactorQVAE paper's residual network: the leaderboard",
+            network="residual",
+            updates=100_000,
+            batch_size=256,
+            images=(10_000, 5_000),
+            ranked=True,
+        ),
+    )
+}
+
+NETWORKS_TO_COME = {"residual"}
+"""Networks that a protocol names and this version does not have yet."""
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol called ``name``. Asking for one that this version cannot run yet says so."""
+    if name not in PROTOCOLS:
+        raise unknown("protocol", name, PROTOCOLS)
+    found = PROTOCOLS[name]
+    if found.training.network in NETWORKS_TO_COME:
+        raise BenchError(
+            f"the protocol {name!r} trains the network {found.training.network!r}, which this version does not have "
+            f"yet: use the protocol 'cpu' (same rules, smaller network and budget) meanwhile"
+        )
+    return found

@@ -1,0 +1,153 @@
+"""Names of models, datasets and metrics, built in and from plug-ins. No torch here.
+
+A plug-in package adds rows through the entry-point groups ``disentangle_bench.models``, ``.datasets`` and
+``.metrics``: the entry's name is the row's name, its value ``module:Class`` (for metrics the module).
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from disentangle_bench.errors import BenchError, unknown
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from disentangle_bench.data.dataset import Dataset
+    from disentangle_bench.models.model import Model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a registry: where the thing lies, and a line that tells what it is."""
+
+    name: str
+    target: str
+    summary: str
+    group: str = "all"
+
+
+class Registry:
+    """Names to things, imported only when asked for."""
+
+    def __init__(self, kind: str, entry_point_group: str, builtin: tuple[Entry, ...]) -> None:
+        self.kind = kind
+        self._entry_point_group = entry_point_group
+        self._builtin = builtin
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """All rows by name. A plug-in that takes a name which is taken is an error."""
+        rows = {entry.name: entry for entry in self._builtin}
+        for point in entry_points(group=self._entry_point_group):
+            if point.name in rows:
+                raise BenchError(
+                    f"the plug-in {point.value!r} registers the {self.kind} {point.name!r}, a name that "
+                    f"{rows[point.name].target!r} has already: rename or uninstall one of them"
+                )
+            rows[point.name] = Entry(point.name, point.value, f"plug-in {point.value}", group="plugin")
+        return rows
+
+    @property
+    def groups(self) -> set[str]:
+        """Names that stand for several rows, such as ``all``."""
+        return {entry.group for entry in self.entries.values()}
+
+    def names(self, asked: str) -> list[str]:
+        """Expand a comma-separated list of names and groups, in the order given, each once."""
+        found: dict[str, None] = {}
+        for word in filter(None, (part.strip() for part in asked.split(","))):
+            members = [entry.name for entry in self.entries.values() if entry.group == word]
+            if not members and word not in self.entries:
+                raise unknown(self.kind, word, self.entries.keys() | self.groups)
+            found |= dict.fromkeys(members or [word])
+        if not found:
+            raise BenchError(f"no {self.kind} was named in {asked!r}: give one or several of {', '.join(self.entries)}")
+        return list(found)
+
+    def load(self, name: str) -> Any:
+        """Import the thing called ``name``. A plug-in that cannot be imported is named in the error."""
+        if name not in self.entries:
+            raise unknown(self.kind, name, self.entries)
+        target = self.entries[name].target
+        module, _, attribute = target.partition(":")
+        try:
+            loaded: Any = importlib.import_module(module)
+            return getattr(loaded, attribute) if attribute else loaded
+        except (ImportError, AttributeError) as error:
+            raise BenchError(
+                f"the {self.kind} {name!r} ({target}) cannot be imported: {error}. "
+                "Mend or uninstall the package it is in."
+            ) from error
+
+
+def _model(name: str, class_name: str, summary: str) -> Entry:
+    return Entry(name, f"disentangle_bench.models.{name}:{class_name}", summary)
+
+
+def _metric(name: str, summary: str) -> Entry:
+    return Entry(name, f"disentangle_bench.metrics.{name}", summary)
+
+
+MODELS = Registry(
+    "model",
+    "disentangle_bench.models",
+    (
+        _model("beta_vae", "BetaVAE", "Gaussian latents, weighted KL (Higgins et al. 2017)"),
+        _model("factor_vae", "FactorVAE", "beta-VAE with a total correlation from a discriminator (Kim & Mnih 2018)"),
+        _model("beta_tcvae", "BetaTCVAE", "beta-VAE with the KL split by minibatch estimates (Chen et al. 2018)"),
+        _model("vq_vae", "VQVAE", "one token per latent, shared vector codebook (van den Oord et al. 2017)"),
+        _model("qlae", "QLAE", "one scalar codebook per latent, strong weight decay (Hsu et al. 2023)"),
+        _model("factor_qvae", "FactorQVAE", "one global scalar codebook, total correlation (Baykal et al. 2024)"),
+    ),
+)
+
+DATASETS = Registry(
+    "dataset",
+    "disentangle_bench.datasets",
+    (
+        Entry("rooms3d", "disentangle_bench.data.rooms3d:Rooms3D", "drawn rooms with Shapes3D's factors; no download"),
+        Entry("shapes3d", "disentangle_bench.data.shapes3d:Shapes3D", "Google DeepMind's 3D Shapes, 480,000 images"),
+    ),
+)
+
+METRICS = Registry(
+    "metric",
+    "disentangle_bench.metrics",
+    (
+        _metric("dci", "disentanglement, completeness, informativeness from boosted trees"),
+        _metric("infomec", "modularity, explicitness, compactness from mutual information"),
+        _metric("mse", "reconstruction error and PSNR on held-out images"),
+        _metric("latents", "active latents and codebook perplexity"),
+        _metric("mig", "mutual information gap"),
+        _metric("sap", "separated attribute predictability"),
+        _metric("modularity", "Ridgeway & Mozer's modularity"),
+        _metric("factor_vae_score", "majority vote on the latent of least variance"),
+        _metric("beta_vae_score", "linear classification of the fixed factor"),
+    ),
+)
+
+
+def model_class(name: str) -> type[Model]:
+    """The model class called ``name`` (imports torch)."""
+    loaded: type[Model] = MODELS.load(name)
+    return loaded
+
+
+def dataset_class(name: str) -> type[Dataset]:
+    """The dataset class called ``name``."""
+    loaded: type[Dataset] = DATASETS.load(name)
+    return loaded
+
+
+def metric_module(name: str) -> ModuleType:
+    """The metric's module: ``CARD`` and ``score(evaluation, variant=..., rng=...)``."""
+    loaded: ModuleType = METRICS.load(name)
+    return loaded

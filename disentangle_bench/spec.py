@@ -1,0 +1,96 @@
+"""What a run is: model x dataset x protocol x seed, resolved to the last value. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Scalar = bool | int | float | str
+
+
+class Part(BaseModel):
+    """A frozen, validated group of values; a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Training(Part):
+    """How a model is trained.
+
+    One update of the autoencoder sees ``batch_size`` images; images that only a discriminator sees come on top. The
+    learning rate falls along half a cosine from ``learning_rate`` at the first update to ``final_learning_rate`` at
+    the last.
+    """
+
+    network: str
+    updates: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    final_learning_rate: float = Field(ge=0)
+    precision: Literal["fp32"] = "fp32"
+
+
+class Scoring(Part):
+    """How a trained model is scored: on how many held-out images, and by which variant of each metric.
+
+    The first ``train_images`` of the sample fit the metrics' predictors, the other ``test_images`` test them.
+    """
+
+    train_images: int = Field(ge=2)
+    test_images: int = Field(ge=1)
+    metrics: dict[str, str]
+
+
+class RunSpec(Part):
+    """Everything that decides a run's numbers on one machine; the run's identity is the digest of this, never of code.
+
+    ``settings`` are the model's own, complete. ``changed`` names the values that the user set away from what the
+    protocol and the baseline say: a record with any is off-protocol and is never ranked.
+    """
+
+    model: str
+    model_version: int
+    dataset: str
+    dataset_version: int
+    protocol: str
+    protocol_version: int
+    seed: int = Field(ge=0)
+    settings: dict[str, Scalar]
+    training: Training
+    scoring: Scoring
+    changed: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hexadecimal) of the canonical JSON: keys sorted, no spaces, shortest float representation."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def run_id(self) -> str:
+        """The run's name and folder: readable parts, and ten digits of the digest that make it unique."""
+        return f"{self.dataset}-{self.protocol}-{self.model}-seed{self.seed}-{self.digest[:10]}"
+
+    def rng(self, *purpose: int | str) -> int:
+        """A 63-bit seed for one purpose within this run, e.g. ``spec.rng("weights")``.
+
+        It depends on the seed and the purpose only, so that all models of one seed see the same stream of batches.
+        """
+        return seed_for(self.seed, *purpose)
+
+
+def seed_for(*parts: int | str) -> int:
+    """A 63-bit number that is a hash of ``parts``: independent streams for independent purposes."""
+    text = json.dumps(parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def flat(spec: RunSpec) -> dict[str, Any]:
+    """The spec as one flat table of dotted keys (``training.updates``, ``model.gamma``), as ``--set`` spells them."""
+    table: dict[str, Any] = {f"model.{key}": value for key, value in spec.settings.items()}
+    table |= {f"training.{key}": value for key, value in spec.training.model_dump().items()}
+    table |= {f"scoring.{key}": value for key, value in spec.scoring.model_dump().items() if key != "metrics"}
+    return table | {f"scoring.metrics.{name}": variant for name, variant in spec.scoring.metrics.items()}
