@@ -1,0 +1,197 @@
+"""rooms3d: rooms with one object, drawn by a ray caster on the factor grid of Shapes3D; needs no download.
+
+Geometry depends only on scale, shape and orientation (480 cases) and colour only on the three hues, so the whole set
+is 480 stacks of masks: how much of each pixel is floor, wall, object and sky, times how brightly that part is lit. An
+image is the sum of the masks times their colours, put together when it is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from disentangle_bench.atomic import atomic_path
+from disentangle_bench.data.dataset import Batches, Card, Dataset, Index
+from disentangle_bench.data.raycaster import CASES, SIDE, render
+from disentangle_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    import torch
+
+_log = logging.getLogger(__name__)
+
+HUES = np.array(
+    [
+        (255, 0, 0),
+        (255, 153, 0),
+        (204, 255, 0),
+        (51, 255, 0),
+        (0, 255, 102),
+        (0, 255, 255),
+        (0, 102, 255),
+        (51, 0, 255),
+        (204, 0, 255),
+        (255, 0, 153),
+    ],
+    dtype=np.uint8,
+)
+"""HSV(k / 10, 1, 1) as RGB, [10, 3]; times 255 all of them are integers."""
+SKY = (153, 226, 249)
+
+MASKS_SHA256 = "335f3fc889e91660fc1fd8265820711cd6cfddbf2b59365d5cfbb3da3088417d"
+"""SHA-256 of the bytes of the masks [480, 4, 64, 64]: every machine must draw exactly these."""
+
+
+def _digest(masks: npt.NDArray[np.uint8]) -> str:
+    return hashlib.sha256(masks.tobytes()).hexdigest()
+
+
+def _read(file: Path) -> npt.NDArray[np.uint8] | None:
+    """The cached masks, None if they are absent or damaged; damage is logged."""
+    try:
+        masks = np.load(file, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError):
+        masks = None
+    if masks is not None and masks.shape == (CASES, 4, SIDE, SIDE) and _digest(masks) == MASKS_SHA256:
+        return masks
+    _log.warning("%s is damaged; drawing it again", file)
+    return None
+
+
+def cached_masks(folder: Path) -> npt.NDArray[np.uint8]:
+    """The masks [480, 4, 64, 64] from ``folder``, drawn and kept there first if need be; processes take turns.
+
+    Raises ``BenchError`` if this machine draws other masks than the published ones, or the folder cannot be written.
+    """
+    file = folder / f"rooms3d-v{Rooms3D.card.version}.npy"
+    masks = _read(file)
+    if masks is not None:
+        return masks
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock")):
+            masks = _read(file) if file.exists() else None
+            if masks is None:
+                masks = _draw()
+                with atomic_path(file) as temporary:
+                    np.save(temporary, masks)
+    except OSError as error:
+        raise BenchError(
+            f"cannot keep rooms3d in {folder} ({error}); give a data folder that can be written."
+        ) from error
+    return masks
+
+
+def _draw() -> npt.NDArray[np.uint8]:
+    """The masks, freshly rendered and checked."""
+    _log.info("drawing rooms3d (once, a few seconds)")
+    begin = time.perf_counter()
+    masks = render()
+    if _digest(masks) != MASKS_SHA256:
+        raise BenchError(
+            f"rooms3d drawn here has SHA-256 {_digest(masks)}, not {MASKS_SHA256}: numbers from it would not be "
+            "comparable. Please report this with your processor and numpy version."
+        )
+    _log.info("rooms3d drawn in %.1f s", time.perf_counter() - begin)
+    return masks
+
+
+def _compose(masks: Any, colours: Any, case: Any, hues: Any, out: Any) -> None:
+    """Fill images ``out`` [b, 128, 96] from masks [480, 4, 128, 96] and colours [1000, 4, 96]; compiled by numba.
+
+    Shaped so that the inner loop is fixed, walks through memory in steps of one and fits 16 bits, which makes the
+    compiler use vectors (15 times faster): the masks of a pixel sum to at most 255, so a sum of products is at most
+    255 * 255, and (s + (s >> 8)) >> 8 with s = sum + 128 is that sum / 255, rounded to nearest.
+    """
+    for image in range(case.shape[0]):
+        mask = masks[case[image]]
+        colour = colours[hues[image]]
+        for i in range(mask.shape[1]):
+            for j in range(mask.shape[2]):
+                s = mask[0, i, j] * colour[0, j] + mask[1, i, j] * colour[1, j]
+                s = np.uint16(s + mask[2, i, j] * colour[2, j] + mask[3, i, j] * colour[3, j] + 128)
+                out[image, i, j] = (s + (s >> 8)) >> 8
+
+
+@functools.cache
+def _compiled() -> Callable[..., None]:
+    import numba
+
+    compiled: Callable[..., None] = numba.njit(nogil=True)(_compose)
+    return compiled
+
+
+class Rooms3D(Dataset):
+    """The procedural dataset ``rooms3d``, from its masks [480, 4, 64, 64]; usually made by ``load``."""
+
+    card: ClassVar[Card] = Card(
+        name="rooms3d",
+        version=1,
+        summary="A shaded object in a room, drawn by this package on the factor grid of Shapes3D; no download.",
+        factor_names=("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation"),
+        factor_sizes=(10, 10, 10, 8, 4, 15),
+        image_shape=(3, SIDE, SIDE),
+        licence="MIT",
+        citation="disentangle-bench, rooms3d v1; factors after Burgess and Kim, 3D Shapes Dataset, 2018.",
+    )
+
+    def __init__(self, masks: npt.NDArray[np.uint8]) -> None:
+        self._masks = masks.reshape(CASES, 4, SIDE * SIDE)
+        hue = np.arange(1000)
+        sky = np.broadcast_to(np.array(SKY, dtype=np.uint8), (1000, 3))
+        # [1000, 4, 3]: the colours of floor, wall, object and sky for each combination of hues
+        self._colours = np.stack([HUES[hue // 100], HUES[hue // 10 % 10], HUES[hue % 10], sky], axis=1)
+        # Both laid out as the images are, red green blue: see _compose.
+        self._masks_rgb = np.repeat(self._masks, 3, axis=2).reshape(CASES, 4, 128, 96)
+        self._colours_rgb = np.tile(self._colours, (1, 1, 32)).astype(np.uint16)
+
+    @classmethod
+    def load(cls, folder: Path) -> Rooms3D:
+        """Open the dataset; the masks are drawn on first use and kept in ``folder`` (8 MB).
+
+        Raises ``BenchError`` if the folder cannot be written or this machine draws other pixels.
+        """
+        return cls(cached_masks(Path(folder)))
+
+    def _split(self, index: npt.ArrayLike) -> tuple[Index, Index]:
+        """Case [n] in 0..479 and hues [n] in 0..999 of the images at ``index``."""
+        position = np.asarray(index, dtype=np.int64)
+        if position.size and (position.min() < 0 or position.max() >= len(self)):
+            raise IndexError(f"positions in rooms3d are 0 .. {len(self) - 1}")
+        return position % CASES, position // CASES
+
+    def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Images [n, h, w, c] at positions [n]."""
+        case, hues = self._split(index)
+        out = np.empty((len(case), 128, 96), dtype=np.uint8)
+        _compiled()(self._masks_rgb, self._colours_rgb, case, hues, out)
+        return out.reshape(-1, SIDE, SIDE, 3)
+
+    def place(self, device: torch.device) -> Batches:
+        """Put the masks (8 MB) on ``device``; batches are put together there, in integers."""
+        import torch
+
+        if device.type == "cpu":
+            return lambda index: torch.from_numpy(self.images(index)).permute(0, 3, 1, 2)
+        masks = torch.from_numpy(self._masks).to(device)
+        colours = torch.from_numpy(self._colours.astype(np.int32)).to(device)
+
+        def batch(index: Index) -> torch.Tensor:
+            case, hues = torch.from_numpy(np.stack(self._split(index))).to(device)
+            # Integers, not a matrix product: the same bytes under autocast, TF32 and on every device.
+            total = (masks[case].to(torch.int32).unsqueeze(3) * colours[hues].unsqueeze(2)).sum(1, dtype=torch.int32)
+            pixels = torch.div(total + 127, 255, rounding_mode="floor").to(torch.uint8)
+            return pixels.view(-1, SIDE, SIDE, 3).permute(0, 3, 1, 2)
+
+        return batch
