@@ -20,6 +20,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from disentangle_bench.atomic import atomic_path
+from disentangle_bench.data.arrays import valid_index
 from disentangle_bench.data.dataset import Batches, Card, Dataset, Index
 from disentangle_bench.data.raycaster import CASES, SIDE, render
 from disentangle_bench.errors import BenchError
@@ -56,17 +57,12 @@ def _digest(masks: npt.NDArray[np.uint8]) -> str:
 
 
 def _read(file: Path) -> npt.NDArray[np.uint8] | None:
-    """The cached masks, None if they are absent or damaged; damage is logged."""
+    """The cached masks, None if they are absent or not the published ones."""
     try:
-        masks = np.load(file, allow_pickle=False)
-    except FileNotFoundError:
+        masks: npt.NDArray[np.uint8] = np.load(file, allow_pickle=False)
+    except Exception:  # a damaged file makes numpy raise nearly anything, BadZipFile and MemoryError among them
         return None
-    except (OSError, ValueError, EOFError):
-        masks = None
-    if masks is not None and masks.shape == (CASES, 4, SIDE, SIDE) and _digest(masks) == MASKS_SHA256:
-        return masks
-    _log.warning("%s is damaged; drawing it again", file)
-    return None
+    return masks if masks.shape == (CASES, 4, SIDE, SIDE) and _digest(masks) == MASKS_SHA256 else None
 
 
 def cached_masks(folder: Path) -> npt.NDArray[np.uint8]:
@@ -81,8 +77,10 @@ def cached_masks(folder: Path) -> npt.NDArray[np.uint8]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):
-            masks = _read(file) if file.exists() else None
+            masks = _read(file)  # another process may have drawn them meanwhile
             if masks is None:
+                if file.exists():
+                    _log.warning("%s is damaged; drawing it again", file)
                 masks = _draw()
                 with atomic_path(file) as temporary:
                     np.save(temporary, masks)
@@ -95,15 +93,15 @@ def cached_masks(folder: Path) -> npt.NDArray[np.uint8]:
 
 def _draw() -> npt.NDArray[np.uint8]:
     """The masks, freshly rendered and checked."""
-    _log.info("drawing rooms3d (once, a few seconds)")
+    _log.info("drawing the masks of rooms3d")
     begin = time.perf_counter()
     masks = render()
     if _digest(masks) != MASKS_SHA256:
         raise BenchError(
-            f"rooms3d drawn here has SHA-256 {_digest(masks)}, not {MASKS_SHA256}: numbers from it would not be "
-            "comparable. Please report this with your processor and numpy version."
+            f"rooms3d drawn on this machine has SHA-256 {_digest(masks)}, not {MASKS_SHA256}: numbers from it would "
+            "not be comparable. Please report this with your processor and numpy version."
         )
-    _log.info("rooms3d drawn in %.1f s", time.perf_counter() - begin)
+    _log.info("drew the masks of rooms3d in %.1f s", time.perf_counter() - begin)
     return masks
 
 
@@ -166,9 +164,7 @@ class Rooms3D(Dataset):
 
     def _split(self, index: npt.ArrayLike) -> tuple[Index, Index]:
         """Case [n] in 0..479 and hues [n] in 0..999 of the images at ``index``."""
-        position = np.asarray(index, dtype=np.int64)
-        if position.size and (position.min() < 0 or position.max() >= len(self)):
-            raise IndexError(f"positions in rooms3d are 0 .. {len(self) - 1}")
+        position = valid_index(index, len(self))
         return position % CASES, position // CASES
 
     def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
@@ -179,17 +175,23 @@ class Rooms3D(Dataset):
         return out.reshape(-1, SIDE, SIDE, 3)
 
     def place(self, device: torch.device) -> Batches:
-        """Put the masks (8 MB) on ``device``; batches are put together there, in integers."""
+        """Batches put together on ``device``: by the CPU as ``images`` does, elsewhere from masks kept there (8 MB)."""
         import torch
 
         if device.type == "cpu":
             return lambda index: torch.from_numpy(self.images(index)).permute(0, 3, 1, 2)
+        return self._place_masks(device)
+
+    def _place_masks(self, device: torch.device) -> Batches:
+        """As ``place``, with operations that every device has."""
+        import torch
+
         masks = torch.from_numpy(self._masks).to(device)
         colours = torch.from_numpy(self._colours.astype(np.int32)).to(device)
 
         def batch(index: Index) -> torch.Tensor:
             case, hues = torch.from_numpy(np.stack(self._split(index))).to(device)
-            # Integers, not a matrix product: the same bytes under autocast, TF32 and on every device.
+            # Integers, not a matrix product: the same bytes under autocast, under TF32 and on every device.
             total = (masks[case].to(torch.int32).unsqueeze(3) * colours[hues].unsqueeze(2)).sum(1, dtype=torch.int32)
             pixels = torch.div(total + 127, 255, rounding_mode="floor").to(torch.uint8)
             return pixels.view(-1, SIDE, SIDE, 3).permute(0, 3, 1, 2)
