@@ -10,9 +10,6 @@ from __future__ import annotations
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.spec import Part, Scoring, Training
 
-TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
-"""Shares of a dataset's images; the rest is the test split."""
-
 
 class Protocol(Part):
     """A named, versioned set of choices. ``ranked`` says whether its numbers may be cited and ranked."""

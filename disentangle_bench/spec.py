@@ -74,16 +74,12 @@ class RunSpec(Part):
         """The run's name and folder: readable parts, and ten digits of the digest that make it unique."""
         return f"{self.dataset}-{self.protocol}-{self.model}-seed{self.seed}-{self.digest[:10]}"
 
-    def rng(self, *purpose: int | str) -> int:
-        """A 63-bit seed for one purpose within this run, e.g. ``spec.rng("weights")``.
-
-        It depends on the seed and the purpose only, so that all models of one seed see the same stream of batches.
-        """
-        return seed_for(self.seed, *purpose)
-
 
 def seed_for(*parts: int | str) -> int:
-    """A 63-bit number that is a hash of ``parts``: independent streams for independent purposes."""
+    """A 63-bit number that is a hash of ``parts``: independent streams for independent purposes.
+
+    All models of one run seed get the same stream for the same purpose, such as the order of the images.
+    """
     text = json.dumps(parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class Record:
 
     @property
     def scores(self) -> list[dict[str, Any]]:
-        """One dictionary per score: metric, score, value (NaN where undefined), higher_is_better, variant, version..."""
+        """One dictionary per score: metric, score, value (NaN where undefined), direction, variant, version."""
         return [
             score | {"value": math.nan if score["value"] is None else score["value"]}
             for score in self.content["scores"]
@@ -148,3 +149,25 @@ def write_results(out: Path) -> Path:
     with atomic_path(target) as temporary:
         tidy(load_records(out)).to_csv(temporary, index=False, lineterminator="\n")
     return target
+
+
+def write_failure(folder: Path, spec: RunSpec, error: str, details: str, out: Path) -> None:
+    """Record that a run failed: one line, the whole traceback, and the command that repeats this one run."""
+    content = {
+        "schema": SCHEMA,
+        "run_id": spec.run_id,
+        "spec": spec.model_dump(mode="json"),
+        "error": error,
+        "traceback": details,
+        "command": command(spec, out),
+    }
+    write_json(folder / FAILED, content)
+
+
+def command(spec: RunSpec, out: Path) -> str:
+    """The command that does this one run."""
+    words = ["dbench", "run", "--models", spec.model, "--datasets", spec.dataset, "--protocol", spec.protocol]
+    words += ["--seeds", f"{spec.seed}-{spec.seed}", "--out", str(out)]
+    for change in spec.changed:
+        words += ["--set", change]
+    return shlex.join(words)

@@ -1,0 +1,171 @@
+"""The command ``dbench``. No logic here, and nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from disentangle_bench import __version__
+from disentangle_bench.errors import BenchError
+
+
+class _Refused(click.ClickException):
+    exit_code = 2
+
+
+class _Commands(click.Group):
+    """Turns errors that users can mend into one line and status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            raise _Refused(" ".join(str(error).split())) from error
+        except OSError as error:
+            if error.filename is None and error.strerror is None:
+                raise
+            raise _Refused(f"{error.strerror}: {error.filename or ''}".rstrip(": ")) from error
+        except KeyboardInterrupt:
+            click.echo("interrupted: the same command goes on where it stopped", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="dbench")
+def main() -> None:
+    """Compare disentanglement models under one fair, versioned protocol."""
+
+
+PROTOCOL = click.option(
+    "--protocol", default="standard", show_default=True, help="Named set of choices; see dbench list protocols."
+)
+SET = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value that dbench show prints, such as model.gamma=1e-3; marks the record as off-protocol.",
+)
+
+
+@main.command()
+@click.option("--models", required=True, help="Names, comma-separated, or a group such as all.")
+@click.option("--datasets", required=True, help="Names, comma-separated, or all.")
+@click.option(
+    "--seeds", default="5", show_default=True, help="How many (5 is 0 to 4), a range (0-4) or a list (0,3,7)."
+)
+@PROTOCOL
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: cores / threads on a CPU, else 1]")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="CPU threads of each run. Another number rounds sums differently, so it is recorded.",
+)
+@click.option("--data-dir", help="Folder with the datasets.  [default: $DBENCH_DATA or the user's cache]")
+@click.option("--dry-run", is_flag=True, help="Print the grid; do nothing.")
+@SET
+def run(
+    models: str,
+    datasets: str,
+    seeds: str,
+    protocol: str,
+    out: Path,
+    device: str,
+    jobs: int | None,
+    threads: int,
+    data_dir: str | None,
+    dry_run: bool,
+    changes: tuple[str, ...],
+) -> None:
+    """Train and score a grid of models, datasets and seeds. Finished runs are skipped."""
+    from disentangle_bench import run as runner
+    from disentangle_bench import store
+
+    specs = runner.expand(models, datasets, seeds, protocol, changes)
+    if dry_run:
+        for spec in specs:
+            done = store.is_finished(store.run_folder(out, spec))
+            click.echo(f"{'finished' if done else 'to do   '}  {spec.run_id}")
+        return
+    outcome = runner.run_grid(specs, out, device=device, jobs=jobs, threads=threads, data=data_dir)
+    _show_leaderboard(out)
+    click.echo(f"{len(outcome.finished)} finished, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed")
+    for run_id, error in outcome.failed.items():
+        click.echo(f"failed: {run_id}: {error}", err=True)
+        click.echo(f"        traceback and command: {out / 'runs' / run_id / store.FAILED}", err=True)
+    click.echo(f"next: dbench report {out}")
+    if outcome.failed:
+        sys.exit(1)
+
+
+def _show_leaderboard(out: Path) -> None:
+    """Print the leaderboard of what is finished, if anything is."""
+    from rich.console import Console
+
+    from disentangle_bench import report, store
+
+    if store.load_records(out):
+        Console().print(report.leaderboard_table(out))
+
+
+@main.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option("--metrics", help="Names, comma-separated; all that were scored by default.")
+@click.option("--no-figures", is_flag=True, help="Tables only.")
+def report(results: Path, metrics: str | None, no_figures: bool) -> None:
+    """Write leaderboard.csv, leaderboard.md and figures from the runs in RESULTS."""
+    from rich.console import Console
+
+    from disentangle_bench.registry import METRICS
+    from disentangle_bench.report import write_report
+
+    names = METRICS.names(metrics) if metrics else None
+    written = write_report(results, metrics=names, figures=not no_figures)
+    console = Console()
+    console.print(written.table)
+    for path in written.paths:
+        click.echo(path)
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["models", "datasets", "metrics", "protocols"]))
+def list_(what: str) -> None:
+    """List what can be named."""
+    if what == "protocols":
+        from disentangle_bench.protocols import PROTOCOLS
+
+        rows = [(p.name, f"version {p.version}", p.summary) for p in PROTOCOLS.values()]
+    else:
+        from disentangle_bench.registry import DATASETS, METRICS, MODELS
+
+        table = {"models": MODELS, "datasets": DATASETS, "metrics": METRICS}[what]
+        rows = [(entry.name, entry.group, entry.summary) for entry in table.entries.values()]
+    widths = [max(len(row[i]) for row in rows) for i in range(2)]
+    for name, group, summary in rows:
+        click.echo(f"{name:{widths[0]}}  {group:{widths[1]}}  {summary}")
+
+
+@main.command()
+@click.argument("model")
+@click.argument("dataset")
+@PROTOCOL
+@SET
+def show(model: str, dataset: str, protocol: str, changes: tuple[str, ...]) -> None:
+    """Print every value that decides a run of MODEL on DATASET, and where each comes from."""
+    from disentangle_bench.resolve import resolve
+    from disentangle_bench.spec import flat
+
+    resolved = resolve(model, dataset, protocol, 0, changes)
+    values = flat(resolved.spec)
+    width = max(map(len, values))
+    for key, value in values.items():
+        click.echo(f"{key:{width}} = {value!s:<14} # {resolved.sources[key]}")

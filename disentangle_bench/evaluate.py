@@ -1,0 +1,189 @@
+"""Scores a trained model on held-out images: encodes once, streams the squared error, calls the metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from disentangle_bench.atomic import atomic_path
+from disentangle_bench.codes import Codes, Evaluation
+from disentangle_bench.data.dataset import Dataset, Index
+from disentangle_bench.errors import BenchError
+from disentangle_bench.models.model import Model
+from disentangle_bench.registry import metric_module
+from disentangle_bench.sampling import split
+from disentangle_bench.spec import Scoring
+from disentangle_bench.train import to_float
+
+BATCH = 250
+PICTURES, STEPS = 8, 8
+
+
+@dataclass
+class Scores:
+    """What the metrics say of one evaluation: rows for the record, their matrices, remarks, and seconds by metric."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    notes: dict[str, dict[str, str]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def sample(dataset: Dataset, scoring: Scoring) -> tuple[Index, int]:
+    """The evaluation sample, positions [n] of test images, and how many of them fit predictors.
+
+    The same for every model and seed. A test split that is too small is used whole, in the same proportion.
+    """
+    test = split(len(dataset)).test
+    wanted = scoring.train_images + scoring.test_images
+    n = min(wanted, len(test))
+    return test[:n], n * scoring.train_images // wanted
+
+
+def encode(
+    model: Model, dataset: Dataset, scoring: Scoring, device: torch.device, progress: Callable[[int, int], None]
+) -> Evaluation:
+    """Codes, factors and squared errors of the evaluation sample."""
+    index, n_train = sample(dataset, scoring)
+    images = dataset.place(device)
+    values, indices, errors = [], [], []
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(index), BATCH):
+            x = to_float(images(index[start : start + BATCH]))
+            codes = model.encode(x)
+            error = (model.decode(codes) - x).square().double().mean(dim=(1, 2, 3))
+            values.append(codes.values.cpu().numpy())
+            errors.append(error.cpu().numpy())
+            if codes.indices is not None:
+                indices.append(codes.indices.cpu().numpy())
+            progress(min(start + BATCH, len(index)), len(index))
+    return Evaluation(
+        codes=Codes(np.concatenate(values), np.concatenate(indices) if indices else None),
+        factors=dataset.factors(index),
+        n_train=n_train,
+        squared_error=np.concatenate(errors),
+    )
+
+
+def score(
+    evaluation: Evaluation, metrics: dict[str, str], progress: Callable[[str], None] = lambda name: None
+) -> Scores:
+    """Run the metrics, given as name to variant, on one evaluation."""
+    scores = Scores()
+    for name, variant in metrics.items():
+        progress(name)
+        module = metric_module(name)
+        began = time.monotonic()
+        result = module.score(evaluation, variant=variant, rng=0)
+        scores.seconds[name] = time.monotonic() - began
+        for card in module.CARD.scores:
+            scores.rows.append(
+                {
+                    "metric": name,
+                    "score": card.name,
+                    "value": float(result.scores[card.name]),
+                    "higher_is_better": card.higher_is_better,
+                    "unit": card.unit,
+                    "variant": variant,
+                    "version": module.CARD.version,
+                    "paper": module.CARD.paper,
+                }
+            )
+        scores.arrays |= {f"{name}.{key}": array for key, array in result.arrays.items()}
+        if result.notes:
+            scores.notes[name] = dict(result.notes)
+    return scores
+
+
+def draw(model: Model, dataset: Dataset, evaluation: Evaluation, scoring: Scoring, device: torch.device) -> Any:
+    """Pictures as bytes: ``originals`` and ``reconstructions`` [m, h, w, c] of the first evaluation images, and
+    ``traversals`` [d, steps, h, w, c]: the first image with one latent moved through what the sample shows of it.
+    """
+    index, _ = sample(dataset, scoring)
+    codes = evaluation.codes
+    d = codes.values.shape[1]
+    with torch.inference_mode():
+
+        def decoded(rows: Codes) -> npt.NDArray[np.uint8]:
+            indices = None if rows.indices is None else torch.from_numpy(rows.indices).to(device)
+            images = model.decode(Codes(torch.from_numpy(rows.values).to(device), indices))
+            images = images.clamp(0, 1).mul(255).round().to(torch.uint8)
+            return images.permute(0, 2, 3, 1).cpu().numpy()
+
+        few = slice(0, PICTURES)
+        return {
+            "originals": dataset.images(index[few]),
+            "reconstructions": decoded(_rows(codes, few)),
+            "traversals": np.stack([decoded(_traversal(codes, j)) for j in range(d)]),
+        }
+
+
+def _rows(codes: Codes, rows: Any) -> Codes:
+    return Codes(codes.values[rows], None if codes.indices is None else codes.indices[rows])
+
+
+def _traversal(codes: Codes, j: int) -> Codes:
+    """The first row's codes, latent j moved over the middle 90 % of its values, or over the symbols it uses."""
+    moved = _rows(codes, np.zeros(STEPS, dtype=np.int64))
+    if codes.indices is None:
+        moved.values[:, j] = np.quantile(codes.values[:, j], np.linspace(0.05, 0.95, STEPS))
+        return moved
+    symbols, first = np.unique(codes.indices[:, j], return_index=True)
+    order = np.argsort(codes.values[first, j], kind="stable")
+    chosen = order[np.linspace(0, len(order) - 1, STEPS).round().astype(np.int64)]
+    moved.values[:, j] = codes.values[first[chosen], j]
+    assert moved.indices is not None
+    moved.indices[:, j] = symbols[chosen]
+    return moved
+
+
+def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Write a compressed ``.npz``, atomically."""
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def save_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """Write an evaluation as ``dbench score`` reads it: ``codes``, ``factors``, ``n_train``, ``discrete``, and, where
+    there are any, ``indices`` and ``squared_error``.
+    """
+    arrays = {
+        "codes": evaluation.codes.values,
+        "factors": evaluation.factors,
+        "n_train": np.int64(evaluation.n_train),
+        "discrete": np.bool_(evaluation.codes.discrete),
+    }
+    if evaluation.codes.indices is not None:
+        arrays["indices"] = evaluation.codes.indices
+    if evaluation.squared_error is not None:
+        arrays["squared_error"] = evaluation.squared_error
+    save_arrays(path, arrays)
+
+
+def load_evaluation(path: Path) -> Evaluation:
+    """Read what ``save_evaluation`` wrote. Pickled (object) arrays are refused unread."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise BenchError(f"{path} cannot be read as an .npz of plain arrays: {error}") from error
+    missing = {"codes", "factors"} - set(arrays)
+    if missing:
+        raise BenchError(f"{path} has no array {', '.join(sorted(missing))}: it needs codes [n, d] and factors [n, k]")
+    indices = arrays.get("indices")
+    if indices is None and bool(arrays.get("discrete", False)):
+        indices = arrays["codes"]
+    return Evaluation(
+        codes=Codes(arrays["codes"], indices),
+        factors=arrays["factors"],
+        n_train=int(arrays.get("n_train", len(arrays["factors"]) * 2 // 3)),
+        squared_error=arrays.get("squared_error"),
+    )

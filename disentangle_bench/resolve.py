@@ -1,0 +1,132 @@
+"""From names to a complete spec: protocol, baseline and the user's changes, with where each value comes from."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from disentangle_bench import baselines
+from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.models.networks import NETWORKS
+from disentangle_bench.protocols import protocol
+from disentangle_bench.registry import dataset_class, metric_module, model_class
+from disentangle_bench.spec import RunSpec, Scalar, flat
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A complete spec, and for each of its values (dotted keys as in ``flat``) where it comes from."""
+
+    spec: RunSpec
+    sources: dict[str, str]
+
+
+def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Sequence[str] = ()) -> Resolved:
+    """The spec of one run. ``changes`` are the user's ``key=value`` words, keys as ``dbench show`` prints them.
+
+    Raises ``BenchError`` for unknown names and keys, and for values that are not allowed.
+    """
+    card = dataset_class(dataset).card
+    chosen, rules = model_class(model), protocol(protocol_name)
+    settings, sources = _settings(model, dataset, latents=2 * len(card.factor_names))
+    spec = _validated(
+        {
+            "model": model,
+            "model_version": chosen.version,
+            "dataset": dataset,
+            "dataset_version": card.version,
+            "protocol": rules.name,
+            "protocol_version": rules.version,
+            "seed": seed,
+            "settings": settings,
+            "training": rules.training.model_dump(),
+            "scoring": rules.scoring.model_dump(),
+        }
+    )
+    protocol_source = f"protocol {rules.name}, version {rules.version}"
+    sources = dict.fromkeys((key for key in flat(spec) if not key.startswith("model.")), protocol_source) | sources
+    if changes:
+        spec, changed = _changed(spec, changes)
+        sources |= dict.fromkeys(changed, "--set")
+    _check_names(spec)
+    return Resolved(spec, sources)
+
+
+def _settings(model: str, dataset: str, latents: int) -> tuple[dict[str, Scalar], dict[str, str]]:
+    """A model's complete settings on a dataset, and where each comes from."""
+    config = model_class(model).Config
+    baseline = baselines.read(model, dataset)
+    given: dict[str, Any] = dict(baseline.settings) if baseline else {}
+    given.setdefault("latents", latents)
+    complete = _validated_settings(model, given).model_dump()
+    sources = dict.fromkeys((f"model.{key}" for key in complete), f"default of {config.__qualname__}")
+    sources["model.latents"] = "twice the number of factors"
+    if baseline:
+        source = f"baselines/{model}/{dataset}.toml: {baseline.source.kind}, {baseline.source.reference}"
+        sources |= dict.fromkeys((f"model.{key}" for key in baseline.settings), source)
+    return complete, sources
+
+
+def _validated_settings(model: str, settings: dict[str, Any]) -> Any:
+    config = model_class(model).Config
+    try:
+        return config.model_validate(settings)
+    except ValidationError as error:
+        allowed = ", ".join(config.model_fields)
+        raise BenchError(f"settings of {model}: {baselines.first_problem(error)}. Allowed: {allowed}.") from error
+
+
+def _validated(content: dict[str, Any]) -> RunSpec:
+    try:
+        return RunSpec.model_validate(content)
+    except ValidationError as error:
+        raise BenchError(baselines.first_problem(error)) from error
+
+
+def _changed(spec: RunSpec, changes: Sequence[str]) -> tuple[RunSpec, list[str]]:
+    """Apply ``key=value`` words; words that change nothing leave no mark."""
+    before = flat(spec)
+    after = dict(before)
+    for word in changes:
+        key, equals, value = word.partition("=")
+        key = key.strip()
+        if not equals or not value.strip():
+            raise BenchError(f"--set takes key=value, not {word!r}: for example --set training.updates=100")
+        if key not in before:
+            raise unknown("setting", key, before)
+        after[key] = _value(value.strip())
+    content = spec.model_dump()
+    content["settings"] = {}
+    for key, value in after.items():
+        group, name = key.split(".", 1)
+        if name.startswith("metrics."):
+            content["scoring"]["metrics"][name.removeprefix("metrics.")] = value
+        else:
+            content["settings" if group == "model" else group][name] = value
+    content["settings"] = _validated_settings(spec.model, content["settings"]).model_dump()
+    result = _validated(content)
+    changed = sorted(key for key, value in flat(result).items() if value != before[key])
+    marks = [f"{key}={flat(result)[key]}" for key in changed]
+    return result.model_copy(update={"changed": tuple(marks)}), changed
+
+
+def _value(text: str) -> Any:
+    """A TOML value where it is one, else the text itself: ``1e-4``, ``true``, ``conv64``."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _check_names(spec: RunSpec) -> None:
+    """The names inside a spec that point to something."""
+    if spec.training.network not in NETWORKS:
+        raise unknown("network", spec.training.network, NETWORKS)
+    for name, variant in spec.scoring.metrics.items():
+        variants = metric_module(name).CARD.variants
+        if variant not in variants:
+            raise unknown(f"variant of {name}", variant, variants)

@@ -1,0 +1,65 @@
+"""Which images are seen when: pure functions of seeds, the same on every machine and numpy version. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from disentangle_bench.data.dataset import Index
+from disentangle_bench.spec import seed_for
+
+TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
+"""Shares of a dataset's images; the rest is the test split."""
+
+
+def permutation(n: int, *key: int | str) -> Index:
+    """A random order of 0 .. n-1 that depends on ``key`` only.
+
+    The ranks of n raw numbers of the Philox generator: numpy promises that stream for ever, unlike the one of
+    ``Generator.permutation``.
+    """
+    return np.argsort(np.random.Philox(seed_for(*key)).random_raw(n), kind="stable").astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of the training, validation and test images, each in random order. Nothing reads ``validation`` yet:
+    it is for users who choose settings.
+    """
+
+    train: Index
+    validation: Index
+    test: Index
+
+
+def split(n: int) -> Split:
+    """The one split of a dataset of n images: the same for all models, seeds and protocols."""
+    order = permutation(n, "split", n)
+    train, validation = int(TRAIN_SHARE * n), int(VALIDATION_SHARE * n)
+    return Split(order[:train], order[train : train + validation], order[train + validation :])
+
+
+class Stream:
+    """Batches of training images: every image once per epoch, each epoch in its own order.
+
+    ``batch(step)`` is a closed form of the seed and the step, so a resumed run has nothing to restore, and all models
+    of one seed and batch size see the same images. A batch that reaches past the end of an epoch takes the rest from
+    the next one.
+    """
+
+    def __init__(self, images: Index, batch_size: int, seed: int) -> None:
+        self.images = images
+        self.batch_size = batch_size
+        self._order = lru_cache(maxsize=2)(lambda epoch: permutation(len(images), seed, "epoch", epoch))
+
+    def batch(self, step: int) -> Index:
+        """Positions [batch_size] of the images of one update."""
+        parts, position, missing = [], step * self.batch_size, self.batch_size
+        while missing:
+            epoch, offset = divmod(position, len(self.images))
+            part = self._order(epoch)[offset : offset + missing]
+            parts.append(part)
+            position, missing = position + len(part), missing - len(part)
+        return self.images[np.concatenate(parts)]

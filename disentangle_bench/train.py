@@ -1,0 +1,174 @@
+"""The only training loop: step-based, resumable, the same for every model."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from disentangle_bench.atomic import atomic_path, write_text
+from disentangle_bench.data.dataset import Card, Dataset
+from disentangle_bench.errors import BenchError
+from disentangle_bench.models.model import Model, Noise
+from disentangle_bench.models.networks import network
+from disentangle_bench.registry import model_class
+from disentangle_bench.sampling import Stream, split
+from disentangle_bench.spec import RunSpec, Training, seed_for
+
+CHECKPOINT = "checkpoint.pt"
+HISTORY = "history.csv"
+HISTORY_ROWS = 100
+CHECKPOINT_SECONDS = 60.0
+
+
+class Diverged(RuntimeError):
+    """The loss is no longer a finite number."""
+
+
+class Interrupted(Exception):
+    """Somebody asked the run to stop; its checkpoint is written."""
+
+
+def learning_rate(training: Training, step: int) -> float:
+    """Half a cosine from ``learning_rate`` at step 0 to ``final_learning_rate`` at the last step."""
+    progress = step / max(1, training.updates - 1)
+    span = training.learning_rate - training.final_learning_rate
+    return training.final_learning_rate + 0.5 * span * (1 + math.cos(math.pi * progress))
+
+
+def build_model(spec: RunSpec, card: Card, device: torch.device, *, n_train: int) -> Model:
+    """A fresh model on ``device``. Its initial weights are a function of the seed: torch's global generator is seeded
+    for the constructor only and put back as it was. Made on the CPU first, so that every device starts the same.
+    """
+    chosen = model_class(spec.model)
+    config = chosen.Config.model_validate(spec.settings)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.manual_seed(seed_for(spec.seed, "weights"))
+        make: Any = chosen  # the abstract class has no constructor of its own to check against
+        built: Any = make(config, image_shape=card.image_shape, n_train=n_train, network=network(spec.training.network))
+    model: Model = built.to(device=device, memory_format=torch.channels_last)
+    return model
+
+
+def build_optimizer(model: Model, training: Training) -> torch.optim.Optimizer:
+    """One Adam for all players, weight decay decoupled; each group keeps its ``lr_scale`` for the schedule."""
+    groups = [{"lr_scale": 1.0, "weight_decay": 0.0} | group for group in model.param_groups()]
+    return torch.optim.AdamW(groups, lr=training.learning_rate, fused=True)
+
+
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """Bytes 0 .. 255 as numbers 0 .. 1."""
+    return images.to(torch.float32).div_(255)
+
+
+class Trainer:
+    """One run's training: the model, its optimiser and generator, and where it stands."""
+
+    def __init__(self, spec: RunSpec, dataset: Dataset, folder: Path, device: torch.device) -> None:
+        self.spec = spec
+        self.folder = folder
+        train = split(len(dataset)).train
+        self.model = build_model(spec, dataset.card, device, n_train=len(train))
+        self.optimizer = build_optimizer(self.model, spec.training)
+        self.generator = torch.Generator(device).manual_seed(seed_for(spec.seed, "noise"))
+        self.noise = Noise(self.generator)
+        self.images = dataset.place(device)
+        self.stream = Stream(train, spec.training.batch_size * self.model.batches_per_update, spec.seed)
+        self.step = 0
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+
+    def update(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """One update of every player, on the next images."""
+        rate = learning_rate(self.spec.training, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["lr_scale"]
+        x = to_float(self.images(self.stream.batch(self.step)))
+        loss, logs = self.model.loss(x, self.step, self.noise)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        return loss.detach(), logs
+
+    def run(
+        self,
+        progress: Callable[[int], None] = lambda step: None,
+        should_stop: Callable[[], bool] = lambda: False,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ) -> Model:
+        """Train to the end, from the checkpoint in the folder if there is one.
+
+        Raises ``Diverged`` if the loss is not finite, and ``Interrupted``, after writing a checkpoint, if
+        ``should_stop`` says so between two updates.
+        """
+        self.restore()
+        self.model.train()
+        updates = self.spec.training.updates
+        every = max(1, updates // HISTORY_ROWS)
+        began = saved = time.monotonic()
+        before = self.seconds
+        while self.step < updates:
+            loss, logs = self.update()
+            if self.step % every == 0 or self.step == updates:
+                self.log(loss, logs)
+            self.seconds = before + time.monotonic() - began
+            progress(self.step)
+            if should_stop() and self.step < updates:
+                self.save()
+                raise Interrupted(f"stopped after update {self.step} of {updates}")
+            if time.monotonic() - saved > checkpoint_seconds:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+        return self.model.eval()
+
+    def log(self, loss: torch.Tensor, logs: dict[str, torch.Tensor]) -> None:
+        """Add a row to the history: the loss and what the model logged at the update just made."""
+        numbers = {name: float(value) for name, value in {"loss": loss, **logs}.items()}
+        wrong = [name for name, value in numbers.items() if not math.isfinite(value)]
+        if wrong:
+            raise Diverged(f"{', '.join(wrong)} not finite at update {self.step} of {self.spec.training.updates}")
+        rate = learning_rate(self.spec.training, self.step - 1)
+        self.history.append({"step": self.step, "learning_rate": rate, **numbers})
+
+    def save(self) -> None:
+        """Write the checkpoint and the history, each whole or not at all."""
+        state = {
+            "digest": self.spec.digest,
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": {"noise": self.generator.get_state()},
+            "history": self.history,
+            "seconds": self.seconds,
+        }
+        with atomic_path(self.folder / CHECKPOINT) as temporary:
+            torch.save(state, temporary)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.history[-1]) if self.history else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.history)
+        write_text(self.folder / HISTORY, text.getvalue())
+
+    def restore(self) -> None:
+        """Take up the checkpoint in the folder, if there is one."""
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise BenchError(f"{path} cannot be read ({error}): delete it to train this run from the start") from error
+        if state["digest"] != self.spec.digest:
+            raise BenchError(f"{path} belongs to another run: delete it to train this run from the start")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generators"]["noise"])
+        self.step, self.history, self.seconds = state["step"], state["history"], state["seconds"]

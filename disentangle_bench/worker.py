@@ -1,0 +1,176 @@
+"""One run, from its spec to its record: the function that every executor calls."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from threadpoolctl import threadpool_limits
+
+from disentangle_bench import __version__, store
+from disentangle_bench.atomic import atomic_path
+from disentangle_bench.data.dataset import Dataset
+from disentangle_bench.evaluate import draw, encode, save_arrays, save_evaluation, score
+from disentangle_bench.protocols import PROTOCOLS
+from disentangle_bench.registry import dataset_class
+from disentangle_bench.spec import RunSpec
+from disentangle_bench.train import CHECKPOINT, Trainer
+
+Report = Callable[[str, int, int], None]
+"""Called with the phase, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run happens: the device, the threads it may use there, and the folder with the datasets.
+
+    Numbers are repeatable for one machine, device and number of threads; sums are split among threads, so another
+    number of threads rounds differently.
+    """
+
+    device: str
+    threads: int
+    data: Path
+
+
+def run_one(
+    spec: RunSpec, folder: Path, place: Place, report: Report, should_stop: Callable[[], bool] = lambda: False
+) -> None:
+    """Train, score and record one run in ``folder``; takes up what an interrupted attempt left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store.write_json(folder / store.SPEC, {"schema": store.SCHEMA, "spec": spec.model_dump(mode="json")})
+    with _repeatable(place.threads):
+        device = torch.device(place.device)
+        dataset = dataset_class(spec.dataset).load(place.data)
+        trainer = Trainer(spec, dataset, folder, device)
+        updates = spec.training.updates
+        trainer.run(progress=lambda step: report("training", step, updates), should_stop=should_stop)
+        record = _score(trainer, dataset, folder, device, report)
+        record["environment"] |= {"threads": place.threads}
+        weights = {name: tensor.contiguous().cpu() for name, tensor in trainer.model.state_dict().items()}
+        with atomic_path(folder / "model.safetensors") as temporary:
+            save_file(weights, temporary)
+    store.write_json(folder / store.RECORD, record)  # last: it says that the run is finished
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    (folder / store.FAILED).unlink(missing_ok=True)
+
+
+def _score(trainer: Trainer, dataset: Dataset, folder: Path, device: torch.device, report: Report) -> dict[str, Any]:
+    """Score the trained model, keep codes, matrices and pictures, and make the record's content."""
+    spec = trainer.spec
+    began = datetime.now(UTC)
+    evaluation = encode(trainer.model, dataset, spec.scoring, device, lambda done, n: report("encoding", done, n))
+    save_evaluation(folder / "codes.npz", evaluation)
+    save_arrays(folder / "pictures.npz", draw(trainer.model, dataset, evaluation, spec.scoring, device))
+    encoding = (datetime.now(UTC) - began).total_seconds()
+    names = list(spec.scoring.metrics)
+    scores = score(evaluation, spec.scoring.metrics, lambda name: report(name, names.index(name), len(names)))
+    save_arrays(folder / "matrices.npz", scores.arrays)
+    images = spec.training.updates * spec.training.batch_size
+    n = len(evaluation.factors)
+    return {
+        "schema": store.SCHEMA,
+        "run_id": spec.run_id,
+        "digest": spec.digest,
+        "spec": spec.model_dump(mode="json"),
+        "ranked": PROTOCOLS[spec.protocol].ranked and not spec.changed,
+        "dataset": {"factor_names": dataset.card.factor_names, "factor_sizes": dataset.card.factor_sizes},
+        "package": {"version": __version__, "commit": commit()},
+        "environment": _environment(device),
+        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "images": {
+            "autoencoder": images,
+            "discriminator": images * (trainer.model.batches_per_update - 1),
+            "evaluation": n,
+        },
+        "seconds": {"training": trainer.seconds, "encoding": encoding, "metrics": scores.seconds},
+        "peak_memory": {"host": _peak_memory(), "device": _peak_device_memory(device)},
+        "scores": scores.rows,
+        "notes": scores.notes,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+@contextmanager
+def _repeatable(threads: int) -> Iterator[None]:
+    """The process's settings under which the same spec gives the same bits; put back afterwards."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    filling, benchmark = torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a check for torch's own tests; costs time
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    try:
+        with _numba_threads(threads), threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+        torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark = filling, benchmark
+
+
+@contextmanager
+def _numba_threads(threads: int) -> Iterator[None]:
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
+def _environment(device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "device": str(device),
+        "device_name": name,
+    }
+
+
+def _peak_memory() -> int | None:
+    """The most memory this process held, in bytes; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _peak_device_memory(device: torch.device) -> int | None:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+@functools.cache
+def commit() -> str | None:
+    """The commit of the checkout that the package lies in (with ``+`` if files differ from it), None if installed."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        words = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
