@@ -1,0 +1,159 @@
+"""The leaderboard: one row per dataset, protocol, model and score, with its statistics over seeds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from disentangle_bench.atomic import atomic_path
+from disentangle_bench.report import statistics
+from disentangle_bench.report.scores import GROUP, SCORE, TABLE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+"""Of ``leaderboard.csv``; any change of its columns or of their meaning bumps it (docs/leaderboard_csv.md)."""
+
+DTYPES = {
+    "schema": "int64",
+    "dataset": "str",
+    "dataset_version": "int64",
+    "protocol": "str",
+    "protocol_version": "int64",
+    "changed": "str",
+    "settings": "str",
+    "model": "str",
+    "model_version": "int64",
+    "metric": "str",
+    "score": "str",
+    "variant": "str",
+    "metric_version": "int64",
+    "direction": "str",
+    "unit": "str",
+    "n": "int64",
+    "undefined": "int64",
+    "mean": "float64",
+    "std": "float64",
+    "median": "float64",
+    "iqm": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "rank": "Int64",
+    "note": "str",
+    "package_versions": "str",
+}
+"""The columns of ``leaderboard.csv``, in order, with the dtypes to read them with."""
+
+NOTES = {
+    "unranked-protocol": "the protocol's numbers are never ranked",
+    "off-protocol": "settings were changed by hand",
+    "undefined": "the score is not defined for some seeds, so that the others are a biased choice",
+    f"n<{statistics.FEWEST}": f"fewer than {statistics.FEWEST} seeds",
+}
+"""What ``note`` can hold, several separated by a space, and why each means that there is no rank."""
+
+_STATISTICS = ["mean", "std", "median", "iqm", "ci_low", "ci_high"]
+DIGITS = 9
+"""Significant digits in the CSV: what is beyond depends on the machine's order of summation."""
+
+
+def leaderboard(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``leaderboard.csv`` from ``score_table``'s, sorted by dataset, protocol, score, rank, then name."""
+    board = _describe(scores)
+    for name in _STATISTICS:
+        board[name] = np.nan
+    _summarise(board, scores)
+    flags = {
+        "unranked-protocol": ~board["ranked"],
+        "off-protocol": board["off_protocol"],
+        "undefined": board["undefined"] > 0,
+        f"n<{statistics.FEWEST}": board["n"] < statistics.FEWEST,
+    }
+    board["note"] = ""
+    for word, flag in flags.items():
+        board.loc[flag, "note"] += f" {word}"
+    board["note"] = board["note"].str.strip()
+    board["rank"] = _rank(board)
+    board["direction"] = np.where(board["higher_is_better"], "higher", "lower")
+    board["schema"] = SCHEMA
+    order = [*TABLE, *SCORE, "rank", "model", "model_version", "changed", "settings"]
+    board = board.sort_values(order, na_position="last", kind="stable").reset_index(drop=True)
+    return board[list(DTYPES)].astype(DTYPES)
+
+
+def _describe(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per group with what is not a statistic; GROUP's order, as ``_summarise`` relies on."""
+    grouped = scores.assign(missing=scores["value"].isna()).groupby(GROUP, sort=True)
+    board = grouped.agg(
+        runs=("value", "size"),
+        n=("value", "count"),
+        undefined=("missing", "sum"),
+        higher_is_better=("higher_is_better", "first"),
+        unit=("unit", "first"),
+        ranked=("ranked", "all"),
+        off_protocol=("off_protocol", "any"),
+        package_versions=("package_version", lambda versions: " ".join(sorted(set(versions)))),
+    )
+    return board.reset_index()
+
+
+def _summarise(board: pd.DataFrame, scores: pd.DataFrame) -> None:
+    """Fill in the statistics of ``board``, all groups of one size at once."""
+    number = scores.groupby(GROUP, sort=True).ngroup()
+    defined = scores["value"].notna()
+    values = scores["value"][defined].to_numpy()[np.argsort(number[defined].to_numpy(), kind="stable")]
+    sizes = board["n"].to_numpy()
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    for n in np.unique(sizes[sizes > 0]):
+        groups = np.flatnonzero(sizes == n)
+        stacked = np.sort(values[starts[groups][:, None] + np.arange(n)], axis=1)
+        low, high = statistics.interval(stacked)
+        columns = [
+            statistics.mean(stacked),
+            statistics.std(stacked),
+            np.median(stacked, axis=1),
+            statistics.iqm(stacked),
+            low,
+            high,
+        ]
+        for name, column in zip(_STATISTICS, columns, strict=True):
+            board.loc[groups, name] = column
+
+
+def _rank(board: pd.DataFrame) -> pd.Series:
+    """Ranks among the groups of one table and one kind of score that have no note."""
+    import pandas as pd
+
+    rank = pd.Series(np.nan, index=board.index)
+    for _, rows in board[board["note"] == ""].groupby([*TABLE, *SCORE]):
+        rank[rows.index] = statistics.ranks(rows["mean"], bool(rows["higher_is_better"].iloc[0]))
+    return rank.astype("Int64")
+
+
+def write_csv(board: pd.DataFrame, target: Path) -> None:
+    """Write the leaderboard: UTF-8, comma, LF, empty for what does not exist, nine significant digits.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    safe = board.copy()
+    for name, dtype in DTYPES.items():
+        if dtype == "str":
+            safe[name] = safe[name].map(lambda text: re.sub(r"^(?=[=+\-@])", "'", text))
+    with atomic_path(target) as temporary:
+        safe.to_csv(temporary, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a ``leaderboard.csv`` with its documented dtypes; empty texts are empty, not NaN."""
+    import pandas as pd
+
+    texts = [name for name, dtype in DTYPES.items() if dtype == "str"]
+    return pd.read_csv(path, dtype=DTYPES, keep_default_na=False, na_values=_missing(texts))
+
+
+def _missing(texts: list[str]) -> dict[str, list[str]]:
+    return {name: [""] for name in DTYPES if name not in texts}

@@ -1,0 +1,106 @@
+"""Run records as one table of scores, ready to be grouped: what may be pooled, and what is a run of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from disentangle_bench.errors import unknown
+from disentangle_bench.spec import RunSpec, flat
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from disentangle_bench.store import Record
+
+TABLE = ["dataset", "dataset_version", "protocol", "protocol_version"]
+"""Runs that agree in these stand in one table."""
+SETUP = ["model", "model_version", "changed", "settings"]
+"""Within a table, runs that agree in these differ in their seed only."""
+SCORE = ["metric", "score", "variant", "metric_version"]
+"""Values are of one kind if they agree in these. Nothing is ever pooled across TABLE, SETUP or SCORE."""
+GROUP = TABLE + SETUP + SCORE
+
+_COLUMNS = [*TABLE, *SETUP, "seed", "run_id", "ranked", "off_protocol", "package_version", "finished"]
+_SCORE_COLUMNS = [*SCORE, "higher_is_better", "unit", "value"]
+
+# Control characters, line ends, and the marks that reorder text: no name has them, and all of them break tables.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+def one_line(text: object) -> str:
+    """Text from a record, without line ends and control characters."""
+    return _CONTROL.sub(" ", str(text)).strip()
+
+
+def settings_digest(spec: RunSpec) -> str:
+    """Ten digits that two runs share exactly if they are the same training and sample under different seeds.
+
+    It is made of the spec without seed and without the metrics' variants, which every score carries itself. It is what
+    keeps ``--set model.beta=1`` and ``--set model.beta=4`` apart, whose ``changed`` is the same.
+    """
+    content = spec.model_dump(mode="json", exclude={"seed": True, "scoring": {"metrics"}})
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _changed(spec: RunSpec) -> str:
+    values = flat(spec)
+    return " ".join(f"{name}={values[name]}" if name in values else name for name in spec.changed)
+
+
+def run_row(record: Record) -> dict[str, Any]:
+    """What is known of one run, without its scores; texts are on one line."""
+    spec, content = record.spec, record.content
+    row: dict[str, Any] = {
+        "dataset": spec.dataset,
+        "dataset_version": spec.dataset_version,
+        "protocol": spec.protocol,
+        "protocol_version": spec.protocol_version,
+        "model": spec.model,
+        "model_version": spec.model_version,
+        "changed": _changed(spec),
+        "settings": settings_digest(spec),
+        "seed": spec.seed,
+        "run_id": record.folder.name,
+        "ranked": bool(content.get("ranked", False)),
+        "off_protocol": bool(spec.changed),
+        "package_version": content.get("package", {}).get("version", ""),
+        "finished": content.get("finished") or "",
+    }
+    return {name: one_line(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def score_table(records: Sequence[Record], metrics: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row per run and score, with the columns of TABLE, SETUP, SCORE, the seed, the value and where it is from.
+
+    ``metrics`` keeps the scores of these metrics only; one that no record has is an error. If several runs differ in
+    nothing but the metrics they were scored with, a seed counts once: the run that finished last is kept.
+    """
+    import pandas as pd
+
+    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS + _SCORE_COLUMNS}
+    for record in records:
+        run = run_row(record)
+        for score in record.scores:
+            for name in _COLUMNS:
+                columns[name].append(run[name])
+            columns["metric"].append(one_line(score["metric"]))
+            columns["score"].append(one_line(f"{score['metric']}.{score['score']}"))
+            columns["variant"].append(one_line(score["variant"]))
+            columns["metric_version"].append(score["version"])
+            columns["higher_is_better"].append(bool(score["higher_is_better"]))
+            columns["unit"].append(one_line(score.get("unit") or ""))
+            columns["value"].append(score["value"])
+    table = pd.DataFrame(columns).astype({"value": "float64"})
+    if metrics is not None:
+        known = set(table["metric"])
+        for name in metrics:
+            if name not in known:
+                raise unknown("metric", name, known)
+        table = table[table["metric"].isin(list(metrics))]
+    table = table.sort_values([*GROUP, "seed", "finished", "run_id"], kind="stable")
+    return table.drop_duplicates([*GROUP, "seed"], keep="last").reset_index(drop=True)

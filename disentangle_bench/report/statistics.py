@@ -1,0 +1,124 @@
+"""Statistics over seeds, for many groups at once. Pure numpy and scipy; no global random state.
+
+A group is the values of one score of one model over seeds. Groups of one size are stacked as ``values`` [g, n]: g groups
+of n seeds. Everything here is a function of a group's values alone, whatever their order and whatever groups stand
+beside it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+FEWEST = 3
+"""Groups of fewer seeds are marked and get no rank."""
+
+LEVEL = 0.95
+RESAMPLES = 10_000
+EXACT_UP_TO = 5
+"""Up to this many seeds all n^n resamples are listed instead of drawn: 5^5 = 3,125."""
+SEED = 20_251_124
+
+_CELLS = 4_000_000
+"""Resampled means held at a time (32 MB)."""
+
+
+def mean(values: Floats) -> Floats:
+    """Mean [g] of each group. Equal values give exactly that value, which summing and dividing does not."""
+    return np.clip(values.mean(axis=1), values.min(axis=1), values.max(axis=1))
+
+
+def std(values: Floats) -> Floats:
+    """Standard deviation [g] with n - 1 in the denominator; NaN for groups of one."""
+    n = values.shape[1]
+    if n < 2:
+        return np.full(len(values), np.nan)
+    deviation = values - mean(values)[:, None]
+    return np.sqrt((deviation**2).sum(axis=1) / (n - 1))
+
+
+def iqm(values: Floats) -> Floats:
+    """Interquartile mean [g]: the mean after floor(n / 4) values are cut from each end (Agarwal et al. 2021)."""
+    n = values.shape[1]
+    cut = n // 4
+    return mean(np.sort(values, axis=1)[:, cut : n - cut])
+
+
+def tail(n: int, level: float = LEVEL) -> float:
+    """The share of the resampled means that the interval leaves out at each end, for n >= 2 seeds.
+
+    The plain percentile interval leaves out (1 - level) / 2 and is too short for few seeds, since resampling
+    underestimates the standard error by sqrt((n - 1) / n) and knows no t quantile: at n = 10 it holds the true mean of
+    normal scores in about 90 % of cases, not 95 %. The *expanded* percentile interval (Hesterberg 2015, "What teachers
+    should know about the bootstrap", The American Statistician 69(4), section 5.3) moves the percentiles outwards by
+    both factors: Phi(-sqrt(n / (n - 1)) * t) with t the (1 + level) / 2 quantile of Student's t with n - 1 degrees of
+    freedom. It tends to (1 - level) / 2 as n grows.
+    """
+    quantile = stats.t.ppf((1 + level) / 2, n - 1)
+    return float(stats.norm.cdf(-math.sqrt(n / (n - 1)) * quantile))
+
+
+@functools.lru_cache(maxsize=16)
+def resamples(n: int) -> Floats:
+    """How often each of n values is in each resample [b, n]; rows sum to n. The same for every group of size n.
+
+    All n^n resamples for n up to ``EXACT_UP_TO``, else ``RESAMPLES`` drawn from ``default_rng([SEED, n])``.
+    """
+    if n <= EXACT_UP_TO:
+        draws = np.array(list(itertools.product(range(n), repeat=n)))
+    else:
+        draws = np.random.default_rng([SEED, n]).integers(0, n, size=(RESAMPLES, n))
+    cells = draws + n * np.arange(len(draws))[:, None]
+    return np.bincount(cells.ravel(), minlength=len(draws) * n).reshape(len(draws), n).astype(np.float64)
+
+
+def interval(values: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
+    """Lower and upper end, each [g], of the expanded percentile bootstrap interval of each group's mean.
+
+    The ends are quantiles (linear interpolation) of the means of resamples drawn with replacement; ``tail`` says which
+    and why, ``resamples`` how they are drawn. Values are sorted first, so that the order of the seeds does not matter.
+    Equal values give [x, x], and so does a single value, about which nothing else can be said.
+    """
+    n = values.shape[1]
+    centre = mean(values)
+    if n == 1:
+        return centre, centre.copy()
+    counts, share = resamples(n), tail(n, level)
+    low, high = np.empty(len(values)), np.empty(len(values))
+    step = max(1, _CELLS // len(counts))
+    for start in range(0, len(values), step):
+        part = np.sort(values[start : start + step], axis=1)
+        middle = centre[start : start + step, None]
+        means = middle + (part - middle) @ counts.T / n
+        # A mean lies between the extremes; rounding may put it a bit outside, and equal values must give [x, x].
+        np.clip(means, part[:, :1], part[:, -1:], out=means)
+        low[start : start + step], high[start : start + step] = np.quantile(means, [share, 1 - share], axis=1)
+    return low, high
+
+
+def probability_of_improvement(ours: npt.ArrayLike, theirs: npt.ArrayLike, higher_is_better: bool = True) -> float:
+    """P(a run of ours is better than a run of theirs) + P(equal) / 2, over all pairs of seeds.
+
+    ``ours`` [n] and ``theirs`` [m] are one score of two models; the result is Mann and Whitney's U / (n m). NaN if one
+    of them is empty.
+    """
+    x, y = np.asarray(ours, dtype=np.float64), np.sort(np.asarray(theirs, dtype=np.float64))
+    if not x.size or not y.size:
+        return math.nan
+    below = np.searchsorted(y, x, side="left") + np.searchsorted(y, x, side="right")
+    share = float(below.sum()) / (2 * x.size * y.size)
+    return share if higher_is_better else 1 - share
+
+
+def ranks(means: npt.ArrayLike, higher_is_better: bool = True) -> Floats:
+    """Rank [g] of each mean, 1 the best. Equal means share the better rank (1, 2, 2, 4); NaN has no rank (NaN)."""
+    oriented = np.asarray(means, dtype=np.float64) * (-1 if higher_is_better else 1)
+    return stats.rankdata(oriented, method="min", nan_policy="omit").astype(np.float64)
