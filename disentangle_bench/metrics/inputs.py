@@ -35,14 +35,19 @@ def as_arrays(codes: Any, factors: Any, n_train: int | None = None) -> Arrays:
     codes that are NaN or infinite (or not representable in float64), factors that are negative or not integers, and
     ``n_train`` outside 1..n.
     """
-    values = _matrix(codes, "codes", "latents")
+    values = as_codes(codes)
     labels = _matrix(factors, "factors", "factors")
     if len(values) != len(labels):
         raise BenchError(
             f"codes have {len(values)} rows and factors have {len(labels)}; both need one row per image, in the same "
             "order: pass the codes and the factors of the same images."
         )
-    return Arrays(_codes(values), _factors(labels), _train_rows(n_train, len(values)))
+    return Arrays(values, _factors(labels), _train_rows(n_train, len(values)))
+
+
+def as_codes(codes: Any) -> npt.NDArray[Any]:
+    """Codes [n, d] alone, checked and converted as by ``as_arrays``."""
+    return _codes(_matrix(codes, "codes", "latents"))
 
 
 def _matrix(given: Any, name: str, columns: str) -> npt.NDArray[Any]:

@@ -1,0 +1,209 @@
+"""InfoMEC: modularity, explicitness and compactness of latents from mutual information (Hsu et al. 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from disentangle_bench.codes import Codes, Evaluation, MetricCard, MetricResult, ScoreCard
+from disentangle_bench.errors import unknown
+from disentangle_bench.metrics.information import (
+    entropy,
+    nearest_neighbour_information,
+    plug_in_information,
+    relabel,
+    standardise,
+)
+from disentangle_bench.metrics.inputs import as_arrays
+from disentangle_bench.metrics.latents import active_latents, read_codes
+
+CARD = MetricCard(
+    name="infomec",
+    version=1,
+    paper="Hsu et al. 2023, Disentanglement via latent quantization, section 4",
+    summary="InfoM, InfoE and InfoC from the normalised mutual information of factors and latents, and a linear probe",
+    scores=(
+        ScoreCard("modularity", True, "InfoM: each active latent tells of one factor only"),
+        ScoreCard("explicitness", True, "InfoE: entropy of a factor that a linear probe explains on its training rows"),
+        ScoreCard("explicitness_heldout", True, "the same probe scored on the test rows"),
+        ScoreCard("compactness", True, "InfoC: each factor is told by one active latent only"),
+    ),
+    variants={
+        "hsu2023": "the paper's stand-alone file: 10 neighbours, active range > max/20 or > 0, 100 iterations",
+        "hsu2023_training": "what its runs logged: 3 neighbours, active range > max/8, 100 iterations on values",
+        "factorqvae2024": "3 neighbours, active range > max/20 or > 0, 500 iterations",
+        "tripod2024": "10 neighbours, active IQR > max/10 or > 0.1, 100 iterations",
+    },
+)
+
+
+@dataclass(frozen=True)
+class _Choices:
+    neighbours: int
+    iterations: int
+    one_hot: bool  # whether the probe reads discrete codes as one-hot symbols, or as standardised values
+
+
+_CHOICES = {
+    "hsu2023": _Choices(10, 100, True),
+    "hsu2023_training": _Choices(3, 100, False),
+    "factorqvae2024": _Choices(3, 500, True),
+    "tripod2024": _Choices(10, 100, True),
+}
+
+
+def infomec(
+    codes: Any,
+    factors: Any,
+    *,
+    discrete: bool | None = None,
+    variant: str = "hsu2023",
+    rng: int = 0,
+    n_train: int | None = None,
+    exact: str = "fast",
+) -> dict[str, Any]:
+    """InfoMEC of codes [n, d] and factors [n, k] (Hsu et al. 2023, section 4).
+
+    ``codes`` is Codes, or an array with ``discrete`` saying whether its numbers are symbols. Everything but the
+    held-out explicitness reads the first ``n_train`` rows; None means all, and no held-out explicitness (NaN).
+    Mutual information reads the indices of discrete codes and the standardised values of continuous ones, so does
+    the probe, except that ``hsu2023_training`` probes the standardised values of discrete codes too. ``rng`` seeds
+    the tie-breaking noise of the nearest-neighbour estimator. ``exact="sklearn"`` computes the information and the
+    probe with scikit-learn, slowly: the yardstick of the fast way.
+
+    Gives a dict of modularity, explicitness, explicitness_heldout, compactness (floats, at most 1; higher is
+    better), nmi [k, d] (share of the factor's entropy), active [d] (bool), explicitness_by_factor [k],
+    explicitness_heldout_by_factor [k] and notes (by score). docs/metrics/infomec.md tells what degenerate codes give.
+
+    Raises BenchError for input that as_arrays refuses, ``discrete`` missing or contradicting Codes, and unknown
+    ``variant`` or ``exact``.
+    """
+    if variant not in _CHOICES:
+        raise unknown("variant of infomec", variant, _CHOICES)
+    if exact not in ("fast", "sklearn"):
+        raise unknown("value of exact", exact, ("fast", "sklearn"))
+    choices = _CHOICES[variant]
+    given = read_codes(codes, discrete)
+    arrays = as_arrays(given.values, factors, n_train)
+    rows = arrays.n_train
+    train = Codes(given.values[:rows], given.indices[:rows] if given.indices is not None else None)
+    labels = arrays.factors[:rows]
+    active = active_latents(train.values, train.indices, variant)
+    nmi = _information(train, labels, choices, rng, exact) / _entropies(labels)[:, None]
+    probed = given if choices.one_hot else Codes(given.values)
+    fitted, heldout = _explicitness(probed, arrays.factors, rows, choices.iterations, exact)
+    notes: dict[str, str] = {}
+    varied = (labels != labels[:1]).any(axis=0)
+    if not varied.all():
+        named = ", ".join(str(i) for i in np.flatnonzero(~varied))
+        notes["factors"] = f"left out of every score, constant over the training rows: {named}"
+    kept = nmi[varied][:, active]
+    return {
+        "modularity": _modularity(kept, notes),
+        "explicitness": _mean(fitted, "explicitness", "no factor varies", notes),
+        "explicitness_heldout": _mean(heldout, "explicitness_heldout", "no test rows, or no factor varies", notes),
+        "compactness": _compactness(kept, notes),
+        "nmi": nmi,
+        "active": active,
+        "explicitness_by_factor": fitted,
+        "explicitness_heldout_by_factor": heldout,
+        "notes": notes,
+    }
+
+
+def _entropies(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Entropy of each factor [k] in nats; 1 for a constant one, whose information is 0, so that its share is 0."""
+    found = np.array([entropy(column) for column in relabel(labels).T])
+    return np.where(found > 0, found, 1.0)
+
+
+def _information(
+    train: Codes, labels: npt.NDArray[np.int64], choices: _Choices, rng: int, exact: str
+) -> npt.NDArray[np.float64]:
+    """Mutual information [k, d] in nats over the training rows."""
+    from disentangle_bench.metrics import infomec_sklearn
+
+    if train.indices is not None:
+        estimate = infomec_sklearn.plug_in_information if exact == "sklearn" else plug_in_information
+        return estimate(train.indices, labels)
+    scaled = standardise(train.values, train.values)
+    nearest = infomec_sklearn.nearest_neighbour_information if exact == "sklearn" else nearest_neighbour_information
+    return nearest(scaled, labels, choices.neighbours, rng)
+
+
+def _explicitness(
+    codes: Codes, factors: npt.NDArray[np.int64], rows: int, iterations: int, exact: str
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Explained entropy of each factor [k] on the training and on the test rows; NaN where not defined.
+
+    A test row whose factor value never occurs in the training rows is left out: no probe could have learnt it.
+    """
+    scaled = None if codes.indices is not None else standardise(codes.values, codes.values[:rows])
+    if exact == "sklearn":
+        from disentangle_bench.metrics.infomec_sklearn import probe_losses
+    else:
+        from disentangle_bench.metrics.logistic import probe_losses
+    tasks: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]] = []
+    for column in factors.T:
+        alphabet = np.unique(column[:rows])
+        place = np.minimum(np.searchsorted(alphabet, column), len(alphabet) - 1)
+        known = np.flatnonzero(alphabet[place] == column)
+        tasks.append((place, known[known >= rows], len(alphabet)))
+    losses = probe_losses(codes.indices, scaled, rows, tasks, iterations)
+    null = np.array([np.log(classes) if classes > 1 else np.nan for _, _, classes in tasks])
+    fitted = 1 - losses[:, 0] / null
+    return fitted, np.maximum(1 - losses[:, 1] / null, 0.0)  # np.maximum keeps NaN
+
+
+def _concentration(information: npt.NDArray[np.float64]) -> float:
+    """Mean over rows [r, c] of the largest entry's share of the row, scaled so that even rows give 0.
+
+    A row without information counts as even: 0.
+    """
+    total = information.sum(axis=1)
+    even = 1 / information.shape[1]
+    share = np.where(total > 0, information.max(axis=1) / np.where(total > 0, total, 1.0), even)
+    return float(((share - even) / (1 - even)).mean())
+
+
+def _modularity(nmi: npt.NDArray[np.float64], notes: dict[str, str]) -> float:
+    factors, latents = nmi.shape
+    if factors < 2:
+        notes["modularity"] = "not defined: fewer than two factors vary"
+        return float("nan")
+    if latents == 0:
+        notes["modularity"] = "0: no latent is active"
+        return 0.0
+    return _concentration(nmi.T)
+
+
+def _compactness(nmi: npt.NDArray[np.float64], notes: dict[str, str]) -> float:
+    factors, latents = nmi.shape
+    if factors == 0:
+        notes["compactness"] = "not defined: no factor varies"
+        return float("nan")
+    if latents < 2:
+        # The formula divides by zero. Not NaN, because a collapsed run would then drop out of a model's mean.
+        notes["compactness"] = f"0: {'one latent is' if latents else 'no latent is'} active, two are needed"
+        return 0.0
+    return _concentration(nmi)
+
+
+def _mean(by_factor: npt.NDArray[np.float64], score: str, reason: str, notes: dict[str, str]) -> float:
+    defined = by_factor[~np.isnan(by_factor)]
+    if len(defined) == 0:
+        notes[score] = f"not defined: {reason}"
+        return float("nan")
+    return float(defined.mean())
+
+
+def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
+    """Score an evaluation as ``infomec`` does; ``rng`` seeds the nearest-neighbour estimator's noise."""
+    found = infomec(evaluation.codes, evaluation.factors, variant=variant, rng=rng, n_train=evaluation.n_train)
+    arrays = ("nmi", "active", "explicitness_by_factor", "explicitness_heldout_by_factor")
+    return MetricResult(
+        {card.name: found[card.name] for card in CARD.scores}, {name: found[name] for name in arrays}, found["notes"]
+    )

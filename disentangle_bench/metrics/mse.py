@@ -1,0 +1,53 @@
+"""Reconstruction error on images in [0, 1]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from disentangle_bench.codes import Evaluation, MetricCard, MetricResult, ScoreCard
+from disentangle_bench.errors import BenchError, unknown
+
+CARD = MetricCard(
+    name="mse",
+    version=1,
+    paper="none: the mean squared error, and the peak signal-to-noise ratio made of it",
+    summary="Mean squared reconstruction error over images, pixels and channels, images in [0, 1]",
+    scores=(
+        ScoreCard("mse", False, "mean squared error, images in [0, 1]"),
+        ScoreCard("psnr", True, "peak signal-to-noise ratio of the mean squared error", "dB"),
+    ),
+    variants={"all_rows": "the mean over all rows of the evaluation sample"},
+)
+
+
+def mse(squared_error: Any) -> dict[str, float]:
+    """``mse`` and ``psnr`` of images' mean squared errors [n].
+
+    psnr = -10 log10(mse) in dB, infinite for perfect images: of the mean error, not the mean of the images' ratios,
+    which one perfect image would make infinite. Raises BenchError for no errors, or one that is negative or not
+    finite.
+    """
+    errors = np.asarray(squared_error, dtype=np.float64)
+    if errors.ndim != 1 or len(errors) == 0:
+        raise BenchError(f"squared_error has shape {list(errors.shape)}; one error per image is needed, shape [n].")
+    bad = ~(np.isfinite(errors) & (errors >= 0))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise BenchError(
+            f"squared_error holds {errors[row]} at row {row}; every image's error must be finite and not negative: a "
+            "model that reconstructs NaN has not trained, drop its run."
+        )
+    mean = float(errors.mean())
+    return {"mse": mean, "psnr": float(-10 * np.log10(mean)) if mean > 0 else float("inf")}
+
+
+def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
+    """Score an evaluation's squared errors; NaN if it has no images. ``rng`` is not used."""
+    if variant not in CARD.variants:
+        raise unknown("variant of mse", variant, CARD.variants)
+    if evaluation.squared_error is None:
+        reason = "not defined: these codes came without reconstructed images"
+        return MetricResult({"mse": float("nan"), "psnr": float("nan")}, {}, {"mse": reason, "psnr": reason})
+    return MetricResult(dict(mse(evaluation.squared_error)))

@@ -1,0 +1,76 @@
+"""SAP, the separated attribute predictability (Kumar et al. 2018), as computed by Locatello et al. (2019)."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from disentangle_bench.codes import Evaluation, MetricCard, MetricResult, ScoreCard
+from disentangle_bench.errors import unknown
+from disentangle_bench.metrics.inputs import as_arrays
+
+CARD = MetricCard(
+    name="sap",
+    version=1,
+    paper="Kumar et al. 2018, Variational inference of disentangled latent concepts, section 3; Locatello et al. 2019",
+    summary="Gap in test accuracy between the two latents that best predict a factor, mean over factors",
+    scores=(ScoreCard("score", True, "mean accuracy gap"),),
+    variants={"locatello2019": "a linear SVM (C = 0.01, balanced classes) for every latent and factor"},
+)
+
+
+def sap(
+    codes: Any, factors: Any, *, n_train: int | None = None, variant: str = "locatello2019", rng: int = 0
+) -> dict[str, Any]:
+    """SAP of codes' values [n, d] and factors [n, k]: fitted on the first ``n_train`` rows, scored on the rest.
+
+    With ``n_train`` None or n the same rows serve for both, as a note says. Gives ``score`` in [0, 1], ``accuracy``
+    [k, d], ``gaps`` [k] and ``notes``. With one latent the second best accuracy is 0. A factor that is constant over
+    the training rows is left out (NaN); if all are, the score is NaN. ``rng`` seeds scikit-learn's solver.
+
+    Raises BenchError for input that as_arrays refuses and for an unknown variant.
+    """
+    if variant not in CARD.variants:
+        raise unknown("variant of sap", variant, CARD.variants)
+    arrays = as_arrays(codes, factors, n_train)
+    values, labels, rows = arrays.values.astype(np.float64), arrays.factors, arrays.n_train
+    notes = {}
+    test = slice(rows, None)
+    if rows == len(values):
+        test = slice(None)
+        notes["score"] = "fitted and scored on the same rows: there are no test rows"
+    accuracy = np.full((labels.shape[1], values.shape[1]), np.nan)
+    for i, label in enumerate(labels.T):
+        if len(np.unique(label[:rows])) < 2:
+            continue
+        for j, value in enumerate(values.T):
+            accuracy[i, j] = _accuracy(value[:rows], label[:rows], value[test], label[test], rng)
+    ranked = np.sort(np.column_stack([np.zeros(len(accuracy)), accuracy]), axis=1)
+    gaps = ranked[:, -1] - ranked[:, -2]
+    defined = gaps[~np.isnan(gaps)]
+    if len(defined) < len(gaps):
+        named = ", ".join(str(i) for i in np.flatnonzero(np.isnan(gaps)))
+        notes["factors"] = f"left out, constant over the training rows: {named}"
+    value = float(defined.mean()) if len(defined) else float("nan")
+    return {"score": value, "accuracy": accuracy, "gaps": gaps, "notes": notes}
+
+
+def _accuracy(value: Any, label: Any, test_value: Any, test_label: Any, rng: int) -> float:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
+    machine = LinearSVC(C=0.01, class_weight="balanced", random_state=rng)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        machine.fit(value[:, None], label)
+    return float((machine.predict(test_value[:, None]) == test_label).mean())
+
+
+def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
+    """Score an evaluation's values: fitted on the training rows, scored on the test rows."""
+    found = sap(evaluation.codes.values, evaluation.factors, n_train=evaluation.n_train, variant=variant, rng=rng)
+    return MetricResult(
+        {"score": found["score"]}, {"accuracy": found["accuracy"], "gaps": found["gaps"]}, found["notes"]
+    )
