@@ -1,0 +1,100 @@
+"""The beta-VAE score (Higgins et al. 2017), as computed by Locatello et al. (2019) but from stored rows."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from disentangle_bench.codes import Evaluation, MetricCard, MetricResult, ScoreCard
+from disentangle_bench.errors import unknown
+from disentangle_bench.metrics.fixed_factor import FixedFactorRows, usable_factors
+from disentangle_bench.metrics.inputs import as_arrays
+
+BATCH = 64
+TRAIN_POINTS = 10_000
+TEST_POINTS = 5_000
+_CHUNK = 1_000  # points whose codes are gathered at once
+
+CARD = MetricCard(
+    name="beta_vae_score",
+    version=1,
+    paper="Higgins et al. 2017, beta-VAE, section 3; Locatello et al. 2019",
+    summary="Accuracy of a linear classifier that names the factor that pairs of images share",
+    scores=(ScoreCard("score", True, "test accuracy"),),
+    variants={"locatello2019": "10,000 training and 5,000 test points of 64 pairs, drawn from the evaluation rows"},
+)
+
+
+def beta_vae_score(
+    codes: Any, factors: Any, *, n_train: int | None = None, variant: str = "locatello2019", rng: int = 0
+) -> dict[str, Any]:
+    """beta-VAE score of codes' values [n, d] and factors [n, k].
+
+    A point fixes a random factor, draws 64 pairs of different rows that share its value (each pair its own value),
+    and is the mean absolute difference of the pairs' codes [d]. scikit-learn's logistic regression with its defaults
+    learns the fixed factor from points of the first ``n_train`` rows and is tested on points of the rest. With
+    ``n_train`` None or n both come from all rows, as a note says.
+
+    Gives ``score`` (test accuracy), ``train_accuracy``, ``mean_difference`` [k, d] of the training points (NaN for a
+    factor left out) and ``notes``. Raises BenchError for input that as_arrays refuses, an unknown variant, and fewer
+    than two factors that can be held fixed.
+    """
+    if variant not in CARD.variants:
+        raise unknown("variant of beta_vae_score", variant, CARD.variants)
+    arrays = as_arrays(codes, factors, n_train)
+    rows = arrays.n_train
+    values, labels = arrays.values.astype(np.float64), arrays.factors
+    test = slice(rows, None) if rows < len(values) else slice(None)
+    parts = [FixedFactorRows(labels[:rows]), FixedFactorRows(labels[test])]
+    usable, notes = usable_factors(parts, labels.shape[1], CARD.name)
+    if rows == len(values):
+        notes["score"] = "trained and tested on the same rows: there are no test rows"
+    generator = np.random.default_rng(rng)
+    points, fixed = _points(values[:rows], parts[0], usable, TRAIN_POINTS, generator)
+    test_points, test_fixed = _points(values[test], parts[1], usable, TEST_POINTS, generator)
+    model = _classifier(points, fixed)
+    difference = np.full((labels.shape[1], values.shape[1]), np.nan)
+    for factor in usable:
+        if (fixed == factor).any():
+            difference[factor] = points[fixed == factor].mean(axis=0)
+    return {
+        "score": float((model.predict(test_points) == test_fixed).mean()),
+        "train_accuracy": float((model.predict(points) == fixed).mean()),
+        "mean_difference": difference,
+        "notes": notes,
+    }
+
+
+def _points(
+    values: npt.NDArray[np.float64], rows: FixedFactorRows, usable: list[int], count: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Points [count, d] and the factor [count] that each held fixed."""
+    points, fixed = [], []
+    shares = rng.multinomial(count, np.full(len(usable), 1 / len(usable)))
+    for factor, share in zip(usable, shares, strict=True):
+        for start in range(0, int(share), _CHUNK):
+            first, second = rows.pairs(factor, min(_CHUNK, int(share) - start), BATCH, rng)
+            points.append(np.abs(values[first] - values[second]).mean(axis=1))
+        fixed.append(np.full(int(share), factor))
+    return np.concatenate(points), np.concatenate(fixed)
+
+
+def _classifier(points: npt.NDArray[np.float64], fixed: npt.NDArray[np.int64]) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LogisticRegression().fit(points, fixed)
+
+
+def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
+    """Score an evaluation's values; ``rng`` seeds the draws."""
+    found = beta_vae_score(
+        evaluation.codes.values, evaluation.factors, n_train=evaluation.n_train, variant=variant, rng=rng
+    )
+    arrays = {"mean_difference": found["mean_difference"]}
+    return MetricResult({"score": found["score"]}, arrays, found["notes"])

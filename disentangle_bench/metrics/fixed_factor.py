@@ -1,0 +1,73 @@
+"""Batches of stored rows in which one factor is held fixed: what the FactorVAE and beta-VAE scores are made of.
+
+The papers draw such batches anew from the generator of the data. Here they are drawn from the rows at hand, grouped
+by the factor's value, so that stored codes are enough to score again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from disentangle_bench.errors import BenchError
+
+
+class FixedFactorRows:
+    """The rows of factors [n, k], to be drawn with one factor fixed.
+
+    ``usable`` are the factors that can be fixed and still let another row be drawn: those of which some value occurs
+    at least twice, and that have at least two values. Rows whose value occurs once are never drawn for that factor.
+    """
+
+    def __init__(self, factors: npt.NDArray[np.int64]) -> None:
+        self._grouped = [_Grouped(column) for column in factors.T]
+        self.usable = [i for i, grouped in enumerate(self._grouped) if grouped.usable]
+
+    def same_value(self, factor: int, batches: int, size: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Row numbers [batches, size]: each batch shares the value that a random row has, drawn with replacement."""
+        grouped = self._grouped[factor]
+        group = grouped.group[rng.choice(grouped.rows, size=batches)]
+        place = (rng.random((batches, size)) * grouped.counts[group][:, None]).astype(np.int64)
+        return grouped.order[grouped.starts[group][:, None] + place]
+
+    def pairs(
+        self, factor: int, batches: int, size: int, rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Two arrays of row numbers [batches, size]: a pair is two different rows that share the factor's value."""
+        grouped = self._grouped[factor]
+        first = rng.choice(grouped.rows, size=(batches, size))
+        group = grouped.group[first]
+        counts, starts = grouped.counts[group], grouped.starts[group]
+        step = 1 + (rng.random((batches, size)) * (counts - 1)).astype(np.int64)
+        return first, grouped.order[starts + (grouped.place[first] + step) % counts]
+
+
+class _Grouped:
+    """One factor's rows by value: ``order[starts[g] : starts[g] + counts[g]]`` are the rows of group g."""
+
+    def __init__(self, column: npt.NDArray[np.int64]) -> None:
+        _, self.group, self.counts = np.unique(column, return_inverse=True, return_counts=True)
+        self.order = np.argsort(self.group, kind="stable")
+        self.starts = np.cumsum(self.counts) - self.counts
+        self.place = np.empty(len(column), dtype=np.int64)
+        self.place[self.order] = np.arange(len(column)) - np.repeat(self.starts, self.counts)
+        self.rows = np.flatnonzero(self.counts[self.group] > 1)
+        self.usable = len(self.counts) > 1 and len(self.rows) > 0
+
+
+def usable_factors(parts: Sequence[FixedFactorRows], factors: int, metric: str) -> tuple[list[int], dict[str, str]]:
+    """The factors that every part (training rows, test rows) can hold fixed, and a note on those left out.
+
+    Raises BenchError if fewer than two are left: a score that asks which factor was fixed needs a choice.
+    """
+    usable = [i for i in range(factors) if all(i in part.usable for part in parts)]
+    if len(usable) < 2:
+        raise BenchError(
+            f"{metric} can hold {len(usable)} of {factors} factors fixed; it needs two that have at least two values, "
+            "some value at least twice, in the training and in the test rows: give more rows, or leave it out."
+        )
+    left_out = [str(i) for i in range(factors) if i not in usable]
+    notes = {"factors": f"left out, too few rows share a value or constant: {', '.join(left_out)}"} if left_out else {}
+    return usable, notes
