@@ -84,6 +84,18 @@ def test_masks_of_a_pixel_fit_a_byte(masks):
     assert masks.sum(axis=1, dtype=np.int64).max() <= 255
 
 
+def test_the_compiled_loop_rounds_every_sum_to_nearest():
+    """All sums 254 a + b, that is 0 .. 255 * 255; few of them occur in rooms."""
+    levels = np.arange(256)
+    masks = np.zeros((1, 4, 1, 256), dtype=np.uint8)
+    masks[0, 0], masks[0, 3] = 254, 1
+    colours = np.zeros((256, 4, 256), dtype=np.uint16)
+    colours[:, 0], colours[:, 3] = levels[:, None], levels
+    out = np.empty((256, 1, 256), dtype=np.uint8)
+    rooms3d._compiled()(masks, colours, np.zeros(256, dtype=np.int64), levels, out)
+    np.testing.assert_array_equal(out[:, 0], ((254 * levels[:, None] + levels) * 2 + 255) // 510)
+
+
 @pytest.mark.parametrize("way", ["place", "_place_masks"])
 def test_batches_equal_images(rooms, way):
     index = np.random.default_rng(2).integers(480_000, size=64)
