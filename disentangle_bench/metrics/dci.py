@@ -1,0 +1,239 @@
+"""DCI: disentanglement, completeness and informativeness from a classifier's importances (Eastwood & Williams 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from disentangle_bench.codes import Codes, Evaluation, MetricCard, MetricResult, ScoreCard
+from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.metrics.inputs import Arrays, as_arrays, as_codes
+
+CARD = MetricCard(
+    name="dci",
+    version=1,
+    paper="Eastwood & Williams 2018, A framework for the quantitative evaluation of disentangled representations, "
+    "section 2; classifiers of Locatello et al. 2019",
+    summary="Entropies of the importances of latents to classifiers of the factors, and their accuracy",
+    scores=(
+        ScoreCard("disentanglement", True, "each latent matters to one factor only"),
+        ScoreCard("completeness", True, "each factor needs one latent only"),
+        ScoreCard("informativeness", True, "accuracy of the classifiers on the test rows, mean over factors"),
+        ScoreCard("informativeness_train", True, "their accuracy on the training rows"),
+    ),
+    variants={
+        "locatello2019": "gradient-boosted trees (100 stages, depth 3) on values",
+        "factorqvae2024": "the same trees on indices; on values where the codes have no indices",
+        "tripod2024": "random forest (100 trees, entropy, depth 10) on standardised values; fitted on 90 % of the "
+        "training rows, scored on the rest of them",
+    },
+)
+
+_Column = npt.NDArray[np.int64]
+_Fit = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]  # R [d, k], test [k], train [k]
+
+
+def dci(
+    codes: Any,
+    factors: Any,
+    *,
+    n_train: int | None = None,
+    variant: str = "locatello2019",
+    rng: int = 0,
+    exact: str | None = None,
+) -> dict[str, Any]:
+    """DCI of codes [n, d] and factors [n, k] (Eastwood & Williams 2018, section 2; Locatello et al. 2019, app. C).
+
+    ``codes`` is Codes, or an array that stands for the values and, if of integers, for the indices too. The first
+    ``n_train`` rows train the classifiers and the rest test them; None keeps the last third (rounded down) for the
+    test, the proportion of Locatello et al. (``tripod2024`` splits the training rows once more and never reads the
+    rest). ``rng`` in 0..2**32-1 decides between equally good splits, and draws the forest of ``tripod2024``.
+    ``exact="sklearn"`` fits the boosted trees with scikit-learn: the slow yardstick of the fast way.
+
+    Gives a dict of disentanglement, completeness, informativeness, informativeness_train (floats in 0..1, higher is
+    better; NaN where not defined), importance [d, k] (columns sum to 1, or to 0 if no latent helps) and notes (by
+    score). docs/metrics/dci.md tells what degenerate codes and factors give.
+
+    Raises BenchError for input that as_arrays refuses, codes too large for float32, fewer than two training rows,
+    indices of another shape than the values, ``rng`` out of range, and unknown ``variant`` or ``exact``.
+    """
+    if variant not in CARD.variants:
+        raise unknown("variant of dci", variant, CARD.variants)
+    if exact not in (None, "sklearn"):
+        raise unknown("value of exact", str(exact), ("sklearn",))
+    if isinstance(rng, bool) or not isinstance(rng, int | np.integer) or not 0 <= rng < 2**32:
+        raise BenchError(f"rng is {rng!r}; allowed are whole numbers from 0 to {2**32 - 1}: pass a seed, e.g. 0.")
+    notes: dict[str, str] = {}
+    arrays = _read(codes, factors, n_train, variant, notes)
+    train = arrays.factors[: arrays.n_train]
+    varied = (train != train[:1]).any(axis=0)
+    importance = np.zeros((arrays.values.shape[1], len(varied)))
+    test_accuracy, train_accuracy = np.empty(0), np.empty(0)
+    if varied.any():
+        fit = _fitter(variant, exact)
+        kept = Arrays(arrays.values, arrays.factors[:, varied], arrays.n_train)
+        importance[:, varied], test_accuracy, train_accuracy = fit(kept, int(rng), notes)
+    if not varied.all():
+        named = ", ".join(str(j) for j in np.flatnonzero(~varied))
+        notes["factors"] = f"left out of every score, constant over the training rows: {named}"
+    return {
+        "disentanglement": _concentration(importance[:, varied], "disentanglement", "factor varies", notes),
+        "completeness": _concentration(importance[:, varied].T, "completeness", "latent", notes),
+        "informativeness": _mean(test_accuracy, "informativeness", notes),
+        "informativeness_train": _mean(train_accuracy, "informativeness_train", notes),
+        "importance": importance,
+        "notes": notes,
+    }
+
+
+def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
+    """Score an evaluation as ``dci`` does."""
+    found = dci(evaluation.codes, evaluation.factors, n_train=evaluation.n_train, variant=variant, rng=rng)
+    return MetricResult(
+        {card.name: found[card.name] for card in CARD.scores}, {"importance": found["importance"]}, found["notes"]
+    )
+
+
+def _read(codes: Any, factors: Any, n_train: int | None, variant: str, notes: dict[str, str]) -> Arrays:
+    """The checked codes that the variant reads, with the factors and the number of training rows."""
+    chosen = codes
+    if isinstance(codes, Codes):
+        chosen = codes.values
+        if codes.indices is not None:
+            shapes = as_codes(codes.values).shape, as_codes(codes.indices).shape
+            if shapes[0] != shapes[1]:
+                raise BenchError(
+                    f"the codes' values have shape {list(shapes[0])} and their indices {list(shapes[1])}; both must "
+                    "be [n, d], a symbol for every value."
+                )
+            if variant == "factorqvae2024":
+                chosen = codes.indices
+    arrays = as_arrays(chosen, factors, n_train)
+    if variant == "factorqvae2024" and arrays.values.dtype.kind == "f":
+        notes["codes"] = "the codes have no indices: their values were read"
+    n = len(arrays.values)
+    rows = n - n // 3 if n_train is None else arrays.n_train
+    if rows < 2:
+        raise BenchError(f"{rows} of {n} rows are for training; dci needs two or more: give more rows or n_train.")
+    values = arrays.values
+    # The trees read float32, like scikit-learn's, which refuses such numbers too.
+    large = np.abs(values.astype(np.float64)) > np.finfo(np.float32).max
+    if large.any():
+        row, column = (int(i) for i in np.argwhere(large)[0])
+        raise BenchError(
+            f"codes hold {values[row, column]} at row {row}, column {column}; allowed are magnitudes up to "
+            f"{np.finfo(np.float32).max:.2g} (float32): rescale that latent."
+        )
+    return Arrays(values, arrays.factors, rows)
+
+
+def _fitter(variant: str, exact: str | None) -> Callable[[Arrays, int, dict[str, str]], _Fit]:
+    if variant == "tripod2024":
+        return _forest
+    return _boosted if exact is None else _boosted_sklearn
+
+
+def _boosted(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
+    from disentangle_bench.metrics import trees
+
+    rows = arrays.n_train
+    train, test = arrays.factors[:rows], arrays.factors[rows:]
+    fitted = trees.fit(arrays.values[:rows], train, seed=rng)
+    notes["splits"] = f"exact, by {'histograms of the distinct values' if fitted.binned else 'sorted lists'}"
+    train_accuracy = (fitted.labels(fitted.train_decision) == train).mean(axis=0)
+    if len(test) == 0:
+        notes["informativeness"] = "not defined: no test rows"
+        return fitted.importance, np.empty(0), train_accuracy
+    _note_unseen(train, test, notes)
+    found = fitted.labels(fitted.decision(arrays.values[rows:]))
+    return fitted.importance, (found == test).mean(axis=0), train_accuracy
+
+
+def _boosted_sklearn(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    def classifier(codes: npt.NDArray[Any], factor: _Column) -> Any:
+        return GradientBoostingClassifier(random_state=rng).fit(codes, factor)
+
+    rows = arrays.n_train
+    notes["splits"] = "by scikit-learn's GradientBoostingClassifier"
+    train, test = arrays.factors[:rows], arrays.factors[rows:]
+    if len(test):
+        _note_unseen(train, test, notes)
+    else:
+        notes["informativeness"] = "not defined: no test rows"
+    return _fit_each(classifier, arrays.values[:rows], train, arrays.values[rows:], test)
+
+
+def _forest(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import train_test_split
+    from sklearn.preprocessing import StandardScaler
+
+    def classifier(codes: npt.NDArray[Any], factor: _Column) -> Any:
+        forest = RandomForestClassifier(100, criterion="entropy", max_depth=10, random_state=rng)
+        return forest.fit(codes, factor)
+
+    rows = arrays.n_train
+    scaled = StandardScaler().fit_transform(arrays.values[:rows].astype(np.float64))
+    codes, held_codes, factors, held = train_test_split(scaled, arrays.factors[:rows], test_size=0.1, random_state=42)
+    notes["split"] = f"fitted on {len(codes)} of the {rows} training rows, scored on the other {len(held)}"
+    _note_unseen(factors, held, notes)
+    return _fit_each(classifier, codes, factors, held_codes, held)
+
+
+def _fit_each(
+    classifier: Callable[[npt.NDArray[Any], _Column], Any],
+    codes: npt.NDArray[Any],
+    factors: npt.NDArray[np.int64],
+    test_codes: npt.NDArray[Any],
+    test: npt.NDArray[np.int64],
+) -> _Fit:
+    """Importances [d, k] and accuracies [k] of one scikit-learn classifier per factor."""
+    fitted = [classifier(codes, factor) for factor in factors.T]
+    importance = np.stack([model.feature_importances_ for model in fitted], axis=1)
+    train_accuracy = np.array([model.score(codes, y) for model, y in zip(fitted, factors.T, strict=True)])
+    if len(test) == 0:
+        return importance, np.empty(0), train_accuracy
+    return (
+        importance,
+        np.array([model.score(test_codes, y) for model, y in zip(fitted, test.T, strict=True)]),
+        train_accuracy,
+    )
+
+
+def _note_unseen(train: npt.NDArray[np.int64], test: npt.NDArray[np.int64], notes: dict[str, str]) -> None:
+    unseen = sum(int((~np.isin(y, np.unique(x))).sum()) for x, y in zip(train.T, test.T, strict=True))
+    if unseen:
+        notes["informativeness"] = (
+            f"{unseen} of {test.size} test labels never occur in the rows that the classifier was fitted on; they "
+            "count as errors"
+        )
+
+
+def _concentration(importance: npt.NDArray[np.float64], score: str, of: str, notes: dict[str, str]) -> float:
+    """1 - entropy to base c of each row of [r, c], mean weighted by the rows' sums; all zeros count as even."""
+    c = importance.shape[1]
+    if importance.size == 0:
+        notes[score] = "not defined: no factor varies"
+        return float("nan")
+    if c < 2:
+        notes[score] = f"not defined: only one {of}"
+        return float("nan")
+    if importance.sum() == 0:
+        notes[score] = "0: no latent helps to tell any factor"
+        return 0.0
+    share = importance + 1e-11  # as Locatello et al.'s code does; keeps the logarithm finite
+    share /= share.sum(axis=1, keepdims=True)
+    rows = 1 + (share * np.log(share)).sum(axis=1) / np.log(c)
+    return float((rows * importance.sum(axis=1)).sum() / importance.sum())
+
+
+def _mean(by_factor: npt.NDArray[np.float64], score: str, notes: dict[str, str]) -> float:
+    if len(by_factor) == 0:
+        notes.setdefault(score, "not defined: no factor varies")
+        return float("nan")
+    return float(by_factor.mean())
