@@ -63,7 +63,7 @@ def infomec(
     variant: str = "hsu2023",
     rng: int = 0,
     n_train: int | None = None,
-    exact: str = "fast",
+    exact: str | None = None,
 ) -> dict[str, Any]:
     """InfoMEC of codes [n, d] and factors [n, k] (Hsu et al. 2023, section 4).
 
@@ -83,8 +83,8 @@ def infomec(
     """
     if variant not in _CHOICES:
         raise unknown("variant of infomec", variant, _CHOICES)
-    if exact not in ("fast", "sklearn"):
-        raise unknown("value of exact", exact, ("fast", "sklearn"))
+    if exact not in (None, "sklearn"):
+        raise unknown("value of exact", exact, ("sklearn",))
     choices = _CHOICES[variant]
     given = read_codes(codes, discrete)
     arrays = as_arrays(given.values, factors, n_train)
@@ -121,7 +121,7 @@ def _entropies(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 
 def _information(
-    train: Codes, labels: npt.NDArray[np.int64], choices: _Choices, rng: int, exact: str
+    train: Codes, labels: npt.NDArray[np.int64], choices: _Choices, rng: int, exact: str | None
 ) -> npt.NDArray[np.float64]:
     """Mutual information [k, d] in nats over the training rows."""
     from disentangle_bench.metrics import infomec_sklearn
@@ -135,7 +135,7 @@ def _information(
 
 
 def _explicitness(
-    codes: Codes, factors: npt.NDArray[np.int64], rows: int, iterations: int, exact: str
+    codes: Codes, factors: npt.NDArray[np.int64], rows: int, iterations: int, exact: str | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Explained entropy of each factor [k] on the training and on the test rows; NaN where not defined.
 

@@ -105,9 +105,12 @@ def _codes(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _factors(array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     if array.dtype.kind == "b":
         return array.astype(np.int64)
-    # NaN fails both comparisons, and 2**63 is the first number that int64 cannot hold.
-    with np.errstate(invalid="ignore"):
-        good = (array >= 0) & (array < 2.0**63) & (array == np.floor(array))
+    if array.dtype.kind in "iu":
+        good = (array >= 0) & (array <= np.iinfo(np.int64).max)
+    else:
+        wide = array.astype(np.promote_types(array.dtype, np.float64))  # 2**63 is infinity in float16
+        # NaN fails every comparison, and 2**63 is the first number that int64 cannot hold.
+        good = (wide >= 0) & (wide < 2.0**63) & (wide == np.floor(wide))
     if not good.all():
         row, column = (int(i) for i in np.argwhere(~good)[0])
         raise BenchError(

@@ -18,7 +18,7 @@ CARD = MetricCard(
         ScoreCard("mse", False, "mean squared error, images in [0, 1]"),
         ScoreCard("psnr", True, "peak signal-to-noise ratio of the mean squared error", "dB"),
     ),
-    variants={"all_rows": "the mean over all rows of the evaluation sample"},
+    variants={"heldout": "the mean over all rows of the evaluation sample, which the protocol keeps from training"},
 )
 
 
