@@ -152,6 +152,14 @@ def test_every_case_differs_and_shows_all_parts(masks):
     assert ((masks > 100).sum(axis=(2, 3)) > 150).all()
 
 
+@pytest.mark.slow
+def test_all_images_differ(rooms):
+    seen = set()
+    for block in np.arange(480_000).reshape(100, -1):
+        seen.update(hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in rooms.images(block))
+    assert len(seen) == 480_000
+
+
 def test_the_object_is_nowhere_cut_off(masks):
     thing = masks[:, 2]
     assert thing[:, 1:-1, 1:-1].sum(dtype=np.int64) == thing.sum(dtype=np.int64)
