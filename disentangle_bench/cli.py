@@ -108,13 +108,14 @@ def run(
 
 
 def _show_leaderboard(out: Path) -> None:
-    """Print the leaderboard of what is finished, if anything is."""
+    """Write and print the leaderboard of what is finished, if anything is."""
     from rich.console import Console
 
-    from disentangle_bench import report, store
+    from disentangle_bench import store
+    from disentangle_bench.report import write_report
 
     if store.load_records(out):
-        Console().print(report.leaderboard_table(out))
+        Console().print(write_report(out, figures=False).table)
 
 
 @main.command()

@@ -58,10 +58,10 @@ PROTOCOLS = {
         ),
         _protocol(
             "quick",
-            "1,000 updates of 64 images on conv64: minutes on a laptop; a first look, never ranked",
+            "1,000 updates of 32 images on conv64: minutes on a laptop; a first look, never ranked",
             network="conv64",
             updates=1_000,
-            batch_size=64,
+            batch_size=32,
             images=(4_000, 2_000),
             ranked=False,
         ),

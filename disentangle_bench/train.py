@@ -15,7 +15,7 @@ import torch
 from disentangle_bench.atomic import atomic_path, write_text
 from disentangle_bench.data.dataset import Card, Dataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.models.model import Model, Noise
+from disentangle_bench.models.model import Losses, Model, Noise
 from disentangle_bench.models.networks import network
 from disentangle_bench.registry import model_class
 from disentangle_bench.sampling import Stream, split
@@ -67,6 +67,11 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
     return images.to(torch.float32).div_(255)
 
 
+def sum_of(losses: Losses) -> torch.Tensor:
+    """The scalar whose gradient all players follow."""
+    return torch.stack(list(losses.values())).sum()
+
+
 class Trainer:
     """One run's training: the model, its optimiser and generator, and where it stands."""
 
@@ -84,18 +89,18 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
 
-    def update(self) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """One update of every player, on the next images."""
+    def update(self) -> dict[str, torch.Tensor]:
+        """One update of every player, on the next images. Returns losses and logs by name, for the history."""
         rate = learning_rate(self.spec.training, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
         x = to_float(self.images(self.stream.batch(self.step)))
-        loss, logs = self.model.loss(x, self.step, self.noise)
+        losses, logs = self.model.losses(x, self.step, self.noise)
         self.optimizer.zero_grad()
-        loss.backward()
+        sum_of(losses).backward()
         self.optimizer.step()
         self.step += 1
-        return loss.detach(), logs
+        return {f"loss.{player}": loss.detach() for player, loss in losses.items()} | logs
 
     def run(
         self,
@@ -115,9 +120,9 @@ class Trainer:
         began = saved = time.monotonic()
         before = self.seconds
         while self.step < updates:
-            loss, logs = self.update()
+            numbers = self.update()
             if self.step % every == 0 or self.step == updates:
-                self.log(loss, logs)
+                self.log(numbers)
             self.seconds = before + time.monotonic() - began
             progress(self.step)
             if should_stop() and self.step < updates:
@@ -129,9 +134,9 @@ class Trainer:
         self.save()
         return self.model.eval()
 
-    def log(self, loss: torch.Tensor, logs: dict[str, torch.Tensor]) -> None:
-        """Add a row to the history: the loss and what the model logged at the update just made."""
-        numbers = {name: float(value) for name, value in {"loss": loss, **logs}.items()}
+    def log(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Add a row to the history: the losses and logs of the update just made."""
+        numbers = {name: float(value) for name, value in tensors.items()}
         wrong = [name for name, value in numbers.items() if not math.isfinite(value)]
         if wrong:
             raise Diverged(f"{', '.join(wrong)} not finite at update {self.step} of {self.spec.training.updates}")

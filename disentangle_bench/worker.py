@@ -108,11 +108,12 @@ def _repeatable(threads: int) -> Iterator[None]:
     """The process's settings under which the same spec gives the same bits; put back afterwards."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    filling, benchmark = torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+    uninitialized: Any = torch.utils.deterministic
+    filling, benchmark = uninitialized.fill_uninitialized_memory, torch.backends.cudnn.benchmark
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a check for torch's own tests; costs time
+    uninitialized.fill_uninitialized_memory = False  # a check for torch's own tests; costs time
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     try:
@@ -122,7 +123,7 @@ def _repeatable(threads: int) -> Iterator[None]:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
-        torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark = filling, benchmark
+        uninitialized.fill_uninitialized_memory, torch.backends.cudnn.benchmark = filling, benchmark
 
 
 @contextmanager
@@ -130,7 +131,8 @@ def _numba_threads(threads: int) -> Iterator[None]:
     import numba
 
     before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    config: Any = numba.config
+    numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Total correlation by the density-ratio trick, without a second optimiser (Kim & Mnih 2018, arXiv 1802.05983, section 3).
+"""Total correlation by the density-ratio trick (Kim & Mnih 2018, arXiv 1802.05983), without a second optimiser.
 
 ``total_correlation`` sees the discriminator's parameters detached and ``discriminator_loss`` sees the codes detached.
 In the sum of both, each player follows its own gradient only; as Adam works element by element, one Adam with two

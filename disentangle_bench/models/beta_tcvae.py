@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import gaussian
-from disentangle_bench.models.model import ImageShape, Logs, Model, Noise, Settings
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings
 from disentangle_bench.models.networks import Network
 
 
@@ -37,7 +37,7 @@ class BetaTCVAE(Model):
         self.encoder = network.encoder(image_shape, 2 * config.latents)
         self.decoder = network.decoder(config.latents, image_shape)
 
-    def loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
         """The negative evidence bound with the total correlation weighted on its own."""
         mean, log_variance = gaussian.split(self.encoder(x))
         z = gaussian.sample(mean, log_variance, noise)
@@ -46,7 +46,7 @@ class BetaTCVAE(Model):
         mi, tc, dimension_kl = gaussian.split_kl(z, mean, log_variance, n_train=self.n_train, stratified=stratified)
         loss = mse + self.config.kl_weight * (mi + self.config.tc_weight * tc + dimension_kl)
         logs = {"mse": mse, "mi": mi, "tc": tc, "dimension_kl": dimension_kl}
-        return loss, {name: value.detach() for name, value in logs.items()}
+        return {"autoencoder": loss}, {name: value.detach() for name, value in logs.items()}
 
     def encode(self, x: Tensor) -> Codes:
         """Posterior means."""

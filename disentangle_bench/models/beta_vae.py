@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import gaussian
-from disentangle_bench.models.model import ImageShape, Logs, Model, Noise, Settings
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings
 from disentangle_bench.models.networks import Network
 
 
@@ -35,13 +35,13 @@ class BetaVAE(Model):
         self.encoder = network.encoder(image_shape, 2 * config.latents)
         self.decoder = network.decoder(config.latents, image_shape)
 
-    def loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
         """The negative evidence bound, reconstruction per pixel."""
         mean, log_variance = gaussian.split(self.encoder(x))
         reconstruction = self.decoder(gaussian.sample(mean, log_variance, noise))
         mse = F.mse_loss(reconstruction, x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
-        return mse + self.kl_weight * kl, {"mse": mse.detach(), "kl": kl.detach()}
+        return {"autoencoder": mse + self.kl_weight * kl}, {"mse": mse.detach(), "kl": kl.detach()}
 
     def encode(self, x: Tensor) -> Codes:
         """Posterior means."""

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import adversary, quantise
-from disentangle_bench.models.model import ImageShape, Logs, Model, Noise
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise
 from disentangle_bench.models.networks import Network
 
 
@@ -61,24 +61,24 @@ class FactorQVAE(Model):
         """log q(symbol | x) of each latent, [b, d, K]."""
         return (-quantise.squared_distances(self.encoder(x), self.codebook)).log_softmax(dim=2)
 
-    def loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
-        """Autoencoder's loss on the first batch of ``x``, plus the discriminator's if there is one."""
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+        """The autoencoder's loss on the first batch of ``x``, and the discriminator's if there is one."""
         x, *others = x.chunk(self.batches_per_update)
         log_posterior = self._log_posterior(x)
         weights = quantise.gumbel_softmax(log_posterior, self.temperature(step), noise)
         mse = F.mse_loss(self.decoder(weights @ self.codebook), x)
         kl = quantise.kl_to_uniform(log_posterior).mean()
-        loss = mse + self.config.kl_weight * kl
-        logs = {"mse": mse, "kl": kl}
+        losses = {"autoencoder": mse + self.config.kl_weight * kl}
+        logs = {"mse": mse.detach(), "kl": kl.detach()}
         if self.discriminator is not None:
             tc = adversary.total_correlation(self.discriminator, weights)
             with torch.no_grad():
                 weights_other = quantise.gumbel_softmax(self._log_posterior(others[0]), self.temperature(step), noise)
                 shuffled = adversary.shuffle_latents(weights_other, noise)
-            adversary_loss = adversary.discriminator_loss(self.discriminator, weights, shuffled)
-            loss = loss + self.config.gamma * tc + adversary_loss
-            logs |= {"tc": tc, "discriminator": adversary_loss}
-        return loss, {name: value.detach() for name, value in logs.items()}
+            losses["autoencoder"] = losses["autoencoder"] + self.config.gamma * tc
+            losses["discriminator"] = adversary.discriminator_loss(self.discriminator, weights, shuffled)
+            logs["tc"] = tc.detach()
+        return losses, logs
 
     def encode(self, x: Tensor) -> Codes:
         """Nearest values and their indices: the posterior's mode."""

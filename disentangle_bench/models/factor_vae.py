@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import adversary, gaussian
-from disentangle_bench.models.model import ImageShape, Logs, Model, Noise
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise
 from disentangle_bench.models.networks import Network
 
 
@@ -41,8 +41,8 @@ class FactorVAE(Model):
         self.decoder = network.decoder(config.latents, image_shape)
         self.discriminator = adversary.discriminator(config.latents, config.discriminator_layers)
 
-    def loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
-        """Autoencoder's loss on the first half of ``x`` plus the discriminator's."""
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+        """Both players' losses: the autoencoder's on the first half of ``x``."""
         x, x_other = x.chunk(2)
         mean, log_variance = gaussian.split(self.encoder(x))
         z = gaussian.sample(mean, log_variance, noise)
@@ -53,9 +53,9 @@ class FactorVAE(Model):
             z_other = gaussian.sample(*gaussian.split(self.encoder(x_other)), noise)
             shuffled = adversary.shuffle_latents(z_other, noise)
         adversary_loss = adversary.discriminator_loss(self.discriminator, z, shuffled)
-        loss = mse + self.config.kl_weight * kl + self.config.gamma * tc + adversary_loss
-        logs = {"mse": mse, "kl": kl, "tc": tc, "discriminator": adversary_loss}
-        return loss, {name: value.detach() for name, value in logs.items()}
+        loss = mse + self.config.kl_weight * kl + self.config.gamma * tc
+        logs = {"mse": mse.detach(), "kl": kl.detach(), "tc": tc.detach()}
+        return {"autoencoder": loss, "discriminator": adversary_loss}, logs
 
     def encode(self, x: Tensor) -> Codes:
         """Posterior means."""

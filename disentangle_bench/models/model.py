@@ -14,6 +14,9 @@ from disentangle_bench.spec import Part
 ImageShape: TypeAlias = tuple[int, int, int]
 """Channels, height, width."""
 
+Losses: TypeAlias = dict[str, Tensor]
+"""One scalar per player; most models have one player, ``autoencoder``."""
+
 Logs: TypeAlias = dict[str, Tensor]
 """Detached scalars by name, for ``history.csv``."""
 
@@ -49,7 +52,7 @@ class Model(nn.Module, ABC):
 
     The constructor gets the frozen config and, as keywords, ``image_shape`` (c, h, w), ``n_train`` (the number of
     training images) and ``network`` (makes encoders and decoders). It may initialise with torch's usual functions:
-    the caller makes that a function of the run's seed. ``loss`` may draw from ``noise`` only.
+    the caller makes that a function of the run's seed. ``losses`` may draw from ``noise`` only.
 
     ``version`` is bumped when the model's numbers change.
     """
@@ -61,11 +64,12 @@ class Model(nn.Module, ABC):
     """How many batches of images one update takes: 2 where a discriminator sees images of its own."""
 
     @abstractmethod
-    def loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
-        """The scalar whose gradient every parameter follows, and what to write down.
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+        """Each player's loss, and what else to write down.
 
-        ``x`` [batches_per_update * b, c, h, w] in [0, 1]; ``step`` counts updates from 0. Players of an adversarial
-        game each see the other detached, so that one backward pass gives each its own gradient.
+        ``x`` [batches_per_update * b, c, h, w] in [0, 1]; ``step`` counts updates from 0. The trainer follows the
+        gradient of the sum. Players of an adversarial game see each other detached: no parameter gets a gradient
+        from two losses, so one backward pass and one Adam make the very steps of one optimiser per player.
         """
 
     @abstractmethod

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import quantise
-from disentangle_bench.models.model import ImageShape, Logs, Model, Noise, Settings
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings
 from disentangle_bench.models.networks import Network
 
 
@@ -40,14 +40,14 @@ class QLAE(Model):
         self.decoder = network.decoder(config.latents, image_shape)
         self.codebooks = nn.Parameter(torch.linspace(-0.5, 0.5, config.symbols).repeat(config.latents, 1))
 
-    def loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction, quantisation and commitment."""
         z = self.encoder(x)
         values = quantise.look_up(self.codebooks, quantise.nearest(z, self.codebooks))
         mse = F.mse_loss(self.decoder(quantise.straight_through(z, values)), x)
         quantisation, commitment = quantise.quantisation_losses(z, values)
         loss = mse + self.config.quantisation_weight * quantisation + self.config.commitment_weight * commitment
-        return loss, {"mse": mse.detach(), "quantisation": quantisation.detach()}
+        return {"autoencoder": loss}, {"mse": mse.detach(), "quantisation": quantisation.detach()}
 
     def encode(self, x: Tensor) -> Codes:
         """Nearest values and their indices."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import quantise
-from disentangle_bench.models.model import ImageShape, Logs, Model, Noise, Settings
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings
 from disentangle_bench.models.networks import Network
 
 
@@ -57,7 +57,7 @@ class VQVAE(Model):
         with torch.no_grad():
             return (self.codebook.square().sum(1) - 2 * tokens @ self.codebook.T).argmin(dim=2)
 
-    def loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction, codebook and commitment."""
         tokens = self._tokens(x)
         vectors = F.embedding(self._nearest(tokens), self.codebook)
@@ -65,7 +65,7 @@ class VQVAE(Model):
         mse = F.mse_loss(reconstruction, x)
         quantisation, commitment = quantise.quantisation_losses(tokens, vectors)
         loss = mse + self.config.quantisation_weight * quantisation + self.config.commitment_weight * commitment
-        return loss, {"mse": mse.detach(), "quantisation": quantisation.detach()}
+        return {"autoencoder": loss}, {"mse": mse.detach(), "quantisation": quantisation.detach()}
 
     def encode(self, x: Tensor) -> Codes:
         """Indices of the nearest vectors, as numbers and as symbols."""
