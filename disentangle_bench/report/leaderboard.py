@@ -49,12 +49,12 @@ DTYPES = {
 """The columns of ``leaderboard.csv``, in order, with the dtypes to read them with."""
 
 NOTES = {
-    "unranked-protocol": "the protocol's numbers are never ranked",
-    "off-protocol": "settings were changed by hand",
-    "undefined": "the score is not defined for some seeds, so that the others are a biased choice",
-    f"n<{statistics.FEWEST}": f"fewer than {statistics.FEWEST} seeds",
+    "unranked-protocol": "Nothing here is ranked: this protocol is for a first look",
+    "off-protocol": "Off-protocol (settings changed by hand), so not ranked",
+    "undefined": "Not defined for some seeds, which makes the others a biased choice, so not ranked",
+    f"n<{statistics.FEWEST}": f"Fewer than {statistics.FEWEST} seeds, so not ranked",
 }
-"""What ``note`` can hold, several separated by a space, and why each means that there is no rank."""
+"""What ``note`` can hold, several separated by a space: reasons why there is no rank."""
 
 _STATISTICS = ["mean", "std", "median", "iqm", "ci_low", "ci_high"]
 DIGITS = 9

@@ -33,9 +33,11 @@ def escape(text: object) -> str:
 
 
 def cell(row: Any, decimals: int) -> str:
-    """``0.512 [0.480, 0.544]``: mean and interval of a leaderboard's row."""
+    """``0.512 [0.480, 0.544]``: mean and interval of a leaderboard's row; one seed has no interval to show."""
     if row.n == 0:
         return "undefined"
+    if row.n == 1:
+        return f"{row.mean:.{decimals}f}"
     return f"{row.mean:.{decimals}f} [{row.ci_low:.{decimals}f}, {row.ci_high:.{decimals}f}]"
 
 
@@ -64,7 +66,7 @@ def _error(failure: dict[str, Any]) -> str:
 def _table(rows: pd.DataFrame, scores: pd.DataFrame) -> str:
     setups, kinds = names.setup_names(rows), names.score_names(rows)
     runs = scores.groupby(SETUP)["seed"].nunique()
-    cells = {(tuple(getattr(row, name) for name in SETUP + SCORE)): row for row in rows.itertuples(index=False)}
+    cells = names.cells(rows)
     digits = {}
     heads = []
     for kind, name in kinds.items():
@@ -91,7 +93,7 @@ def _remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     """What is not ranked and why, which seeds are missing, and what stands apart, each a list item."""
     setups = names.setup_names(rows)
     notes: dict[str, dict[str, None]] = {}
-    for row in rows.itertuples(index=False):
+    for row in names.rows_of(rows):
         for word in row.note.split():
             name = setups[tuple(getattr(row, part) for part in SETUP)]
             # A score can be undefined or have few seeds for itself; the other reasons hold for all of a setup's.
@@ -99,9 +101,9 @@ def _remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     items = []
     for word, reason in NOTES.items():
         if word == "unranked-protocol" and word in notes:
-            items.append(f"- Nothing here is ranked: {reason}.\n")
+            items.append(f"- {reason}.\n")
         elif word in notes:
-            items.append(f"- Not ranked, {reason}: {', '.join(map(escape, notes[word]))}.\n")
+            items.append(f"- {reason}: {', '.join(map(escape, notes[word]))}.\n")
     items += _missing_seeds(scores, setups)
     if len(set(scores["package_version"])) > 1:
         items.append(
@@ -120,7 +122,9 @@ def _missing_seeds(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
     present = scores[~scores["off_protocol"]].groupby(SETUP)["seed"].agg(set)
     every = set().union(*present)
     items = []
-    for setup, seeds in present.items():
-        if missing := sorted(every - seeds):
+    for setup in setups:
+        if setup not in present.index:
+            continue
+        if missing := sorted(every - present[setup]):
             items.append(f"- {escape(setups[setup])} lacks the seeds {names.ranges(missing)} that others have.\n")
     return items

@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.report.scores import SCORE, SETUP, TABLE
 
@@ -46,12 +46,34 @@ def setup_names(rows: pd.DataFrame) -> dict[tuple, str]:
     setups = rows[SETUP].drop_duplicates()
     several = setups.groupby("model")["model_version"].nunique() > 1
     names = {}
-    for key in sorted(setups.itertuples(index=False, name=None)):
+    for key in sorted(setups.itertuples(index=False, name=None), key=_natural):
         model, version, changed, _ = key
         name = f"{model} v{version}" if several[model] else model
         names[key] = f"{name} ({changed})" if changed else name
     taken = list(names.values())
     return {key: f"{name} [{key[3]}]" if taken.count(name) > 1 else name for key, name in names.items()}
+
+
+def _natural(setup: tuple) -> tuple:
+    """To sort setups by, such that ``beta=10.0`` comes after ``beta=4.0``."""
+    model, version, changed, settings = setup
+    parts = re.split(r"(\d+(?:\.\d+)?)", changed)
+    return (
+        model,
+        version,
+        [(text, 0.0) if place % 2 == 0 else ("", float(text)) for place, text in enumerate(parts)],
+        settings,
+    )
+
+
+def rows_of(board: pd.DataFrame) -> Iterator[Any]:
+    """The rows of a table, their columns as attributes."""
+    yield from board.itertuples(index=False)
+
+
+def cells(board: pd.DataFrame) -> dict[tuple, Any]:
+    """The rows of one table of the leaderboard by setup and kind of score (SETUP + SCORE)."""
+    return {tuple(getattr(row, name) for name in SETUP + SCORE): row for row in rows_of(board)}
 
 
 def score_names(rows: pd.DataFrame) -> dict[tuple, str]:

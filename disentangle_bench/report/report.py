@@ -13,8 +13,8 @@ from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Group
 
+    from disentangle_bench.report.terminal import Headline
     from disentangle_bench.store import Record
 
 Progress = Callable[[str], None]
@@ -29,11 +29,11 @@ class Report:
     leaderboard: pd.DataFrame
     notes: tuple[str, ...]
 
-    def table(self) -> Group:
+    def table(self) -> Headline:
         """The headline scores, for ``rich.print``."""
         from disentangle_bench.report import terminal
 
-        return terminal.table(self.leaderboard)
+        return terminal.Headline(self.leaderboard)
 
 
 def write_report(

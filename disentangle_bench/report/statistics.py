@@ -1,8 +1,8 @@
 """Statistics over seeds, for many groups at once. Pure numpy and scipy; no global random state.
 
-A group is the values of one score of one model over seeds. Groups of one size are stacked as ``values`` [g, n]: g groups
-of n seeds. Everything here is a function of a group's values alone, whatever their order and whatever groups stand
-beside it.
+A group is the values of one score of one model over seeds. Groups of one size are stacked as ``values`` [g, n], g
+groups of n seeds. Everything here is a function of a group's values alone, whatever their order and whatever groups
+stand beside it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,131 @@
+"""Figures of one run: latent traversals, reconstructions, and the matrices behind the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from disentangle_bench.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+INACTIVE = "0.6"
+"""The grey in which inactive latents are named."""
+MOST = 32
+"""Latents drawn; a figure of more could not be printed."""
+
+
+def tile(images: npt.NDArray[np.uint8], gap: int = 2) -> npt.NDArray[np.uint8]:
+    """One image [rows * (h + gap) - gap, ..., 3] of images [rows, columns, h, w, c] with white gaps; c is 1 or 3."""
+    rows, columns, h, w, c = images.shape
+    if c not in (1, 3):
+        raise ValueError(f"images of {c} channels cannot be drawn")
+    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, 3), 255, dtype=np.uint8)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * (h + gap), column * (w + gap)
+            sheet[top : top + h, left : left + w] = images[row, column]
+    return sheet
+
+
+def _sheet(images: npt.NDArray[np.uint8], cell: float, margin: float, title: str, extra: float) -> tuple[Figure, Axes]:
+    """A figure of tiled images, each ``cell`` inches wide."""
+    rows, columns, h, w, _ = images.shape
+    high = cell * h / w
+    made = style.figure(columns * cell + margin, rows * high + extra)
+    axis = made.subplots()
+    axis.imshow(tile(images), interpolation="nearest", aspect="equal")
+    axis.set_xticks([])
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    axis.grid(visible=False)
+    made.suptitle(title)
+    axis.set_yticks([row * (h + 2) + h / 2 for row in range(rows)])
+    return made, axis
+
+
+def traversals_figure(title: str, pictures: Arrays, matrices: Arrays) -> Figure:
+    """A row of images per latent, in which this latent alone changes; inactive latents are named in grey.
+
+    ``pictures["traversals"]`` [d, steps, h, w, c]. Raises ``KeyError`` or ``ValueError`` if it is not there or not so.
+    """
+    images = pictures["traversals"][:MOST]
+    d, steps = images.shape[:2]
+    active = _active(matrices, len(pictures["traversals"]))[:MOST]
+    cell = min(0.6, 6.0 / steps)
+    made, axis = _sheet(images, cell, 0.9, title, 0.75)
+    axis.set_yticklabels(
+        [f"latent {latent}" if active[latent] else f"latent {latent}\n(inactive)" for latent in range(d)]
+    )
+    for tick, on in zip(axis.get_yticklabels(), active, strict=True):
+        tick.set_color("black" if on else INACTIVE)
+    axis.set_xlabel("one latent changes from low to high, the others stay")
+    return made
+
+
+def reconstructions_figure(title: str, pictures: Arrays) -> Figure:
+    """Originals above their reconstructions; ``pictures["originals"]`` and ``["reconstructions"]`` [m, h, w, c]."""
+    images = np.stack([pictures["originals"], pictures["reconstructions"]])[:, :12]
+    made, axis = _sheet(images, min(0.7, 6.0 / images.shape[1]), 1.2, title, 0.4)
+    axis.set_yticklabels(["original", "reconstruction"])
+    return made
+
+
+def matrices_figure(title: str, matrices: Arrays, factor_names: Sequence[str]) -> Figure:
+    """Heat maps of factors [k] against latents [d]: normalised mutual information, and DCI's importance.
+
+    Reads ``infomec.nmi`` [k, d] and ``dci.importance`` [d, k], either of which may be missing, and ``infomec.active``
+    [d]: inactive latents are hatched. Raises ``ValueError`` if both are missing.
+    """
+    maps = {}
+    if "infomec.nmi" in matrices:
+        maps["normalised mutual information (InfoMEC)"] = matrices["infomec.nmi"]
+    if "dci.importance" in matrices:
+        maps["importance for predicting the factor (DCI)"] = matrices["dci.importance"].T
+    if not maps:
+        raise ValueError("it has neither infomec.nmi nor dci.importance")
+    k, d = next(iter(maps.values())).shape
+    active = _active(matrices, d)
+    made = style.figure(min(max(1.9 + 0.42 * d, 4.0), 12), len(maps) * (0.75 + 0.26 * k) + 0.45)
+    axes = made.subplots(len(maps), 1, squeeze=False).ravel()
+    for axis, (name, matrix) in zip(axes, maps.items(), strict=True):
+        _heat(made, axis, name, np.asarray(matrix, dtype=float), active)
+        axis.set_yticks(range(k), [style.label(factor, 18, 2) for factor in factor_names])
+    axes[-1].set_xlabel("latent" if active.all() else "latent (hatched: inactive)")
+    made.suptitle(title)
+    return made
+
+
+def _heat(made: Figure, axis: Axes, name: str, matrix: npt.NDArray[np.float64], active: npt.NDArray[np.bool_]) -> None:
+    from matplotlib.patches import Rectangle
+
+    k, d = matrix.shape
+    top = 1.0 if np.nanmax(matrix) <= 1 else float(np.nanmax(matrix))
+    shown = axis.imshow(matrix, cmap="Blues", vmin=0, vmax=top, aspect="auto", interpolation="nearest")
+    axis.grid(visible=False)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    axis.set_title(name)
+    axis.set_xticks(range(d), [str(latent) for latent in range(d)])
+    for latent, tick in enumerate(axis.get_xticklabels()):
+        tick.set_color("black" if active[latent] else INACTIVE)
+    for latent in np.flatnonzero(~active).tolist():
+        axis.add_patch(Rectangle((latent - 0.5, -0.5), 1, k, fill=False, hatch="////", edgecolor="0.75", linewidth=0))
+    for row, column in np.ndindex(k, d):
+        if active[column] and d <= 24 and np.isfinite(matrix[row, column]):
+            dark = matrix[row, column] > 0.6 * top
+            axis.text(column, row, f"{matrix[row, column]:.2f}", ha="center", va="center", fontsize=6,
+                      color="white" if dark else "0.25")  # fmt: skip
+    made.colorbar(shown, ax=axis, fraction=0.03, pad=0.01).outline.set_visible(False)
+
+
+def _active(matrices: Arrays, d: int) -> npt.NDArray[np.bool_]:
+    """Which of the d latents are active; all, if the run does not say."""
+    active = np.asarray(matrices.get("infomec.active", np.ones(d)), dtype=bool)
+    return active if active.shape == (d,) else np.ones(d, dtype=bool)
