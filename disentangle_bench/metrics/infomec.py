@@ -92,11 +92,14 @@ def infomec(
     train = Codes(given.values[:rows], given.indices[:rows] if given.indices is not None else None)
     labels = arrays.factors[:rows]
     active = active_latents(train.values, train.indices, variant)
-    nmi = _information(train, labels, choices, rng, exact) / _entropies(labels)[:, None]
+    varied = (labels != labels[:1]).any(axis=0)
+    entropies = np.array(
+        [entropy(column) if varies else 1.0 for column, varies in zip(relabel(labels).T, varied, strict=True)]
+    )
+    nmi = np.where(varied, 1 / entropies, 0.0)[:, None] * _information(train, labels, choices, rng, exact)
     probed = given if choices.one_hot else Codes(given.values)
     fitted, heldout = _explicitness(probed, arrays.factors, rows, choices.iterations, exact)
     notes: dict[str, str] = {}
-    varied = (labels != labels[:1]).any(axis=0)
     if not varied.all():
         named = ", ".join(str(i) for i in np.flatnonzero(~varied))
         notes["factors"] = f"left out of every score, constant over the training rows: {named}"
@@ -112,12 +115,6 @@ def infomec(
         "explicitness_heldout_by_factor": heldout,
         "notes": notes,
     }
-
-
-def _entropies(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Entropy of each factor [k] in nats; 1 for a constant one, whose information is 0, so that its share is 0."""
-    found = np.array([entropy(column) for column in relabel(labels).T])
-    return np.where(found > 0, found, 1.0)
 
 
 def _information(

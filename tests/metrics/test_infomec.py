@@ -1,0 +1,191 @@
+"""InfoMEC's formulas, variants and degenerate cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from disentangle_bench.codes import Codes, Evaluation
+from disentangle_bench.errors import BenchError
+from disentangle_bench.metrics import infomec
+from disentangle_bench.metrics.infomec import CARD, score
+
+N = 400
+RNG = np.random.default_rng(0)
+FACTORS = RNG.integers(0, 4, (N, 3))
+NOISE = RNG.normal(size=(N, 3))
+SCORES = ("modularity", "explicitness", "explicitness_heldout", "compactness")
+
+
+def test_modularity_and_compactness_are_the_papers_formulas() -> None:
+    codes = np.column_stack([FACTORS[:, 0], FACTORS[:, 0] // 2, FACTORS[:, 1] + 4 * (FACTORS[:, 2] > 1)])
+    found = infomec(codes, FACTORS, discrete=True)
+    nmi, (k, d) = found["nmi"], found["nmi"].shape
+    by_latent = [(max(column) / sum(column) - 1 / k) / (1 - 1 / k) for column in nmi.T]
+    by_factor = [(max(row) / sum(row) - 1 / d) / (1 - 1 / d) for row in nmi]
+    assert found["modularity"] == pytest.approx(np.mean(by_latent), abs=1e-12)
+    assert found["compactness"] == pytest.approx(np.mean(by_factor), abs=1e-12)
+    assert nmi[0, 0] == pytest.approx(1.0)
+    assert 0.4 < nmi[0, 1] < 0.6
+
+
+def test_identity_codes_are_perfect_up_to_the_bias() -> None:
+    grid = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    full = infomec(np.tile(grid, (8, 1)), np.tile(grid, (8, 1)), discrete=True, n_train=384)
+    for name in ("modularity", "compactness"):
+        assert full[name] == pytest.approx(1.0, abs=1e-9)  # a full grid has no bias
+    sampled = infomec(FACTORS, FACTORS, discrete=True)
+    # Plug-in information of two independent variables of four values is about 9 / 2n nats.
+    bias = 2 * 9 / (2 * N) / np.log(4)
+    assert 1 - 3 * bias < sampled["modularity"] < 1
+    assert full["explicitness"] > 0.999
+    assert full["explicitness_heldout"] > 0.99
+
+
+def test_noise_scores_about_nothing() -> None:
+    rng = np.random.default_rng(5)
+    found = infomec(rng.integers(0, 4, (3000, 3)), rng.integers(0, 4, (3000, 2)), discrete=True, n_train=2000)
+    assert found["nmi"].max() < 0.01
+    assert 0 <= found["explicitness"] < 0.01  # the floor: 27 free coefficients on 2,000 rows
+    assert found["explicitness_heldout"] < 0.005
+
+
+def test_a_duplicated_latent_lowers_compactness_only() -> None:
+    once = infomec(FACTORS, FACTORS, discrete=True)
+    twice = infomec(np.column_stack([FACTORS, FACTORS[:, 0]]), FACTORS, discrete=True)
+    assert twice["compactness"] < once["compactness"] - 0.1
+    assert twice["modularity"] == pytest.approx(once["modularity"], abs=0.02)
+
+
+def test_explicitness_is_fitted_on_training_rows_and_tested_on_the_rest() -> None:
+    codes = FACTORS + 0.8 * NOISE
+    found = infomec(codes, FACTORS, discrete=False, n_train=300)
+    again = infomec(codes[:300], FACTORS[:300], discrete=False)
+    for name in ("modularity", "explicitness", "compactness"):
+        assert found[name] == again[name]
+    assert 0 < found["explicitness_heldout"] < found["explicitness"] + 0.1
+    assert np.isnan(again["explicitness_heldout"])
+    assert again["notes"] == {"explicitness_heldout": "not defined: no test rows, or no factor varies"}
+    shuffled = FACTORS.copy()
+    shuffled[300:] = np.random.default_rng(1).permutation(shuffled[300:])
+    assert infomec(codes, shuffled, discrete=False, n_train=300)["explicitness_heldout"] == 0.0  # clipped, not below
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+@pytest.mark.parametrize("variant", CARD.variants)
+def test_no_active_latent(discrete: bool, variant: str) -> None:
+    found = infomec(np.full((N, 2), 3), FACTORS, discrete=discrete, variant=variant)
+    assert not found["active"].any()
+    assert found["modularity"] == found["compactness"] == 0.0
+    assert found["explicitness"] == pytest.approx(0.0, abs=1e-3)
+    assert found["notes"]["modularity"] == "0: no latent is active"
+    assert found["notes"]["compactness"] == "0: no latent is active, two are needed"
+
+
+def test_one_active_latent() -> None:
+    found = infomec(np.column_stack([FACTORS[:, 0], np.zeros(N, int)]), FACTORS, discrete=True)
+    assert found["active"].tolist() == [True, False]
+    assert found["compactness"] == 0.0
+    assert found["notes"]["compactness"] == "0: one latent is active, two are needed"
+    assert found["modularity"] > 0.9
+
+
+def test_zero_information_counts_as_evenly_spread() -> None:
+    grid = np.stack(np.meshgrid(*[np.arange(2)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    codes, factors = grid, grid[:, :2]  # the third latent tells of nothing, exactly
+    found = infomec(codes, factors, discrete=True)
+    assert found["nmi"][:, 2].tolist() == [0.0, 0.0]
+    assert found["modularity"] == pytest.approx(2 / 3)
+    assert found["compactness"] == pytest.approx(1.0)
+
+
+def test_a_constant_factor_is_left_out() -> None:
+    codes = FACTORS[:, :2] + 0.5 * NOISE[:, :2]
+    with_constant = np.column_stack([FACTORS[:, 0], np.full(N, 7), FACTORS[:, 1]])
+    found = infomec(codes, with_constant, discrete=False, n_train=300)
+    without = infomec(codes, FACTORS[:, :2], discrete=False, n_train=300)
+    for name in SCORES:
+        assert found[name] == without[name], name
+    assert found["nmi"][1].tolist() == [0.0, 0.0]
+    assert np.isnan(found["explicitness_by_factor"][1])
+    assert found["notes"] == {"factors": "left out of every score, constant over the training rows: 1"}
+
+
+def test_one_factor_and_no_factor_that_varies() -> None:
+    one = infomec(FACTORS, FACTORS[:, :1], discrete=True)
+    assert np.isnan(one["modularity"])
+    assert one["notes"]["modularity"] == "not defined: fewer than two factors vary"
+    assert one["compactness"] > 0.9
+    none = infomec(FACTORS, np.zeros((N, 2), int), discrete=True, n_train=300)
+    assert all(np.isnan(none[name]) for name in SCORES)
+    assert set(none["notes"]) == {*SCORES, "factors"}
+
+
+def test_symbols_and_factor_values_unseen_in_training() -> None:
+    codes, factors = FACTORS.copy(), FACTORS.copy()
+    known = infomec(codes, factors, discrete=True, n_train=300)
+    codes[300, :] = 99  # its latents light no column
+    assert infomec(codes, factors, discrete=True, n_train=300)["explicitness_heldout"] < known["explicitness_heldout"]
+    factors[300, :] = 99  # no probe could know these values: the row is left out
+    assert infomec(codes, factors, discrete=True, n_train=300)["explicitness_heldout"] == pytest.approx(
+        infomec(np.delete(codes, 300, 0), np.delete(factors, 300, 0), discrete=True, n_train=300)[
+            "explicitness_heldout"
+        ]
+    )
+
+
+def test_too_few_rows_of_a_value() -> None:
+    found = infomec(NOISE[:6], np.arange(6)[:, None] % 3, discrete=False)  # two rows a value, ten neighbours asked
+    assert np.isfinite(found["nmi"]).all()
+    alone = infomec(NOISE[:6], np.column_stack([np.arange(6), np.arange(6) % 2]), discrete=False)
+    assert alone["nmi"][0].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_variants_differ_where_their_table_says() -> None:
+    spread = np.array([1.0, 0.1, 0.03])
+    codes = (FACTORS + 0.3 * NOISE) * spread
+    found = {name: infomec(codes, FACTORS, discrete=False, variant=name) for name in CARD.variants}
+    assert found["hsu2023"]["active"].tolist() == [True, True, False]  # range > max / 20
+    assert found["hsu2023_training"]["active"].tolist() == [True, False, False]  # range > max / 8
+    assert found["factorqvae2024"]["active"].tolist() == [True, True, False]
+    np.testing.assert_array_equal(found["hsu2023"]["nmi"], found["tripod2024"]["nmi"])  # 10 neighbours
+    np.testing.assert_array_equal(found["hsu2023_training"]["nmi"], found["factorqvae2024"]["nmi"])  # 3
+    assert (found["hsu2023"]["nmi"] != found["factorqvae2024"]["nmi"]).any()
+
+
+def test_training_variant_probes_the_values_of_discrete_codes() -> None:
+    symbols, parity = FACTORS[:, :2], FACTORS[:, :2] % 2
+    values = symbols / 1.5 - 1  # a linear probe cannot tell whether a number is odd, one on symbols can
+    codes = Codes(values, symbols)
+    one_hot = infomec(codes, parity, variant="hsu2023")
+    scalar = infomec(codes, parity, variant="hsu2023_training")
+    assert one_hot["explicitness"] > 0.99
+    assert scalar["explicitness"] < 0.3
+    np.testing.assert_array_equal(one_hot["nmi"], scalar["nmi"])
+    as_continuous = infomec(values, parity, discrete=False, variant="hsu2023_training")
+    assert scalar["explicitness"] == as_continuous["explicitness"]
+
+
+def test_errors_say_what_to_do() -> None:
+    with pytest.raises(BenchError, match="Did you mean 'hsu2023'"):
+        infomec(FACTORS, FACTORS, discrete=True, variant="hsu2024")
+    with pytest.raises(BenchError, match="unknown value of exact 'slow'"):
+        infomec(FACTORS, FACTORS, discrete=True, exact="slow")
+    with pytest.raises(BenchError, match="pass discrete=True or discrete=False"):
+        infomec(FACTORS, FACTORS)
+    with pytest.raises(BenchError, match="leave discrete out"):
+        infomec(Codes(FACTORS, None), FACTORS, discrete=True)
+    with pytest.raises(BenchError, match=r"values have shape \[400, 3\] and their indices \[400, 2\]"):
+        infomec(Codes(FACTORS, FACTORS[:, :2]), FACTORS)
+    with pytest.raises(BenchError, match="codes hold nan at row 0, column 0"):
+        infomec(np.full((N, 1), np.nan), FACTORS, discrete=False)
+
+
+def test_score_is_what_the_suite_stores() -> None:
+    codes = Codes(FACTORS / 3.0, FACTORS)
+    result = score(Evaluation(codes, FACTORS, 300), variant="hsu2023", rng=0)
+    direct = infomec(codes, FACTORS, n_train=300)
+    assert result.scores == {name: direct[name] for name in SCORES}
+    assert list(result.scores) == [card.name for card in CARD.scores]
+    np.testing.assert_array_equal(result.arrays["nmi"], direct["nmi"])
+    assert all(type(value) is float for value in result.scores.values())
