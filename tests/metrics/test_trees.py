@@ -155,3 +155,12 @@ def test_constant_latents_leave_the_frequencies():
     raw = fitted.train_decision[0]
     np.testing.assert_allclose(np.exp(raw[0]) / np.exp(raw[0]).sum(), [0.25, 0.5, 0.25])
     assert fitted.labels(fitted.train_decision)[:, 0].tolist() == [1, 1, 1, 1]
+
+
+def test_a_pure_node_is_a_leaf_as_in_scikit_learn():
+    """The first stage's gradients are +-1/2 and their sums exact, so that not even rounding is left to split on."""
+    codes, labels = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 2), np.array([[0], [0], [1], [1]] * 2)
+    fitted, oracle = trees.fit(codes, labels), fit_sklearn(codes, labels, stages=1)
+    assert fitted._trees[0][0, 0].tolist() == [0, -1, -1, -1, -1, -1, -1]
+    assert oracle.estimators_[0, 0].tree_.node_count == 3
+    assert fitted.importance[:, 0].tolist() == pytest.approx([1, 0])
