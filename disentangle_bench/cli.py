@@ -115,7 +115,7 @@ def _show_leaderboard(out: Path) -> None:
     from disentangle_bench.report import write_report
 
     if store.load_records(out):
-        Console().print(write_report(out, figures=False).table)
+        Console().print(write_report(out, figures=False).table())
 
 
 @main.command()
@@ -132,7 +132,7 @@ def report(results: Path, metrics: str | None, no_figures: bool) -> None:
     names = METRICS.names(metrics) if metrics else None
     written = write_report(results, metrics=names, figures=not no_figures)
     console = Console()
-    console.print(written.table)
+    console.print(written.table())
     for path in written.paths:
         click.echo(path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from disentangle_bench.executors.local import Event
 
 LINE_SECONDS = 15.0
+
+
+@dataclass
+class _Line:
+    """The phase of a run, when it began and at what count, and when a line was last printed."""
+
+    phase: str
+    began: float
+    done: int
+    printed: float
 
 
 class Display:
@@ -33,7 +44,7 @@ class Display:
         )
         self._overall = self._bars.add_task("all runs", total=runs)
         self._tasks: dict[str, tuple[str, TaskID]] = {}
-        self._lines: dict[str, tuple[str, float, float]] = {}
+        self._lines: dict[str, _Line] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -69,15 +80,16 @@ class Display:
 
     def _line(self, event: Event) -> None:
         now = time.monotonic()
-        phase, began, printed = self._lines.get(event.run_id, ("", now, now))
-        if phase != event.text:
-            began = now
-        elif now - printed < LINE_SECONDS:
+        line = self._lines.setdefault(event.run_id, _Line("", now, 0, now))
+        if line.phase != event.text:
+            line.phase, line.began, line.done = event.text, now, event.done
+        if now - line.printed < LINE_SECONDS:
             return
-        self._lines[event.run_id] = (event.text, began, now)
+        line.printed = now
         left = ""
-        if event.done and now > began:
-            left = f", {(now - began) * (event.total - event.done) / event.done:.0f} s left"
+        if event.done > line.done:
+            seconds = (now - line.began) * (event.total - event.done) / (event.done - line.done)
+            left = f", {seconds:.0f} s left"
         self._print(f"      {event.run_id} {event.text} {event.done}/{event.total}{left}")
 
     def _print(self, text: str) -> None:

@@ -7,7 +7,7 @@ posterior means; the model of the last update, never the best checkpoint. docs/p
 
 from __future__ import annotations
 
-from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.errors import unknown
 from disentangle_bench.spec import Part, Scoring, Training
 
 
@@ -86,18 +86,8 @@ PROTOCOLS = {
     )
 }
 
-NETWORKS_TO_COME = {"residual"}
-"""Networks that a protocol names and this version does not have yet."""
-
-
 def protocol(name: str) -> Protocol:
-    """The protocol called ``name``. Asking for one that this version cannot run yet says so."""
+    """The protocol called ``name``."""
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
-    found = PROTOCOLS[name]
-    if found.training.network in NETWORKS_TO_COME:
-        raise BenchError(
-            f"the protocol {name!r} trains the network {found.training.network!r}, which this version does not have "
-            f"yet: use the protocol 'cpu' (same rules, smaller network and budget) meanwhile"
-        )
-    return found
+    return PROTOCOLS[name]

@@ -1,0 +1,212 @@
+"""The real command: what it prints, and that bad input ends in one clear line, status 2 and nothing written."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+RUN = ("run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1")
+
+
+def changed(**options):
+    words = list(RUN)
+    for key, value in options.items():
+        words[words.index(f"--{key}") + 1] = value
+    return words
+
+
+BAD_INPUT = {
+    "model": (changed(models="beta_vea"), "unknown model 'beta_vea'. Did you mean 'beta_vae'?"),
+    "one of several models": (changed(models="qlae,factor_vqvae"), "Did you mean 'factor_qvae'?"),
+    "no model": (changed(models=","), "no model was named"),
+    "dataset": (changed(datasets="room3d"), "unknown dataset 'room3d'. Did you mean 'rooms3d'?"),
+    "protocol": (changed(protocol="smoek"), "unknown protocol 'smoek'. Did you mean 'smoke'?"),
+    "seeds, letters": (changed(seeds="five"), "--seeds 'five' is not understood"),
+    "seeds, backwards": (changed(seeds="4-0"), "--seeds '4-0' is not understood"),
+    "seeds, none": (changed(seeds="0"), "--seeds '0' is not understood"),
+    "seeds, negative": (changed(seeds="-1"), "--seeds '-1' is not understood"),
+    "setting": ((*RUN, "--set", "model.kl_wieght=1"), "Did you mean 'model.kl_weight'?"),
+    "setting's value": ((*RUN, "--set", "training.updates=many"), "training.updates = 'many' is not allowed"),
+    "setting out of range": ((*RUN, "--set", "model.kl_weight=-1"), "kl_weight = -1 is not allowed"),
+    "setting without a value": ((*RUN, "--set", "training.updates"), "--set takes key=value"),
+    "network": ((*RUN, "--set", "training.network=conv46"), "unknown network 'conv46'. Did you mean 'conv64'?"),
+    "variant": ((*RUN, "--set", "scoring.metrics.dci=locatello"), "unknown variant of dci 'locatello'"),
+    "device": ((*RUN, "--device", "cuda:99"), "--device 'cuda:99' cannot be used here"),
+    "device's name": ((*RUN, "--device", "gpu"), "--device 'gpu' cannot be used here"),
+    "report of a missing folder": (("report", "nowhere"), "there is no results folder 'nowhere'"),
+    "show an unknown model": (("show", "beta", "rooms3d"), "unknown model 'beta'"),
+}
+
+
+def one_line(done):
+    """A refusal: status 2, one line, no traceback."""
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("Error: ")
+    return done.stderr
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input(dbench, tmp_path, name):
+    words, message = BAD_INPUT[name]
+    assert message in one_line(dbench(*words))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_report_of_an_empty_folder(dbench, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "'empty' is not a results folder" in one_line(dbench("report", "empty"))
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_report_of_a_foreign_folder(dbench, tmp_path):
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").write_text("my thesis")
+    assert "'foreign' is not a results folder" in one_line(dbench("report", "foreign"))
+    assert [path.name for path in (tmp_path / "foreign").iterdir()] == ["thesis.tex"]
+
+
+def test_report_of_a_damaged_record(dbench, tmp_path):
+    run = tmp_path / "results" / "runs" / "some-run"
+    run.mkdir(parents=True)
+    (run / "record.json").write_text('{"schema": 1, "run')
+    assert "record.json" in one_line(dbench("report", "results"))
+
+
+def test_report_with_an_unknown_metric(dbench, smoke_grid):
+    out, _ = smoke_grid
+    assert "unknown metric 'dcl'. Did you mean 'dci'?" in one_line(dbench("report", out, "--metrics", "dcl"))
+
+
+def test_out_that_cannot_be_written(dbench, tmp_path):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    message = one_line(dbench(*RUN, "--out", "taken/results"))
+    assert "--out 'taken/results' cannot be written" in message
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_out_without_permission(dbench, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    assert "cannot be written" in one_line(dbench(*RUN, "--out", locked / "results"))
+
+
+def test_a_missing_dataset_file(dbench, tmp_path):
+    """Where to get it, where to put it, and what needs none."""
+    env = {"DBENCH_DATA": str(tmp_path / "data"), "DBENCH_OFFLINE": "1"}
+    message = one_line(dbench(*changed(datasets="shapes3d"), "--out", "results", env=env))
+    for part in ("3dshapes.h5", "storage.googleapis.com/3d-shapes", str(tmp_path / "data"), "rooms3d"):
+        assert part in message
+    assert not (tmp_path / "results").exists()
+
+
+def test_dry_run_prints_the_grid_and_writes_nothing(dbench, tmp_path):
+    done = dbench("run", "--models", "all", "--datasets", "rooms3d,shapes3d", "--seeds", "0-1", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6 * 2 * 2
+    assert all(line.startswith("to do") and "-standard-" in line for line in lines)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_names_everything(dbench):
+    models = dbench("list", "models").stdout
+    for name in ("beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"):
+        assert name in models
+    assert "rooms3d" in dbench("list", "datasets").stdout
+    assert "infomec" in dbench("list", "metrics").stdout
+    for name in ("smoke", "quick", "cpu", "standard"):
+        assert name in dbench("list", "protocols").stdout
+
+
+def test_show_says_where_each_value_comes_from(dbench):
+    lines = dbench(
+        "show", "factor_qvae", "rooms3d", "--protocol", "cpu", "--set", "model.gamma=0.5"
+    ).stdout.splitlines()
+    rows = {line.split(" = ")[0].strip(): line.split(" = ")[1] for line in lines}
+    assert rows["model.gamma"].startswith("0.5 ")
+    assert rows["model.gamma"].endswith("# --set")
+    assert "baselines/factor_qvae/rooms3d.toml: transferred" in rows["model.symbols"]
+    assert rows["training.updates"].endswith("# protocol cpu, version 1")
+
+
+def test_the_command_ends_with_the_leaderboard_and_what_is_next(smoke_grid):
+    out, done = smoke_grid
+    for name in ("beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"):
+        assert name in done.stdout
+    assert "6 finished, 0 skipped, 0 failed" in done.stdout
+    assert f"dbench report {out}" in done.stdout
+
+
+def test_finished_runs_are_skipped(dbench, smoke_grid):
+    out, _ = smoke_grid
+    records = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")}
+    done = dbench(*changed(models="all"), "--out", out)
+    assert "0 finished, 6 skipped, 0 failed" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")} == records
+
+
+def test_a_plugin_model_runs_like_ours_and_a_failing_one_stops_nobody(dbench, tmp_path, plugin):
+    source = """
+import torch
+from disentangle_bench.models.beta_vae import BetaVAE
+from disentangle_bench.models.model import Model
+
+class Plugin(Model):
+    version = 3
+    Config = BetaVAE.Config
+    __init__, encode, decode = BetaVAE.__init__, BetaVAE.encode, BetaVAE.decode
+
+    def losses(self, x, step, noise):
+        losses, logs = BetaVAE.losses(self, x, step, noise)
+        if step == 5:
+            losses = {"autoencoder": losses["autoencoder"] * float("nan")}
+        return losses, logs
+"""
+    # `super().__init__()` in the borrowed constructor needs the class to be a BetaVAE: spell it out instead.
+    source = source.replace(
+        "__init__, encode, decode = BetaVAE.__init__, BetaVAE.encode,", "encode, decode = BetaVAE.encode,"
+    )
+    source += """
+    def __init__(self, config, *, image_shape, n_train, network):
+        super().__init__()
+        self.config, self.kl_weight = config, config.kl_weight
+        self.encoder = network.encoder(image_shape, 2 * config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
+"""
+    env = plugin("sick_vae", source)
+    assert "sick_vae" in dbench("list", "models", env=env).stdout
+    words = changed(models="sick_vae,qlae")
+    done = dbench(*words, "--out", "results", env=env)
+    assert done.returncode == 1, done.stderr
+    assert "1 finished, 0 skipped, 1 failed" in done.stdout
+    assert "Diverged: loss.autoencoder, mse" not in done.stderr
+    assert "Diverged: loss.autoencoder" in done.stderr
+    assert "not finite at update 6 of 20" in done.stderr
+    (failed,) = (tmp_path / "results" / "runs").glob("*sick_vae*/failed.json")
+    content = json.loads(failed.read_text())
+    assert "Traceback" in content["traceback"]
+    assert "--models sick_vae" in content["command"]
+    assert not (failed.parent / "record.json").exists()
+    # The failed run is tried again and the finished one is not.
+    again = dbench(*words, "--out", "results", env=env)
+    assert "0 finished, 1 skipped, 1 failed" in again.stdout
+
+
+def test_a_broken_plugin_is_named(dbench, plugin):
+    env = plugin("broken", "import nothing_of_that_name\n")
+    assert "'broken' (broken_plugin:Plugin) cannot be imported" in one_line(dbench(*changed(models="broken"), env=env))
+    assert dbench(*changed(models="beta_vae"), "--dry-run", env=env).returncode == 0
+
+
+def test_set_marks_a_record_as_off_protocol(dbench, tmp_path):
+    done = dbench(*RUN, "--set", "training.updates=3", "--set", "model.kl_weight=1e-4", "--out", "results")
+    assert done.returncode == 0, done.stderr
+    (record,) = (tmp_path / "results" / "runs").glob("*/record.json")
+    content = json.loads(record.read_text())
+    assert content["spec"]["changed"] == ["training.updates=3"]  # kl_weight was 1e-4 already
+    assert content["ranked"] is False
+    assert "True" in (tmp_path / "results" / "results.csv").read_text()
