@@ -59,10 +59,10 @@ def write_figures(
                     made = draw()
                     paths += style.save(made, place / stem) if made else []
                 except _BROKEN as error:
-                    notes.append(one_line(f"{title}: {stem} was not drawn ({type(error).__name__}: {error})"))
+                    notes.append(f"{title}: {stem} was not drawn ({type(error).__name__}: {error})")
             notes += [f"{title}: no {file} for {_some(lacking)}" for file, lacking in missing.items()]
             missing.clear()
-    return paths, notes
+    return paths, [one_line(note) for note in notes]
 
 
 def _some(lacking: list[str]) -> str:
@@ -134,7 +134,7 @@ def _first(
             with np.load(path, allow_pickle=False) as arrays:
                 return dict(arrays), record
         except _BROKEN as error:
-            notes.append(one_line(f"{record.folder.name}: {file} cannot be read ({error})"))
+            notes.append(f"{record.folder.name}: {file} cannot be read ({error})")
     missing.setdefault(file, []).append(records[0].folder.name)
     return {}, None
 
@@ -154,5 +154,5 @@ def _histories(records: list[Record], notes: list[str], missing: Missing) -> lis
         except FileNotFoundError:
             missing.setdefault("history.csv", []).append(record.folder.name)
         except _BROKEN as error:
-            notes.append(one_line(f"{record.folder.name}: history.csv cannot be read ({error})"))
+            notes.append(f"{record.folder.name}: history.csv cannot be read ({error})")
     return found

@@ -48,11 +48,13 @@ DTYPES = {
 }
 """The columns of ``leaderboard.csv``, in order, with the dtypes to read them with."""
 
+FEW = f"n<{statistics.FEWEST}"
+
 NOTES = {
     "unranked-protocol": "Nothing here is ranked: this protocol is for a first look",
     "off-protocol": "Off-protocol (settings changed by hand), so not ranked",
-    "undefined": "Not defined for some seeds, which makes the others a biased choice, so not ranked",
-    f"n<{statistics.FEWEST}": f"Fewer than {statistics.FEWEST} seeds, so not ranked",
+    "undefined": "Not defined for every seed, so not ranked",
+    FEW: f"Fewer than {statistics.FEWEST} seeds, so not ranked",
 }
 """What ``note`` can hold, several separated by a space: reasons why there is no rank."""
 
@@ -68,10 +70,11 @@ def leaderboard(scores: pd.DataFrame) -> pd.DataFrame:
         board[name] = np.nan
     _summarise(board, scores)
     flags = {
-        "unranked-protocol": ~board["ranked"],
+        # A record off its protocol says that it is not ranked, whatever the protocol is.
+        "unranked-protocol": ~board["ranked"] & ~board["off_protocol"],
         "off-protocol": board["off_protocol"],
         "undefined": board["undefined"] > 0,
-        f"n<{statistics.FEWEST}": board["n"] < statistics.FEWEST,
+        FEW: board["n"] < statistics.FEWEST,
     }
     board["note"] = ""
     for word, flag in flags.items():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.report import names
-from disentangle_bench.report.leaderboard import NOTES
+from disentangle_bench.report.leaderboard import FEW, NOTES
 from disentangle_bench.report.scores import SCORE, SETUP, one_line
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _table(rows: pd.DataFrame, scores: pd.DataFrame) -> str:
     heads = []
     for kind, name in kinds.items():
         column = [row for key, row in cells.items() if key[len(SETUP) :] == kind]
-        digits[kind] = names.decimals(max(abs(row.mean) for row in column))
+        digits[kind] = names.decimals(max((abs(row.mean) for row in column if row.n), default=0))
         unit = f" ({escape(column[0].unit)})" if column[0].unit else ""
         heads.append(f"{escape(name)}{unit} {'↑' if column[0].direction == 'higher' else '↓'}")
     lines = [["model", "n", *heads], ["---", "---:", *["---"] * len(heads)]]
@@ -94,9 +94,10 @@ def _remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     setups = names.setup_names(rows)
     notes: dict[str, dict[str, None]] = {}
     for row in names.rows_of(rows):
+        name = setups[tuple(getattr(row, part) for part in SETUP)]
         for word in row.note.split():
-            name = setups[tuple(getattr(row, part) for part in SETUP)]
-            # A score can be undefined or have few seeds for itself; the other reasons hold for all of a setup's.
+            if word == FEW and row.undefined:
+                continue  # there are enough seeds, the score is not defined for them
             notes.setdefault(word, {})[f"{name}: {row.score}" if word == "undefined" else name] = None
     items = []
     for word, reason in NOTES.items():

@@ -94,7 +94,7 @@ def _place(score: str) -> int:
 def file_name(text: str) -> str:
     """``text`` as a file name: a text that is none already is spelled with ``_`` and gets a digest of its own."""
     safe = re.sub(r"[^A-Za-z0-9._=-]+", "_", text).strip("._")[:80]
-    return safe if safe == text else f"{safe or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return safe if text and safe == text else f"{safe or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def decimals(largest: float) -> int:

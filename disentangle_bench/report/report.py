@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from disentangle_bench import store
 from disentangle_bench.atomic import atomic_path, write_text
 from disentangle_bench.errors import BenchError
+from disentangle_bench.report.scores import one_line, score_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,6 @@ def write_report(
     that no record has.
     """
     from disentangle_bench.report import leaderboard, markdown
-    from disentangle_bench.report.scores import score_table
 
     say = progress or (lambda line: None)
     say("reading the run records")
@@ -82,7 +82,7 @@ def _load(out: Path) -> tuple[list[Record], list[dict[str, Any]], list[str]]:
     folders = {path.name for path in (out / "runs").iterdir() if path.is_dir() and not path.name.startswith(".")}
     unfinished = sorted(folders - finished - failed)
     if not records:
-        first = f" (the first failed with: {failures[0].get('error')})" if failures else ""
+        first = f" (the first failed with: {one_line(failures[0].get('error'))})" if failures else ""
         raise BenchError(
             f"no run in {str(out)!r} is finished yet: {len(failures)} failed{first}, {len(unfinished)} unfinished. "
             "Run the same dbench run command again; it goes on where it stopped"

@@ -53,7 +53,7 @@ def _changed(spec: RunSpec) -> str:
 
 
 def run_row(record: Record) -> dict[str, Any]:
-    """What is known of one run, without its scores; texts are on one line."""
+    """What is known of one run, without its scores; texts are on one line, but for ``run_id``, its folder's name."""
     spec, content = record.spec, record.content
     row: dict[str, Any] = {
         "dataset": spec.dataset,
@@ -65,13 +65,13 @@ def run_row(record: Record) -> dict[str, Any]:
         "changed": _changed(spec),
         "settings": settings_digest(spec),
         "seed": spec.seed,
-        "run_id": record.folder.name,
         "ranked": bool(content.get("ranked", False)),
         "off_protocol": bool(spec.changed),
         "package_version": content.get("package", {}).get("version", ""),
         "finished": content.get("finished") or "",
     }
-    return {name: one_line(value) if isinstance(value, str) else value for name, value in row.items()}
+    row = {name: one_line(value) if isinstance(value, str) else value for name, value in row.items()}
+    return row | {"run_id": record.folder.name}
 
 
 def score_table(records: Sequence[Record], metrics: Sequence[str] | None = None) -> pd.DataFrame:

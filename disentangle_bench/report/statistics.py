@@ -88,6 +88,7 @@ def interval(values: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
     Equal values give [x, x], and so does a single value, about which nothing else can be said.
     """
     n = values.shape[1]
+    values = np.sort(values, axis=1)
     centre = mean(values)
     if n == 1:
         return centre, centre.copy()
@@ -95,7 +96,7 @@ def interval(values: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
     low, high = np.empty(len(values)), np.empty(len(values))
     step = max(1, _CELLS // len(counts))
     for start in range(0, len(values), step):
-        part = np.sort(values[start : start + step], axis=1)
+        part = values[start : start + step]
         middle = centre[start : start + step, None]
         means = middle + (part - middle) @ counts.T / n
         # A mean lies between the extremes; rounding may put it a bit outside, and equal values must give [x, x].

@@ -47,7 +47,7 @@ def _table(title: str, rows: pd.DataFrame, kinds: dict[tuple, str]) -> Table:
     digits = {}
     for kind, name in kinds.items():
         column = [row for key, row in cells.items() if key[len(SETUP) :] == kind]
-        digits[kind] = names.decimals(max(abs(row.mean) for row in column))
+        digits[kind] = names.decimals(max((abs(row.mean) for row in column if row.n), default=0))
         metric, _, score = name.partition(".")
         arrow = "↑" if column[0].direction == "higher" else "↓"
         shown.add_column(Text(f"{metric}\n{score} {arrow}"), justify="right", overflow="fold")

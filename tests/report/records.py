@@ -32,7 +32,7 @@ EXTRA = {
 }
 
 
-def spec(model: str = "beta_vae", seed: int = 0, **values: Any) -> RunSpec:
+def spec(model: str = "beta_vae", seed: int = 0, /, **values: Any) -> RunSpec:
     """A spec by the protocol ``cpu``, but for ``values``."""
     protocol = PROTOCOLS[values.get("protocol", "cpu")]
     content: dict[str, Any] = {
@@ -90,7 +90,7 @@ def content(run: RunSpec, scores: dict[str, float | None] | None = None, **value
 
 def write_run(out: Path, run: RunSpec, scores: dict[str, float | None] | None = None, **values: Any) -> Path:
     """Write the run's ``record.json``; gives its folder."""
-    folder = out / "runs" / run.run_id
+    folder = out / "runs" / run.run_id.translate({0: "_", ord("/"): "_"})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "record.json").write_text(json.dumps(content(run, scores, **values)), encoding="utf-8")
     return folder

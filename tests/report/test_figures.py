@@ -1,0 +1,281 @@
+"""What the figures show, and that all of it can be seen."""
+
+import itertools
+import math
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import records as synthetic
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from PIL import Image
+
+from disentangle_bench.report import leaderboard, names, panels, plots, style, write_report
+from disentangle_bench.report.scores import score_table
+from disentangle_bench.store import load_records
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """Four seeds of three models and one long-named run off the protocol."""
+    folder = synthetic.write_grid(tmp_path_factory.mktemp("results"), ("qlae", "beta_tcvae", "factor_vae"), seeds=4)
+    long = synthetic.spec("a_model_with_quite_a_long_name_indeed", 0, settings={"beta": 1.5}, changed=("model.beta",))
+    synthetic.write_run(folder, long)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def drawn(out):
+    """Scores, leaderboard and setups of ``out``."""
+    scores = score_table(load_records(out))
+    board = leaderboard.leaderboard(scores)
+    return scores, board, names.setup_names(board)
+
+
+@pytest.fixture(autouse=True)
+def _style():
+    with style.style():
+        yield
+
+
+def arrays(path):
+    with np.load(path) as loaded:
+        return dict(loaded)
+
+
+def run_files(out, model="qlae"):
+    folder = out / "runs" / synthetic.spec(model).run_id
+    return arrays(folder / "pictures.npz"), arrays(folder / "matrices.npz")
+
+
+def assert_all_text_is_inside(figure: Figure) -> None:
+    """Every visible text is on the page, and the labels of one axis do not touch."""
+    figure.draw_without_rendering()
+    renderer, page = figure.canvas.get_renderer(), figure.bbox
+    unseen = [  # labels of ticks beyond the axis exist, but are not drawn
+        tick.label1
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in axis.get_major_ticks()
+        if not axes.axison or not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+    ]
+    seen = 0
+    for text in figure.findobj(Text):
+        if not text.get_visible() or not text.get_text().strip() or text in unseen:
+            continue
+        box = text.get_window_extent(renderer)
+        tolerance = 1.5
+        assert box.x0 >= page.x0 - tolerance, text
+        assert box.x1 <= page.x1 + tolerance, text
+        assert box.y0 >= page.y0 - tolerance, text
+        assert box.y1 <= page.y1 + tolerance, text
+        assert text.get_fontsize() >= 6
+        seen += 1
+    assert seen >= 3
+    for axes in figure.axes:
+        for axis, low, high in ((axes.xaxis, "x0", "x1"), (axes.yaxis, "y0", "y1")):
+            view = sorted(axis.get_view_interval())
+            labels = [
+                tick.label1.get_window_extent(renderer)
+                for tick in axis.get_major_ticks()
+                if axes.axison and tick.label1.get_text() and view[0] <= tick.get_loc() <= view[1]
+            ]
+            labels.sort(key=lambda box: getattr(box, low))
+            for one, two in itertools.pairwise(labels):
+                assert getattr(one, high) <= getattr(two, low) + 1, axes.get_title()
+
+
+def test_scores_show_every_seed_and_the_interval(drawn):
+    scores, board, setups = drawn
+    made = plots.scores_figure("title", board, scores, setups)
+    assert_all_text_is_inside(made)
+    assert [axis.get_title().split(" ")[0] for axis in made.axes] == list(names.HEADLINE)
+    kinds = names.score_names(board)
+    for axis, kind in zip(made.axes, kinds, strict=True):
+        bars = iter(line for line in axis.lines if len(line.get_xdata()) == 2)
+        for row, (setup, points) in enumerate(zip(setups, axis.collections, strict=True)):
+            mask = (scores["score"] == kind[1]) & (scores["settings"] == setup[3])
+            assert sorted(points.get_offsets()[:, 0]) == pytest.approx(sorted(scores["value"][mask]))
+            assert np.abs(points.get_offsets()[:, 1] - row).max() < 0.5
+            if mask.sum() > 1:
+                found = board[(board["score"] == kind[1]) & (board["settings"] == setup[3])].iloc[0]
+                assert list(next(bars).get_xdata()) == pytest.approx([found.ci_low, found.ci_high])
+
+
+def test_scores_say_what_is_undefined_or_was_not_scored(tmp_path):
+    synthetic.write_run(tmp_path, synthetic.spec("a"), {"dci.disentanglement": None, "mse.mse": 0.1})
+    synthetic.write_run(tmp_path, synthetic.spec("b"), {"dci.disentanglement": 0.5})
+    scores = score_table(load_records(tmp_path))
+    board = leaderboard.leaderboard(scores)
+    made = plots.scores_figure("title", board, scores, names.setup_names(board))
+    assert [[text.get_text() for text in axis.texts] for axis in made.axes] == [["undefined"], ["no score"]]
+
+
+def test_reconstruction_pairs_the_scores_of_one_seed(drawn):
+    scores, board, setups = drawn
+    made = plots.reconstruction_figure("title", board, scores, setups)
+    assert_all_text_is_inside(made)
+    assert len(made.axes) == 6
+    wide = scores[scores["model"] == "qlae"].pivot(index="seed", columns="score", values="value")
+    place = next(place for place, setup in enumerate(setups) if setup[0] == "qlae")
+    points = [item for item in made.axes[0].collections if len(item.get_offsets()) > 0 and item.get_label() != ""]
+    offsets = next(
+        item.get_offsets()
+        for item in points
+        if len(item.get_offsets()) == 4
+        and matplotlib.colors.same_color(item.get_facecolor()[0][:3], style.colour(place))
+    )
+    np.testing.assert_allclose(offsets, wide[["mse.mse", "dci.disentanglement"]].to_numpy())
+    without = scores[scores["metric"] != "mse"]
+    assert plots.reconstruction_figure("title", leaderboard.leaderboard(without), without, setups) is None
+
+
+def test_training_shows_mean_and_band_of_each_column(drawn):
+    setup = next(iter(drawn[2]))
+    runs = [
+        pd.DataFrame({"step": [0, 10, 20], "learning_rate": 1.0, "loss": losses}) for losses in ([1, 2, 6], [3, 2, 0])
+    ]
+    runs[1]["tc"] = -1.0
+    made = plots.training_figure("title", {setup: runs}, {setup: "qlae"})
+    assert_all_text_is_inside(made)
+    assert [axis.get_title() for axis in made.axes if axis.axison] == ["loss", "tc"]
+    axis = made.axes[0]
+    np.testing.assert_array_equal(axis.lines[0].get_ydata(), [2, 2, 3])
+    band = axis.collections[0].get_paths()[0].vertices
+    assert {(10.0, 2.0), (20.0, 0.0), (20.0, 6.0)} <= {tuple(point) for point in band}
+    assert plots.training_figure("title", {setup: []}, {setup: "qlae"}) is None
+
+
+def test_training_of_a_real_grid_fits(out, drawn):
+    histories = {}
+    for setup in drawn[2]:
+        folders = [out / "runs" / synthetic.spec(setup[0], seed).run_id for seed in range(4)]
+        histories[setup] = [pd.read_csv(path / "history.csv") for path in folders if (path / "history.csv").exists()]
+    made = plots.training_figure("title", histories, drawn[2])
+    assert_all_text_is_inside(made)
+    assert made.axes[0].get_title() == "mse"
+    assert made.axes[0].get_yscale() == "log"
+
+
+def test_traversals_name_inactive_latents(out):
+    pictures, matrices = run_files(out)
+    made = panels.traversals_figure("title", pictures, matrices)
+    assert_all_text_is_inside(made)
+    labels = [tick.get_text() for tick in made.axes[0].get_yticklabels()]
+    assert labels[7:] == ["latent 7", "latent 8\n(inactive)", "latent 9\n(inactive)"]
+    assert made.axes[0].get_yticklabels()[8].get_color() == panels.INACTIVE
+    image = made.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(image[66 * 3 : 66 * 3 + 64, 66 * 5 : 66 * 5 + 64], pictures["traversals"][3, 5])
+    labels = panels.traversals_figure("title", pictures, {}).axes[0].get_yticklabels()
+    assert not any("inactive" in tick.get_text() for tick in labels)
+
+
+def test_reconstructions_stand_below_their_originals(out):
+    pictures, _ = run_files(out)
+    made = panels.reconstructions_figure("title", pictures)
+    assert_all_text_is_inside(made)
+    image = made.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(image[:64, 66:130], pictures["originals"][1])
+    np.testing.assert_array_equal(image[66:, 66:130], pictures["reconstructions"][1])
+
+
+def test_matrices_have_factors_as_rows_and_inactive_latents_hatched(out):
+    _, matrices = run_files(out)
+    made = panels.matrices_figure("title", matrices, synthetic.FACTORS)
+    assert_all_text_is_inside(made)
+    nmi, importance = made.axes[:2]
+    np.testing.assert_array_equal(nmi.images[0].get_array(), matrices["infomec.nmi"])
+    np.testing.assert_array_equal(importance.images[0].get_array(), matrices["dci.importance"].T)
+    assert [tick.get_text() for tick in nmi.get_yticklabels()] == list(synthetic.FACTORS)
+    hatched = [patch.get_x() + 0.5 for patch in nmi.patches if isinstance(patch, Rectangle) and patch.get_hatch()]
+    assert hatched == [8, 9]
+    with pytest.raises(ValueError, match="neither"):
+        panels.matrices_figure("title", {}, synthetic.FACTORS)
+
+
+def test_grey_images_are_drawn_and_others_are_an_error():
+    grey = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4, 1)
+    sheet = panels.tile(grey)
+    assert sheet.shape == (2 * 6 - 2, 3 * 6 - 2, 3)
+    np.testing.assert_array_equal(sheet[6:, 12:], np.repeat(grey[1, 2], 3, axis=2))
+    assert (sheet[4:6] == 255).all()
+    with pytest.raises(ValueError, match="2 channels"):
+        panels.tile(np.zeros((1, 1, 4, 4, 2), dtype=np.uint8))
+
+
+def test_files_are_whole_and_settings_are_put_back(out):
+    before = dict(matplotlib.rcParams)
+    report = write_report(out)
+    assert dict(matplotlib.rcParams) == before
+    figures = [path for path in report.paths if "figures" in path.parts]
+    assert len(figures) == 2 * (3 + 3 * 3)
+    for path in figures:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                image.verify()
+                assert image.size[0] > 600
+        else:
+            assert path.read_bytes().startswith(b"%PDF")
+            assert b"CreationDate" not in path.read_bytes()
+    assert {path.parent.name for path in figures} == {"rooms3d-cpu"}
+    assert all("a_model_with_quite_a_long_name_indeed" in note for note in report.notes)
+    assert {note.split(" for ")[0] for note in report.notes} == {
+        f"rooms3d, cpu: no {file}" for file in ("history.csv", "matrices.npz", "pictures.npz")
+    }
+
+
+def test_damaged_companions_cost_their_figure_only(tmp_path):
+    folders = [synthetic.write_run(tmp_path, synthetic.spec("qlae", seed)) for seed in range(2)]
+    (folders[0] / "history.csv").write_text("nonsense\n1\n")
+    (folders[0] / "matrices.npz").write_bytes(b"PK broken")
+    np.savez(folders[0] / "pictures.npz", traversals=np.zeros((2, 2, 4, 4, 7), np.uint8), originals=np.array([None]))
+    synthetic.write_history(folders[1], "qlae", 1)
+    synthetic.write_matrices(folders[1])
+    report = write_report(tmp_path)
+    stems = {path.stem for path in report.paths if path.suffix == ".png"}
+    assert stems == {"scores", "reconstruction", "training", "qlae-matrices"}
+    notes = "\n".join(report.notes)
+    for expected in ("history.csv cannot be read", "matrices.npz cannot be read", "pictures.npz cannot be read"):
+        assert expected in notes
+
+
+def test_a_figure_holds_a_limited_number_of_setups(tmp_path):
+    for place in range(30):
+        synthetic.write_run(
+            tmp_path, synthetic.spec("qlae", settings={"beta": float(place)}, changed=("model.beta",)), {"mse.mse": 0.5}
+        )
+    report = write_report(tmp_path)
+    assert len(report.leaderboard) == 30
+    assert "6 of 30 setups are in no figure" in report.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("beta_vae", "beta_vae"), ("a/b", "a_b-"), ("../x", "x-"), ("..", "x-"), ("", "x-"), ("A b", "A_b-")],
+)
+def test_file_names_are_safe_and_never_collide(text, expected):
+    name = names.file_name(text)
+    assert name == expected or (expected.endswith("-") and name.startswith(expected) and len(name) == len(expected) + 6)
+    assert names.file_name("a b") != names.file_name("a/b")
+
+
+@pytest.mark.parametrize(
+    ("largest", "expected"),
+    [(0.9, 3), (1.0, 3), (25.3, 1), (0.0052, 5), (1234.0, 0), (0.0, 3), (math.nan, 3), (6.0, 2)],
+)
+def test_three_significant_digits(largest, expected):
+    assert names.decimals(largest) == expected
+
+
+def test_ranges():
+    assert names.ranges([5, 0, 1, 2, 1]) == "0-2, 5"
+
+
+def test_settings_sort_by_number():
+    rows = pd.DataFrame(
+        {"model": "m", "model_version": 1, "changed": ["b=10.0", "b=9.0", ""], "settings": ["x", "y", "z"]}
+    )
+    assert list(names.setup_names(rows).values()) == ["m", "m (b=9.0)", "m (b=10.0)"]
