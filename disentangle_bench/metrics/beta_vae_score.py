@@ -11,7 +11,7 @@ import numpy.typing as npt
 from disentangle_bench.codes import Evaluation, MetricCard, MetricResult, ScoreCard
 from disentangle_bench.errors import unknown
 from disentangle_bench.metrics.fixed_factor import FixedFactorRows, usable_factors
-from disentangle_bench.metrics.inputs import as_arrays
+from disentangle_bench.metrics.inputs import as_arrays, as_seed
 
 BATCH = 64
 TRAIN_POINTS = 10_000
@@ -52,7 +52,7 @@ def beta_vae_score(
     usable, notes = usable_factors(parts, labels.shape[1], CARD.name)
     if rows == len(values):
         notes["score"] = "trained and tested on the same rows: there are no test rows"
-    generator = np.random.default_rng(rng)
+    generator = np.random.default_rng(as_seed(rng))
     points, fixed = _points(values[:rows], parts[0], usable, TRAIN_POINTS, generator)
     test_points, test_fixed = _points(values[test], parts[1], usable, TEST_POINTS, generator)
     model = _classifier(points, fixed)

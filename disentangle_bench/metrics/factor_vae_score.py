@@ -10,7 +10,7 @@ import numpy.typing as npt
 from disentangle_bench.codes import Evaluation, MetricCard, MetricResult, ScoreCard
 from disentangle_bench.errors import unknown
 from disentangle_bench.metrics.fixed_factor import FixedFactorRows, usable_factors
-from disentangle_bench.metrics.inputs import as_arrays
+from disentangle_bench.metrics.inputs import as_arrays, as_seed
 
 BATCH = 64
 TRAIN_VOTES = 10_000
@@ -57,7 +57,7 @@ def factor_vae_score(
     if len(active) == 0:
         notes["score"] = "not defined: no latent varies"
         return {"score": float("nan"), "train_accuracy": float("nan"), "votes": votes, "notes": notes}
-    generator = np.random.default_rng(rng)
+    generator = np.random.default_rng(as_seed(rng))
     scaled = values[:, active] / np.sqrt(variances[active])
     votes[active] = _votes(scaled[:rows], parts[0], usable, labels.shape[1], TRAIN_VOTES, generator)
     tested = np.zeros_like(votes)

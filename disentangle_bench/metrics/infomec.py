@@ -17,13 +17,13 @@ from disentangle_bench.metrics.information import (
     relabel,
     standardise,
 )
-from disentangle_bench.metrics.inputs import as_arrays
+from disentangle_bench.metrics.inputs import as_arrays, as_seed
 from disentangle_bench.metrics.latents import active_latents, read_codes
 
 CARD = MetricCard(
     name="infomec",
     version=1,
-    paper="Hsu et al. 2023, Disentanglement via latent quantization, section 4",
+    paper="Hsu et al. 2023, Disentanglement via latent quantization (arXiv 2305.18378)",
     summary="InfoM, InfoE and InfoC from the normalised mutual information of factors and latents, and a linear probe",
     scores=(
         ScoreCard("modularity", True, "InfoM: each active latent tells of one factor only"),
@@ -65,7 +65,7 @@ def infomec(
     n_train: int | None = None,
     exact: str | None = None,
 ) -> dict[str, Any]:
-    """InfoMEC of codes [n, d] and factors [n, k] (Hsu et al. 2023, section 4).
+    """InfoMEC of codes [n, d] and factors [n, k] (Hsu et al. 2023).
 
     ``codes`` is Codes, or an array with ``discrete`` saying whether its numbers are symbols. Everything but the
     held-out explicitness reads the first ``n_train`` rows; None means all, and no held-out explicitness (NaN).
@@ -78,8 +78,8 @@ def infomec(
     better), nmi [k, d] (share of the factor's entropy), active [d] (bool), explicitness_by_factor [k],
     explicitness_heldout_by_factor [k] and notes (by score). docs/metrics/infomec.md tells what degenerate codes give.
 
-    Raises BenchError for input that as_arrays refuses, ``discrete`` missing or contradicting Codes, and unknown
-    ``variant`` or ``exact``.
+    Raises BenchError for input that as_arrays refuses, ``discrete`` missing or contradicting Codes, ``rng`` that is
+    no seed, and unknown ``variant`` or ``exact``.
     """
     if variant not in _CHOICES:
         raise unknown("variant of infomec", variant, _CHOICES)
@@ -96,7 +96,7 @@ def infomec(
     entropies = np.array(
         [entropy(column) if varies else 1.0 for column, varies in zip(relabel(labels).T, varied, strict=True)]
     )
-    nmi = np.where(varied, 1 / entropies, 0.0)[:, None] * _information(train, labels, choices, rng, exact)
+    nmi = np.where(varied, 1 / entropies, 0.0)[:, None] * _information(train, labels, choices, as_seed(rng), exact)
     probed = given if choices.one_hot else Codes(given.values)
     fitted, heldout = _explicitness(probed, arrays.factors, rows, choices.iterations, exact)
     notes: dict[str, str] = {}

@@ -23,20 +23,21 @@ def plug_in_information(symbols: npt.NDArray[Any], factors: npt.NDArray[Any]) ->
 def nearest_neighbour_information(
     values: npt.NDArray[np.float64], factors: npt.NDArray[Any], neighbours: int, rng: int
 ) -> npt.NDArray[np.float64]:
-    """As ``information.nearest_neighbour_information``: [k, d] in nats, one call for each pair."""
+    """As ``information.nearest_neighbour_information``: [k, d] in nats, one call for each pair.
+
+    0 where no factor value occurs twice, which scikit-learn refuses.
+    """
     from sklearn.feature_selection import mutual_info_classif
 
-    return np.array(
-        [
-            [
-                mutual_info_classif(
-                    code[:, None], label, discrete_features=False, n_neighbors=neighbours, random_state=rng
-                )[0]
-                for code in values.T
-            ]
-            for label in factors.T
-        ]
-    )
+    information = np.zeros((factors.shape[1], values.shape[1]))
+    for i, label in enumerate(factors.T):
+        if len(np.unique(label)) == len(label):
+            continue
+        for j, code in enumerate(values.T):
+            information[i, j] = mutual_info_classif(
+                code[:, None], label, discrete_features=False, n_neighbors=neighbours, random_state=rng
+            )[0]
+    return information
 
 
 def probe_losses(

@@ -49,7 +49,8 @@ def histogram_symbols(values: npt.NDArray[Any], bins: int) -> npt.NDArray[np.int
 
     The largest value falls into the last interval. This is the discretisation of Locatello et al. (2019).
     """
-    symbols = [np.digitize(column, np.histogram(column, bins)[1][:-1]) - 1 for column in values.T]
+    columns = np.asarray(values, dtype=np.float64).T  # small integer types overflow in the width of a bin
+    symbols = [np.digitize(column, np.histogram(column, bins)[1][:-1]) - 1 for column in columns]
     return np.stack(symbols, axis=1).astype(np.int64)
 
 

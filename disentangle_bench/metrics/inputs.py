@@ -50,6 +50,18 @@ def as_codes(codes: Any) -> npt.NDArray[Any]:
     return _codes(_matrix(codes, "codes", "latents"))
 
 
+def as_seed(rng: int) -> int:
+    """``rng`` as a seed that every generator used here takes: a whole number in 0..2**32-1, or BenchError."""
+    try:
+        seed = int(rng)
+        whole = seed == rng
+    except (TypeError, ValueError, OverflowError):
+        seed, whole = 0, False
+    if not whole or not 0 <= seed < 2**32:
+        raise BenchError(f"rng is {rng!r}; a seed is needed, a whole number from 0 to {2**32 - 1}.")
+    return seed
+
+
 def _matrix(given: Any, name: str, columns: str) -> npt.NDArray[Any]:
     """``given`` as a numpy array of two axes and a real dtype, not yet converted."""
     try:

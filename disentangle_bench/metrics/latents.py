@@ -15,7 +15,7 @@ from disentangle_bench.metrics.inputs import as_codes
 CARD = MetricCard(
     name="latents",
     version=1,
-    paper="Hsu et al. 2023, Disentanglement via latent quantization, section 4 (which latents count as active)",
+    paper="Hsu et al. 2023, Disentanglement via latent quantization (which latents count as active)",
     summary="Number of active latents and, for discrete codes, the perplexity of the symbols used",
     scores=(
         ScoreCard("active", True, "number of active latents, the ones that InfoMEC keeps", "latents"),

@@ -16,7 +16,7 @@ BINS = 20
 CARD = MetricCard(
     name="modularity",
     version=1,
-    paper="Ridgeway & Mozer 2018, Learning deep disentangled embeddings with the F-statistic loss, section 3; "
+    paper="Ridgeway & Mozer 2018, Learning deep disentangled embeddings with the F-statistic loss; "
     "Locatello et al. 2019",
     summary="How far each latent is from the ideal of telling of one factor only, mean over latents",
     scores=(ScoreCard("score", True, "mean modularity"),),

@@ -9,7 +9,7 @@ import numpy as np
 
 from disentangle_bench.codes import Evaluation, MetricCard, MetricResult, ScoreCard
 from disentangle_bench.errors import unknown
-from disentangle_bench.metrics.inputs import as_arrays
+from disentangle_bench.metrics.inputs import as_arrays, as_seed
 
 CARD = MetricCard(
     name="sap",
@@ -36,7 +36,7 @@ def sap(
         raise unknown("variant of sap", variant, CARD.variants)
     arrays = as_arrays(codes, factors, n_train)
     values, labels, rows = arrays.values.astype(np.float64), arrays.factors, arrays.n_train
-    notes = {}
+    notes, seed = {}, as_seed(rng)
     test = slice(rows, None)
     if rows == len(values):
         test = slice(None)
@@ -46,7 +46,7 @@ def sap(
         if len(np.unique(label[:rows])) < 2:
             continue
         for j, value in enumerate(values.T):
-            accuracy[i, j] = _accuracy(value[:rows], label[:rows], value[test], label[test], rng)
+            accuracy[i, j] = _accuracy(value[:rows], label[:rows], value[test], label[test], seed)
     ranked = np.sort(np.column_stack([np.zeros(len(accuracy)), accuracy]), axis=1)
     gaps = ranked[:, -1] - ranked[:, -2]
     defined = gaps[~np.isnan(gaps)]

@@ -49,6 +49,13 @@ def outliers() -> None:
         print(f"{metric.__name__} of full_continuous {before:.3f}, with one row far out {after:.3f}")
 
 
+def units() -> None:
+    codes, factors, _, n_train = load("full_continuous")
+    for unit in (1, 0.1, 0.01):
+        found = [metric(codes * unit, factors, n_train=n_train)["score"] for metric in (sap, beta_vae_score)]
+        print(f"full_continuous times {unit}: sap {found[0]:.3f}, beta_vae_score {found[1]:.3f}")
+
+
 def few_rows() -> None:
     codes, factors, _, _ = load("mpi3d_continuous")
     print("mpi3d_continuous, rows kept: factor_vae_score, beta_vae_score")
@@ -79,6 +86,7 @@ def main() -> None:
     infomec_variants()
     locatello()
     outliers()
+    units()
     few_rows()
     active()
     tie_breaking()
