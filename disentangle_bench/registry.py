@@ -65,16 +65,26 @@ class Registry:
         found: dict[str, None] = {}
         for word in filter(None, (part.strip() for part in asked.split(","))):
             members = [entry.name for entry in self.entries.values() if entry.group == word]
-            if not members and word not in self.entries:
+            if not members and word not in self.entries and not self.opens(word):
                 raise unknown(self.kind, word, self.entries.keys() | self.groups)
             found |= dict.fromkeys(members or [word])
         if not found:
             raise BenchError(f"no {self.kind} was named in {asked!r}: give one or several of {', '.join(self.entries)}")
         return list(found)
 
+    def opens(self, name: str) -> bool:
+        """Whether ``name``, which is not in the table, is nevertheless the name of something."""
+        return False
+
+    def open(self, name: str) -> Any:
+        """What ``name``, which is not in the table and which ``opens`` knows, stands for."""
+        raise NotImplementedError
+
     def load(self, name: str) -> Any:
         """Import the thing called ``name``. A plug-in that cannot be imported is named in the error."""
         if name not in self.entries:
+            if self.opens(name):
+                return self.open(name)
             raise unknown(self.kind, name, self.entries)
         target = self.entries[name].target
         module, _, attribute = target.partition(":")
@@ -88,8 +98,26 @@ class Registry:
             ) from error
 
 
+class _Datasets(Registry):
+    """The table of datasets, in which the path of a file with images is a name too."""
+
+    def opens(self, name: str) -> bool:
+        """Whether ``name`` is the path of a file with images."""
+        return name.endswith((".npz", ".npy", ".h5", ".hdf5"))
+
+    def open(self, name: str) -> Any:
+        """The dataset class for the images in the file ``name``."""
+        from disentangle_bench.data.custom import custom_class
+
+        return custom_class(name)
+
+
 def _model(name: str, class_name: str, summary: str) -> Entry:
     return Entry(name, f"disentangle_bench.models.{name}:{class_name}", summary)
+
+
+def _dataset(name: str, target: str, summary: str) -> Entry:
+    return Entry(name, f"disentangle_bench.data.{target}", summary)
 
 
 def _metric(name: str, summary: str) -> Entry:
@@ -109,12 +137,22 @@ MODELS = Registry(
     ),
 )
 
-DATASETS = Registry(
+DATASETS = _Datasets(
     "dataset",
     "disentangle_bench.datasets",
     (
-        Entry("rooms3d", "disentangle_bench.data.rooms3d:Rooms3D", "drawn rooms with Shapes3D's factors; no download"),
-        Entry("shapes3d", "disentangle_bench.data.shapes3d:Shapes3D", "Google DeepMind's 3D Shapes, 480,000 images"),
+        _dataset("rooms3d", "rooms3d:Rooms3D", "drawn rooms with Shapes3D's factors; no download"),
+        _dataset("dsprites_rendered", "dsprites_rendered:DSpritesRendered", "dSprites from its geometry; no download"),
+        _dataset("shapes3d", "shapes3d:Shapes3D", "Google DeepMind's 3D Shapes, 480,000 images"),
+        _dataset("dsprites", "dsprites:DSprites", "DeepMind's dSprites, 737,280 binary images"),
+        _dataset("mpi3d_toy", "mpi3d:MPI3DToy", "a robot arm, rendered simply, 1,036,800 images"),
+        _dataset("mpi3d_realistic", "mpi3d:MPI3DRealistic", "a robot arm, rendered realistically, 1,036,800 images"),
+        _dataset("mpi3d_real", "mpi3d:MPI3DReal", "a robot arm, photographed, 1,036,800 images"),
+        _dataset("mpi3d_real_complex", "mpi3d:MPI3DRealComplex", "a robot arm with everyday things, 460,800 photos"),
+        _dataset("isaac3d", "pngs:Isaac3D", "a robot arm in a kitchen, 737,280 images"),
+        _dataset("falcor3d", "pngs:Falcor3D", "a living room under changing light, 233,280 images"),
+        _dataset("cars3d", "cars3d:Cars3D", "183 cars from all sides, 17,568 images"),
+        _dataset("smallnorb", "smallnorb:SmallNORB", "toys from all sides, 48,600 photographs"),
     ),
 )
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,39 @@ Batches: TypeAlias = "Callable[[Index], torch.Tensor]"
 """A placed dataset: from positions [b] to uint8 images [b, c, h, w] on the device, channels last in memory."""
 
 
+Report: TypeAlias = "Callable[[str, int, int | None], None]"
+"""Hears of long work: what is being done, how many bytes of it are done, and how many there are (None: unknown)."""
+
+
+def silent(what: str, done: int, total: int | None) -> None:
+    """A ``Report`` that tells nobody."""
+
+
+@dataclass(frozen=True)
+class OfficialFile:
+    """A file as its authors publish it.
+
+    ``urls`` are mirrors, tried in order. ``size`` is in bytes, None where it is not known. ``sha256`` and ``md5`` are
+    hexadecimal, empty where none is known; with ``advisory`` they are those of an earlier upload, so that another
+    checksum is told and not refused.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    size: int | None = None
+    sha256: str = ""
+    md5: str = ""
+    advisory: bool = False
+
+
 @dataclass(frozen=True)
 class Card:
     """What users need to know of a dataset; a change of pixels, order or factors bumps ``version``.
 
-    ``factor_names`` and ``factor_sizes`` are in grid order, slowest first; ``image_shape`` is (c, h, w).
-    ``files`` names the official files (empty: nothing has to be downloaded), ``source`` where they are.
+    ``factor_names`` and ``factor_sizes`` are in grid order, slowest first, and ``factor_values`` says what the
+    positions along each factor stand for (empty: just 0, 1, ...); ``image_shape`` is (c, h, w).
+    ``files`` are the official files (empty: nothing has to be downloaded), ``source`` the page that tells of them.
+    ``resized`` names the filter and the original size where the images were made smaller; ``notes`` are the traps.
     """
 
     name: str
@@ -38,7 +65,10 @@ class Card:
     licence: str
     citation: str
     source: str = ""
-    files: tuple[str, ...] = ()
+    files: tuple[OfficialFile, ...] = ()
+    factor_values: tuple[tuple[Any, ...], ...] = ()
+    resized: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def grid(self) -> FactorGrid:
@@ -69,7 +99,8 @@ class Dataset(ABC):
     """Images in the order of the card's factor grid.
 
     A subclass has a ``card``, is made by ``load``, and gives images in two ways: ``images`` as numpy bytes for people
-    and metrics, ``place`` as a function on the device for training. Both give the same bytes.
+    and metrics, ``place`` as a function on the device for training. Both give the same bytes. A dataset that is no
+    full grid says in ``__len__`` how many images it has, and in ``factors`` which factors they have.
     """
 
     card: ClassVar[Card]
@@ -83,11 +114,16 @@ class Dataset(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path) -> Dataset:
+    def load(cls, folder: Path) -> Self:
         """Open the dataset from the data folder, preparing it there first where that needs no download.
 
         Raises ``BenchError`` that says where to get the file if it is missing.
         """
+
+    @classmethod
+    def prepare(cls, folder: Path, *, download: bool = True, report: Report = silent) -> Self:
+        """As ``load``, but what is missing is downloaded if ``download`` and the environment allow it."""
+        return cls.load(folder)
 
     @abstractmethod
     def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:

@@ -1,23 +1,34 @@
-"""Where datasets are kept on this machine."""
+"""Where datasets are kept on this machine, and how files are checked, locked and found to be whole."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+from filelock import FileLock, Timeout
 
+from disentangle_bench.data.dataset import OfficialFile, Report, silent
 from disentangle_bench.errors import BenchError
+
+_log = logging.getLogger(__name__)
 
 VARIABLE = "DBENCH_DATA"
 """The environment variable that names the data folder."""
+
+CHUNK = 2**22
+"""Bytes read at once where a file is read from end to end."""
 
 
 def data_folder(given: str | Path | None = None) -> Path:
     """The folder of datasets: ``given``, else $DBENCH_DATA, else the user's cache folder; made if it is absent.
 
-    Raises ``BenchError`` if it cannot be made or written.
+    It need not be writable: a shared folder of prepared datasets serves as it is, and whatever has to write there
+    says so if it cannot. Raises ``BenchError`` if the folder cannot be made or read.
     """
     folder = Path(
         given or os.environ.get(VARIABLE) or platformdirs.user_cache_path("disentangle-bench", appauthor=False)
@@ -25,12 +36,84 @@ def data_folder(given: str | Path | None = None) -> Path:
     folder = folder.expanduser().absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Trying is the only sure test: permission bits say nothing of full or read-only disks, nor to root.
-        with tempfile.TemporaryFile(dir=folder):
+        with os.scandir(folder):
             pass
     except OSError as error:
         reason = error.strerror or str(error)
         raise BenchError(
-            f"the data folder {folder} cannot be written ({reason}); give another folder, or set {VARIABLE} to one."
+            f"the data folder {folder} cannot be used ({reason}); give another folder, or set {VARIABLE} to one."
         ) from error
     return folder
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """Hold the lock of ``target`` (``<name>.lock`` beside it), which ends with the process however that ends."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(target.with_name(target.name + ".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _log.warning("another process is working on %s; waiting for it", target)
+            lock.acquire()
+    except OSError as error:
+        raise BenchError(
+            f"{target.parent} cannot be written ({error.strerror or error}): it can hold prepared datasets, but not "
+            f"prepare {target.name}; give a data folder that can be written, or set {VARIABLE} to one."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def digest(path: Path, algorithm: str = "sha256", report: Report = silent) -> str:
+    """The checksum of a whole file, hexadecimal."""
+    total, done, state = path.stat().st_size, 0, hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            state.update(chunk)
+            done += len(chunk)
+            report(f"checking {path.name}", done, total)
+    return state.hexdigest()
+
+
+def problem(path: Path, official: OfficialFile, report: Report = silent) -> str:
+    """What is wrong with ``path`` as a copy of ``official``; empty if nothing is known to be.
+
+    A checksum that differs from an advisory one is logged, no more.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(512)
+    if is_page(head):
+        return "is a web page and not the dataset; the server wanted an answer from a person"
+    if not size:
+        return "is empty"
+    if official.size is not None and size != official.size:
+        return f"has {size} bytes and the official file {official.size}"
+    for algorithm, wanted in (("sha256", official.sha256), ("md5", official.md5)):
+        if wanted:
+            found = digest(path, algorithm, report)
+            if found == wanted:
+                return ""
+            words = f"has the {algorithm.upper()} {found}, not {wanted}"
+            if not official.advisory:
+                return words
+            _log.warning("%s %s, that of an earlier upload: its content is checked instead", path, words)
+            return ""
+    return ""
+
+
+def is_page(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is a web page."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--"))
+
+
+def megabytes(size: float | None) -> str:
+    """A size for people."""
+    if size is None:
+        return "size unknown"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

@@ -7,27 +7,22 @@ memory from then on.
 
 from __future__ import annotations
 
-import hashlib
-import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 
-from disentangle_bench.atomic import atomic_path
-from disentangle_bench.data.arrays import ArrayDataset
-from disentangle_bench.data.dataset import Card
+from disentangle_bench.data.dataset import Card, OfficialFile
+from disentangle_bench.data.official import OfficialDataset
 from disentangle_bench.errors import BenchError
-
-_log = logging.getLogger(__name__)
 
 BLOCK = 15_000
 """Images read at once, the official chunk: 184 MB."""
 
 
-class Shapes3D(ArrayDataset):
+class Shapes3D(OfficialDataset):
     """The dataset ``shapes3d``."""
 
     card: ClassVar[Card] = Card(
@@ -39,31 +34,37 @@ class Shapes3D(ArrayDataset):
         image_shape=(3, 64, 64),
         licence="Apache-2.0",
         citation="Burgess and Kim, 3D Shapes Dataset, 2018, https://github.com/google-deepmind/3d-shapes",
-        source="https://storage.googleapis.com/3d-shapes/3dshapes.h5",
-        files=("3dshapes.h5",),
+        source="https://github.com/google-deepmind/3d-shapes",
+        files=(
+            OfficialFile(
+                "3dshapes.h5",
+                (
+                    "https://storage.googleapis.com/3d-shapes/3dshapes.h5",
+                    "https://storage.googleapis.com/storage/v1/b/3d-shapes/o/3dshapes.h5?alt=media",
+                ),
+                size=267_573_662,
+                sha256="0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785",
+            ),
+        ),
+        factor_values=(
+            *(tuple(k / 10 for k in range(10)),) * 3,
+            tuple(0.75 + 0.5 * k / 7 for k in range(8)),
+            ("cube", "cylinder", "sphere", "capsule"),
+            tuple(-30 + 60 * k / 14 for k in range(15)),
+        ),
+        notes=("The README of the dataset gives other ranges of hue and scale than the labels in the file have.",),
     )
-    sha256: ClassVar[str] = "0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785"
-    """SHA-256 of the official file."""
 
     @classmethod
-    def load(cls, folder: Path) -> Shapes3D:
-        """Map the prepared array from ``folder``; where there is none, prepare it from the official file beside it.
+    def blocks(cls, paths: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
+        """The images in grid order, a chunk at a time; a few hundred MB of memory."""
+        import h5py
 
-        Raises ``BenchError`` if neither is there, or the official file is not what it should be.
-        """
-        folder = Path(folder)
-        source, target = folder / cls.card.files[0], folder / f"{cls.card.name}-v{cls.card.version}.npy"
-        if not target.exists():
-            if not source.exists():
-                raise BenchError(
-                    f"{cls.card.name} needs the file {source.name}: download it from {cls.card.source} (268 MB) and "
-                    f"put it into {folder}. The dataset rooms3d has the same factors and needs no download."
-                )
-            build(source, target, cls.card, cls.sha256)
-        try:
-            return cls(np.load(target, mmap_mode="r", allow_pickle=False))
-        except (OSError, EOFError, ValueError, BenchError) as error:
-            raise BenchError(f"{target} is damaged ({error}); delete it and it is prepared again.") from error
+        with h5py.File(paths[0], "r") as content:
+            _check(content, paths[0], cls.card)
+            images = content["images"]
+            for begin in range(0, images.shape[0], BLOCK):
+                yield images[begin : begin + BLOCK]
 
 
 def label_grid(card: Card) -> npt.NDArray[np.float64]:
@@ -79,36 +80,6 @@ def label_grid(card: Card) -> npt.NDArray[np.float64]:
     )
     factors = card.grid.factors(np.arange(len(card.grid)))
     return np.stack([v[factors[:, k]] for k, v in enumerate(values)], axis=1)
-
-
-def build(source: Path, target: Path, card: Card, sha256: str) -> None:
-    """Read ``source``, checked against ``sha256`` and the card, into the flat array ``target`` [n, h, w, c].
-
-    Uses a few hundred MB of memory. ``target`` appears only when it is whole; processes take turns. Raises
-    ``BenchError``.
-    """
-    import h5py
-
-    try:
-        with FileLock(target.with_suffix(".lock")):
-            if target.exists():  # another process was first
-                return
-            for stale in target.parent.glob(f".{target.stem}-*.tmp{target.suffix}"):
-                stale.unlink()  # of a process that was killed: nobody writes while we hold the lock
-            _log.info("preparing %s from %s", target, source)
-            with source.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != sha256:
-                raise BenchError(
-                    f"{source} is not the official file (SHA-256 {found}, not {sha256}); "
-                    f"download it from {card.source}."
-                )
-            with h5py.File(source, "r") as content, atomic_path(target) as temporary:
-                _check(content, source, card)
-                _copy(content["images"], temporary)
-            _log.info("prepared %s", target)
-    except OSError as error:
-        raise BenchError(f"cannot prepare {target} from {source}: {error}") from error
 
 
 def _check(content: Any, source: Path, card: Card) -> None:
@@ -129,13 +100,3 @@ def _check(content: Any, source: Path, card: Card) -> None:
         raise BenchError(
             f"{source}: image {k} has labels {labels[k].tolist()}, but the grid has {expected[k].tolist()}."
         )
-
-
-def _copy(images: Any, target: Path) -> None:
-    """Write the open array ``images`` to ``target`` as .npy, in blocks."""
-    # A plain file, not a memory map: written pages of a map count as this process's memory.
-    with target.open("wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": images.shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for begin in range(0, images.shape[0], BLOCK):
-            file.write(np.ascontiguousarray(images[begin : begin + BLOCK]).data)

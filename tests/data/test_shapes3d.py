@@ -27,6 +27,11 @@ def grid_labels():
     ]
 
 
+def official(path):
+    file = Shapes3D.card.files[0]
+    return dataclasses.replace(file, size=None, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
 def write(folder, images, labels, keys=("images", "labels")):
     """An HDF5 file laid out as the official one, and the dataset class that expects it."""
     path = folder / "3dshapes.h5"
@@ -37,8 +42,7 @@ def write(folder, images, labels, keys=("images", "labels")):
             file.create_dataset("labels", data=np.asarray(labels, dtype=np.float64))
 
     class Small(Shapes3D):
-        card = CARD
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        card = dataclasses.replace(CARD, files=(official(path),))
 
     return Small
 
@@ -141,9 +145,9 @@ def test_a_file_that_is_not_hdf5_is_refused(tmp_path):
     path.write_bytes(b"<html>")
 
     class Page(Shapes3D):
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        card = dataclasses.replace(CARD, files=(official(path),))
 
-    with pytest.raises(BenchError, match="cannot prepare"):
+    with pytest.raises(BenchError, match="is a web page"):
         Page.load(tmp_path)
 
 
@@ -152,12 +156,12 @@ class Stop(BaseException):
 
 
 def test_an_interrupted_preparation_leaves_nothing_and_is_made_up_for(tmp_path, small, images, monkeypatch):
-    def half(content, target):
-        target.write_bytes(b"half")
+    def half(paths):
+        yield images[:10]
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(shapes3d, "_copy", half)
+        patch.setattr(small, "blocks", half)
         with pytest.raises(Stop):
             small.load(tmp_path)
     assert not (tmp_path / "shapes3d-v1.npy").exists()
@@ -171,11 +175,16 @@ def test_what_a_killed_process_left_is_not_used_and_removed(tmp_path, small, ima
     assert not left.exists()
 
 
-def test_temporary_files_have_the_name_that_is_cleaned_up(tmp_path, small, monkeypatch):
+def test_temporary_files_have_the_name_that_is_cleaned_up(tmp_path, small, images, monkeypatch):
     seen = []
-    copy = shapes3d._copy
-    monkeypatch.setattr(shapes3d, "_copy", lambda content, target: (seen.append(target), copy(content, target)))
+
+    def blocks(paths):
+        seen.extend(tmp_path.glob("*.tmp*"))
+        yield images
+
+    monkeypatch.setattr(small, "blocks", blocks)
     small.load(tmp_path)
+    assert len(seen) == 1
     assert seen[0].match(".shapes3d-v1-*.tmp.npy")
 
 

@@ -1,0 +1,79 @@
+"""dsprites_rendered: dSprites drawn from its geometry; needs no download and is named as what it is."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from disentangle_bench.data.arrays import valid_index
+from disentangle_bench.data.dataset import Batches, Card, Dataset, Index
+from disentangle_bench.data.dsprites import DUPLICATES, FACTORS
+from disentangle_bench.data.outlines import POSITIONS, SIDE, draw
+
+if TYPE_CHECKING:
+    import torch
+
+_log = logging.getLogger(__name__)
+
+_BLOCK = 8_192
+
+
+class DSpritesRendered(Dataset):
+    """The dataset ``dsprites_rendered``: pixels 0 and 255."""
+
+    card: ClassVar[Card] = Card(
+        name="dsprites_rendered",
+        version=1,
+        summary="Squares, ellipses and hearts, drawn by this package from the geometry of dSprites; no download.",
+        factor_names=tuple(FACTORS),
+        factor_sizes=(3, 6, 40, 32, 32),
+        image_shape=(1, SIDE, SIDE),
+        licence="MIT",
+        citation="disentangle-bench, dsprites_rendered v1; geometry after Matthey et al., dSprites, 2017.",
+        factor_values=tuple(FACTORS.values()),
+        notes=(DUPLICATES,),
+    )
+
+    @classmethod
+    def load(cls, folder: Path) -> DSpritesRendered:
+        """Open the dataset; nothing is read or written."""
+        return cls()
+
+    def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Images [n, h, w, 1] at positions [n]."""
+        position = valid_index(index, len(self))
+        case, place = np.divmod(position, POSITIONS * POSITIONS)
+        return draw(case, place // POSITIONS, place % POSITIONS)[..., np.newaxis]
+
+    def place(self, device: torch.device) -> Batches:
+        """Batches drawn by the CPU; for a CUDA device with the room the whole set is drawn once, a bit per pixel."""
+        import torch
+
+        size = len(self) * SIDE * SIDE // 8
+        if device.type == "cuda" and 2 * size <= torch.cuda.mem_get_info(device)[0]:
+            _log.info("%s: %.1f GB on %s", self.card.name, size / 1e9, device)
+            return packed(self, device)
+        return lambda index: torch.from_numpy(self.images(index)).to(device).permute(0, 3, 1, 2)
+
+
+def packed(dataset: Dataset, device: torch.device, block: int = _BLOCK) -> Batches:
+    """Draw all of a set whose pixels are 0 and 255, keep a bit per pixel on ``device``, and take batches from there."""
+    import torch
+
+    n, (_, h, w) = len(dataset), dataset.card.image_shape
+    bits = torch.empty((n, h, w // 8), dtype=torch.uint8, device=device)
+    for begin in range(0, n, block):
+        images = dataset.images(np.arange(begin, min(begin + block, n)))
+        bits[begin : begin + block] = torch.from_numpy(np.packbits(images[..., 0] > 0, axis=2))
+    order = torch.arange(7, -1, -1, dtype=torch.uint8, device=device)  # numpy packs the first pixel highest
+
+    def batch(index: Index) -> torch.Tensor:
+        rows = bits[torch.from_numpy(valid_index(index, n)).to(device)]
+        pixels = (rows.unsqueeze(3) >> order & 1) * 255
+        return pixels.view(-1, h, w, 1).permute(0, 3, 1, 2)
+
+    return batch
