@@ -81,15 +81,15 @@ def _scan_bins(hist: Any, starts: Any, values: Any, total: float, m: float, best
 
 @_jit
 def _scan_sorted(
-    order: Any, sums: Any, x: Any, inverse: Any, low: int, high: int, total: float, best: Any, cut: Any
+    order: Any, gradient: Any, x: Any, inverse: Any, low: int, high: int, total: float, best: Any, cut: Any
 ) -> None:
-    """The same from rows low..high of each latent's sorted list: ``order`` [d, n] rows, ``sums`` [d, n] gradients."""
+    """The same from rows low..high of each latent's sorted list ``order`` [d, n]; ``inverse`` is 1/count."""
     m = high - low
     for f in range(len(order)):
         top, where = -1.0, 0.0
         left = 0.0
         for i in range(m - 1):
-            left += sums[f, low + i]
+            left += gradient[order[f, low + i]]
             right = total - left
             proxy = left * left * inverse[i + 1] + right * right * inverse[m - 1 - i]
             if proxy > top:
@@ -121,7 +121,7 @@ def _subtract(hist: Any, other: Any) -> None:
 
 
 @_jit
-def _split_sorted(order: Any, sums: Any, side: Any, low: int, middle: int, high: int, to: Any, to_sums: Any) -> None:
+def _split_sorted(order: Any, side: Any, low: int, middle: int, high: int, to: Any) -> None:
     """Move rows low..high of each latent's list to two sorted lists, at low.. and middle.., by ``side`` [n]."""
     for f in range(len(order)):
         left, right = low, middle
@@ -130,7 +130,6 @@ def _split_sorted(order: Any, sums: Any, side: Any, low: int, middle: int, high:
             s = int(side[r])
             place = left + s * (right - left)  # without a branch: for most latents ``side`` is a coin
             to[f, place] = r
-            to_sums[f, place] = sums[f, i]
             left += 1 - s
             right += s
 
@@ -171,7 +170,7 @@ def _grow(
 ) -> None:
     """Grow one tree: fills ``feature`` and ``threshold`` [7] (-1: a leaf), ``work.bounds`` and ``gain`` [d]."""
     x, order, inverse, bins, starts, values = data
-    rows, spare, side, bounds, hist, lists, sums, best, cut = work
+    rows, spare, side, bounds, hist, lists, best, cut = work
     n = x.shape[1]
     binned = bins.shape[0] > 0
     total, squares, impurity = np.empty(15), np.empty(15), np.empty(15)
@@ -195,12 +194,9 @@ def _grow(
                 _add_rows(hist[0], bins, gradient, rows)
             _scan_bins(hist[slot[node]], starts, values, total[node], m, best, cut)
         elif level == 0:
-            for f in range(len(order)):
-                for i in range(n):
-                    sums[1, f, i] = gradient[order[f, i]]
-            _scan_sorted(order, sums[1], x, inverse, low, high, total[node], best, cut)
+            _scan_sorted(order, gradient, x, inverse, low, high, total[node], best, cut)
         else:
-            _scan_sorted(lists[level - 1], sums[level - 1], x, inverse, low, high, total[node], best, cut)
+            _scan_sorted(lists[level - 1], gradient, x, inverse, low, high, total[node], best, cut)
         f = _pick(best, seed, stage, column, node)
         if f < 0:
             continue
@@ -223,9 +219,9 @@ def _grow(
             _add_rows(hist[slot[small]], bins, gradient, rows[bounds[small, 0] : bounds[small, 1]])
             _subtract(hist[slot[large]], hist[slot[small]])
         elif level == 0:
-            _split_sorted(order, sums[1], side, low, middle, high, lists[0], sums[0])
+            _split_sorted(order, side, low, middle, high, lists[0])
         else:
-            _split_sorted(lists[0], sums[0], side, low, middle, high, lists[1], sums[1])
+            _split_sorted(lists[0], side, low, middle, high, lists[1])
 
 
 @_jit

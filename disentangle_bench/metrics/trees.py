@@ -113,7 +113,7 @@ def _boost(
     """
     n, total_bins = raw.shape[1], len(data[5])
     d = len(data[0])
-    scratch = 9 * n + (64 * total_bins if len(data[3]) else 24 * n * d)
+    scratch = 9 * n + (64 * total_bins if len(data[3]) else 8 * n * d)
     workers = _workers(threads, len(columns), scratch)
     works = [_workspace(n, d, total_bins, len(data[3]) > 0) for _ in range(workers)]
     gradient = np.empty_like(raw)
@@ -160,7 +160,7 @@ def _search_data(x: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
 
 
 def _workspace(n: int, d: int, total_bins: int, binned: bool) -> tuple[npt.NDArray[Any], ...]:
-    """One thread's scratch: rows, spare rows, side, node bounds, histograms, sorted lists, their gradients, splits."""
+    """One thread's scratch: rows, spare rows, side, node bounds, histograms, sorted lists, splits."""
     listed = 0 if binned else n
     return (
         np.empty(n, np.uint32),
@@ -169,7 +169,6 @@ def _workspace(n: int, d: int, total_bins: int, binned: bool) -> tuple[npt.NDArr
         np.empty((15, 2), np.int64),
         np.empty((4, total_bins, 2)),
         np.empty((2, d, listed), np.uint32),
-        np.empty((2, d, listed)),
         np.empty(d),
         np.empty(d),
     )
