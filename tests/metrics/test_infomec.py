@@ -166,6 +166,24 @@ def test_training_variant_probes_the_values_of_discrete_codes() -> None:
     assert scalar["explicitness"] == as_continuous["explicitness"]
 
 
+def test_training_variant_compares_the_ranges_of_values() -> None:
+    symbols = np.column_stack([FACTORS[:, 0] * 5, FACTORS[:, 1], FACTORS[:, 2] % 2])  # ranges 15, 3 and 1
+    assert infomec(symbols, FACTORS, discrete=True)["active"].all()
+    found = infomec(symbols, FACTORS, discrete=True, variant="hsu2023_training")
+    assert found["active"].tolist() == [True, True, False]
+    values = np.column_stack([symbols[:, 0] / 15, symbols[:, 1] / 300, symbols[:, 2] / 2])
+    found = infomec(Codes(values, symbols), FACTORS, variant="hsu2023_training")
+    assert found["active"].tolist() == [True, False, True]
+
+
+def test_codes_of_torch_tensors_are_read() -> None:
+    torch = pytest.importorskip("torch")
+    values = torch.from_numpy(FACTORS / 3).float()
+    tensors = infomec(Codes(values.requires_grad_(), torch.from_numpy(FACTORS)), torch.from_numpy(FACTORS), n_train=300)
+    arrays = infomec(FACTORS, FACTORS, discrete=True, n_train=300)
+    assert {name: tensors[name] for name in SCORES} == {name: arrays[name] for name in SCORES}
+
+
 def test_errors_say_what_to_do() -> None:
     with pytest.raises(BenchError, match="Did you mean 'hsu2023'"):
         infomec(FACTORS, FACTORS, discrete=True, variant="hsu2024")
@@ -173,6 +191,8 @@ def test_errors_say_what_to_do() -> None:
         infomec(FACTORS, FACTORS, discrete=True, exact="slow")
     with pytest.raises(BenchError, match="pass discrete=True or discrete=False"):
         infomec(FACTORS, FACTORS)
+    with pytest.raises(BenchError, match="rng is -1"):
+        infomec(FACTORS * 1.0, FACTORS, discrete=False, rng=-1)
     with pytest.raises(BenchError, match="leave discrete out"):
         infomec(Codes(FACTORS, None), FACTORS, discrete=True)
     with pytest.raises(BenchError, match=r"values have shape \[400, 3\] and their indices \[400, 2\]"):
