@@ -128,6 +128,16 @@ class OfficialDataset(ArrayDataset):
         ]
 
     @classmethod
+    def traces(cls, folder: Path) -> list[Path]:
+        """Everything of this dataset in ``folder``, half a download included."""
+        target = cls.array_path(folder)
+        found = [target, target.with_suffix(".json"), target.with_name(f"{target.name}.lock")]
+        for file in cls.accepted_files():
+            found += [folder / f"{file.name}{ending}" for ending in ("", ".part", ".part.json", ".lock")]
+        found += folder.glob(f".{target.stem}-*.tmp*")
+        return [path for path in found if path.exists() or path.is_symlink()]
+
+    @classmethod
     def _build(cls, folder: Path, report: Report) -> None:
         """Make the array and its record from the official files."""
         if absent := cls.missing(folder):

@@ -22,7 +22,7 @@ from filelock import FileLock
 from disentangle_bench.atomic import atomic_path
 from disentangle_bench.data.arrays import valid_index
 from disentangle_bench.data.dataset import Batches, Card, Dataset, Index
-from disentangle_bench.data.raycaster import CASES, SIDE, render
+from disentangle_bench.data.raycaster import CASES, SCALES, SHAPES, SIDE, render
 from disentangle_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -141,6 +141,12 @@ class Rooms3D(Dataset):
         factor_sizes=(10, 10, 10, 8, 4, 15),
         image_shape=(3, SIDE, SIDE),
         licence="MIT",
+        factor_values=(
+            *(tuple(k / 10 for k in range(10)),) * 3,
+            SCALES,
+            SHAPES,
+            tuple(-30 + 60 * k / 14 for k in range(15)),
+        ),
         citation="disentangle-bench, rooms3d v1; factors after Burgess and Kim, 3D Shapes Dataset, 2018.",
     )
 

@@ -1,0 +1,106 @@
+"""A picture of a dataset: one row per factor, the others held, then random images with their factors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from disentangle_bench.atomic import atomic_path
+from disentangle_bench.data.dataset import Card, Dataset
+from disentangle_bench.errors import BenchError
+
+COLUMNS = 15
+ROWS = 2
+_GAP = 4
+
+
+def held_position(dataset: Dataset) -> int:
+    """The position whose factors the rows of a sheet hold: somewhere in a grid, or the middle of a list.
+
+    Each factor stands at another share of its size, so that three hues are three colours.
+    """
+    sizes = dataset.card.factor_sizes
+    if len(dataset) != len(dataset.card.grid):
+        return len(dataset) // 2
+    held = [(2 * k + 1) * size // (2 * len(sizes)) for k, size in enumerate(sizes)]
+    return int(dataset.card.grid.index([held])[0])
+
+
+def traversal(dataset: Dataset, factor: int, position: int, columns: int = COLUMNS) -> npt.NDArray[np.int64]:
+    """Positions [m] of images along one factor, the others as at ``position``; all values, or ``columns`` of them.
+
+    In a list that is no full grid these are the images that there are.
+    """
+    sizes = dataset.card.factor_sizes
+    if len(dataset) != len(dataset.card.grid):
+        table = dataset.factors(np.arange(len(dataset)))
+        others = np.arange(table.shape[1]) != factor
+        alike = np.flatnonzero((table[:, others] == table[position, others]).all(axis=1))
+        _, first = np.unique(table[alike, factor], return_index=True)
+        found = alike[first]
+        return found[_spread(len(found), columns)]
+    factors = np.repeat(dataset.factors([position]), sizes[factor], axis=0)
+    factors[:, factor] = np.arange(sizes[factor])
+    return dataset.card.grid.index(factors)[_spread(sizes[factor], columns)]
+
+
+def _spread(n: int, columns: int) -> npt.NDArray[np.int64]:
+    return np.linspace(0, n - 1, min(n, columns)).round().astype(np.int64)
+
+
+def value(card: Card, factor: int, k: int) -> str:
+    """Position ``k`` of a factor for people: what it stands for, or the number."""
+    stands: Any = card.factor_values[factor][k] if card.factor_values else k
+    return f"{stands:.3g}" if isinstance(stands, float) else str(stands)
+
+
+def draw_sheet(dataset: Dataset, target: Path, seed: int = 0, position: int | None = None) -> None:
+    """Write the sheet to ``target``, whose suffix says in which format, atomically.
+
+    ``seed`` chooses the random images, ``position`` the image whose factors the rows hold.
+    """
+    # Figure and not pyplot: no window system is looked for, and the caller's state stays as it is.
+    from matplotlib.figure import Figure
+
+    card = dataset.card
+    at = held_position(dataset) if position is None else position
+    rows = []
+    for k, name in enumerate(card.factor_names):
+        along = traversal(dataset, k, at)
+        rows.append(
+            (f"{name}\n{card.factor_sizes[k]} values", along, [value(card, k, f) for f in dataset.factors(along)[:, k]])
+        )
+    drawn = np.random.default_rng(seed).integers(len(dataset), size=(ROWS, COLUMNS))
+    for index in drawn:
+        labels = ["\n".join(value(card, k, f) for k, f in enumerate(row)) for row in dataset.factors(index)]
+        rows.append(("random", index, labels))
+
+    _, h, w = card.image_shape
+    line = 9  # points between lines of text, at 100 dots per inch about as many pixels
+    heights = [h + _GAP + int(1.5 * line * (1 + max(label.count("\n") for label in labels))) for _, _, labels in rows]
+    left, width, height = 130, COLUMNS * (w + _GAP), sum(heights)
+    figure = Figure(figsize=((left + width) / 100, height / 100), dpi=100, facecolor="white")
+    top = 0
+    for (name, index, labels), row_height in zip(rows, heights, strict=True):
+        images = dataset.images(index)
+        for k, (image, label) in enumerate(zip(images, labels, strict=True)):
+            x, y = left + k * (w + _GAP), height - top - h - _GAP // 2
+            axis = figure.add_axes((x / (left + width), y / height, w / (left + width), h / height))
+            shown = image[..., 0] if image.shape[-1] == 1 else image[..., :3]
+            axis.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
+            axis.set_axis_off()
+            figure.text((x + w / 2) / (left + width), (y - 1) / height, label, ha="center", va="top", fontsize=6)
+        figure.text((left - 8) / (left + width), 1 - (top + 4) / height, name, ha="right", va="top", fontsize=7)
+        if name == "random":
+            names = "\n".join(card.factor_names)
+            figure.text((left - 8) / (left + width), (y - 1) / height, names, ha="right", va="top", fontsize=6)
+        top += row_height
+    try:
+        with atomic_path(target) as temporary:
+            # The version of matplotlib is left out, so that only a changed picture changes the file.
+            figure.savefig(temporary, metadata={"Software": None} if target.suffix == ".png" else None)
+    except ValueError as error:  # matplotlib's list of formats
+        raise BenchError(f"{target} cannot be drawn ({error}); give a name that ends in .png.") from error
