@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from disentangle_bench.report import names, style
-from disentangle_bench.report.scores import SCORE, SETUP
+from disentangle_bench.report.scores import SCORE, SETUP, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,12 @@ def _of(frame: pd.DataFrame, columns: list[str], key: tuple) -> pd.DataFrame:
 
 
 def _title(name: str, row: Any) -> str:
-    return f"{name}{f' ({row.unit})' if row.unit else ''} {'↑' if row.direction == 'higher' else '↓'}"
+    """A panel's title; a long one is broken after the metric's name so that it stays above its panel."""
+    title = f"{name}{f' ({row.unit})' if row.unit else ''} {'↑' if row.direction == 'higher' else '↓'}"
+    if len(title) <= 24:
+        return title
+    metric, _, score = title.partition(".")
+    return f"{style.label(metric, 22, 1)}.\n{style.label(score, 24, 2)}"
 
 
 def scores_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure:
@@ -49,7 +54,7 @@ def scores_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups:
     labels = [style.label(name) for name in setups.values()]
     lines = sum(max(2, text.count("\n") + 1) for text in labels)
     columns = 4 if len(kinds) == 4 or len(kinds) > 6 else 3
-    made, axes = _panels(len(kinds), columns, 0.55 + 0.13 * lines, 0.55)
+    made, axes = _panels(len(kinds), columns, 0.6 + 0.13 * lines, 0.55)
     for place, (axis, (kind, name)) in enumerate(zip(axes, kinds.items(), strict=True)):
         ours, values = _of(board, SCORE, kind), _of(scores, SCORE, kind)
         for row, setup in enumerate(setups):
@@ -105,7 +110,7 @@ def reconstruction_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame,
             axis.plot([], [], linestyle="", markersize=5, label=style.label(setup_name, 32, 2), **look)
         axis.set_title(_title(name, _of(board, SCORE, kind).iloc[0]))
         axis.locator_params(nbins=5)
-    made.suptitle(title)
+    made.suptitle(f"{title} (small: seeds; large: mean and 95 % interval)")
     _legend(made, axes, f"{names.score_names(board)[error]} ↓")
     return made
 
@@ -158,7 +163,7 @@ def training_figure(title: str, histories: Mapping[tuple, list[pd.DataFrame]], s
             ]
             if curves:
                 positive &= _band(axis, curves, {"color": style.colour(place), "linestyle": style.line(place)})
-        axis.set_title(names.file_name(column) if len(column) > 40 else column)
+        axis.set_title(style.label(one_line(column), 36, 2))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
         axis.locator_params(axis="x", nbins=4)
         if positive:

@@ -75,6 +75,8 @@ def assert_all_text_is_inside(figure: Figure) -> None:
         assert text.get_fontsize() >= 6
         seen += 1
     assert seen >= 3
+    titles = [axes.title.get_window_extent(renderer) for axes in figure.axes if axes.get_title()]
+    assert not any(one.overlaps(two) for one, two in itertools.combinations(titles, 2))
     for axes in figure.axes:
         for axis, low, high in ((axes.xaxis, "x0", "x1"), (axes.yaxis, "y0", "y1")):
             view = sorted(axis.get_view_interval())
@@ -92,7 +94,7 @@ def test_scores_show_every_seed_and_the_interval(drawn):
     scores, board, setups = drawn
     made = plots.scores_figure("title", board, scores, setups)
     assert_all_text_is_inside(made)
-    assert [axis.get_title().split(" ")[0] for axis in made.axes] == list(names.HEADLINE)
+    assert [axis.get_title().replace("\n", "").split(" ")[0] for axis in made.axes] == list(names.HEADLINE)
     kinds = names.score_names(board)
     for axis, kind in zip(made.axes, kinds, strict=True):
         bars = iter(line for line in axis.lines if len(line.get_xdata()) == 2)
@@ -103,6 +105,16 @@ def test_scores_show_every_seed_and_the_interval(drawn):
             if mask.sum() > 1:
                 found = board[(board["score"] == kind[1]) & (board["settings"] == setup[3])].iloc[0]
                 assert list(next(bars).get_xdata()) == pytest.approx([found.ci_low, found.ci_high])
+
+
+def test_long_names_of_scores_and_models_do_not_collide(tmp_path):
+    long = [f"a_metric_with_a_long_name.a_score_with_a_long_name_{place}" for place in range(9)]
+    for model in ("an_extraordinarily_long_name_for_a_model_that_goes_on_and_on_and_on_until_nobody_reads_it", "b"):
+        synthetic.write_run(tmp_path, synthetic.spec(model), {name: 0.5 for name in [*long, "mse.mse"]})
+    scores = score_table(load_records(tmp_path))
+    board = leaderboard.leaderboard(scores)
+    for figure in (plots.scores_figure, plots.reconstruction_figure):
+        assert_all_text_is_inside(figure("title", board, scores, names.setup_names(board)))
 
 
 def test_scores_say_what_is_undefined_or_was_not_scored(tmp_path):
