@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
@@ -31,15 +31,22 @@ def dbench(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def smoke_grid(tmp_path_factory):
-    """A results folder with a finished smoke run of every model, two at a time, made by the real command."""
-    out = tmp_path_factory.mktemp("smoke") / "results"
+def smoke_grid(tmp_path_factory, worker_id):
+    """A results folder with a finished smoke run of every model, and what the real command printed making it.
+
+    Two runs at a time; made once and shared by pytest-xdist's processes: do not write into it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "smoke"
     words = ["run", "--models", "all", "--datasets", "rooms3d", "--seeds", "1", "--protocol", "smoke", "--jobs", "2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "disentangle_bench", *words, "--out", str(out)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return Path(out), done
+    out, printed = shared / "results", shared / "printed.txt"
+    with FileLock(f"{shared}.lock"):
+        if not printed.exists():
+            command = [sys.executable, "-m", "disentangle_bench", *words, "--out", str(out)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            printed.write_text(done.stdout)
+    return out, printed.read_text()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -134,15 +135,15 @@ def test_show_says_where_each_value_comes_from(dbench):
 
 
 def test_the_command_ends_with_the_leaderboard_and_what_is_next(smoke_grid):
-    out, done = smoke_grid
+    out, printed = smoke_grid
     for name in ("beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"):
-        assert name in done.stdout
-    assert "6 finished, 0 skipped, 0 failed" in done.stdout
-    assert f"dbench report {out}" in done.stdout
+        assert name in printed
+    assert "6 finished, 0 skipped, 0 failed" in printed
+    assert f"dbench report {out}" in printed
 
 
-def test_finished_runs_are_skipped(dbench, smoke_grid):
-    out, _ = smoke_grid
+def test_finished_runs_are_skipped(dbench, smoke_grid, tmp_path):
+    out = shutil.copytree(smoke_grid[0], tmp_path / "copy")
     records = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")}
     done = dbench(*changed(models="all"), "--out", out)
     assert "0 finished, 6 skipped, 0 failed" in done.stdout
@@ -158,7 +159,13 @@ from disentangle_bench.models.model import Model
 class Plugin(Model):
     version = 3
     Config = BetaVAE.Config
-    __init__, encode, decode = BetaVAE.__init__, BetaVAE.encode, BetaVAE.decode
+    encode, decode = BetaVAE.encode, BetaVAE.decode
+
+    def __init__(self, config, *, image_shape, n_train, network):
+        super().__init__()
+        self.config, self.kl_weight = config, config.kl_weight
+        self.encoder = network.encoder(image_shape, 2 * config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
 
     def losses(self, x, step, noise):
         losses, logs = BetaVAE.losses(self, x, step, noise)
@@ -166,24 +173,12 @@ class Plugin(Model):
             losses = {"autoencoder": losses["autoencoder"] * float("nan")}
         return losses, logs
 """
-    # `super().__init__()` in the borrowed constructor needs the class to be a BetaVAE: spell it out instead.
-    source = source.replace(
-        "__init__, encode, decode = BetaVAE.__init__, BetaVAE.encode,", "encode, decode = BetaVAE.encode,"
-    )
-    source += """
-    def __init__(self, config, *, image_shape, n_train, network):
-        super().__init__()
-        self.config, self.kl_weight = config, config.kl_weight
-        self.encoder = network.encoder(image_shape, 2 * config.latents)
-        self.decoder = network.decoder(config.latents, image_shape)
-"""
     env = plugin("sick_vae", source)
     assert "sick_vae" in dbench("list", "models", env=env).stdout
     words = changed(models="sick_vae,qlae")
     done = dbench(*words, "--out", "results", env=env)
     assert done.returncode == 1, done.stderr
     assert "1 finished, 0 skipped, 1 failed" in done.stdout
-    assert "Diverged: loss.autoencoder, mse" not in done.stderr
     assert "Diverged: loss.autoencoder" in done.stderr
     assert "not finite at update 6 of 20" in done.stderr
     (failed,) = (tmp_path / "results" / "runs").glob("*sick_vae*/failed.json")

@@ -1,0 +1,185 @@
+"""The trainer: its schedule, and that a run is a function of its spec, also when it is stopped and resumed."""
+
+from __future__ import annotations
+
+import csv
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from disentangle_bench.data.dataset import Card, Dataset
+from disentangle_bench.errors import BenchError
+from disentangle_bench.registry import MODELS
+from disentangle_bench.resolve import resolve
+from disentangle_bench.spec import Training
+from disentangle_bench.train import CHECKPOINT, Diverged, Interrupted, Trainer, learning_rate
+
+CPU = torch.device("cpu")
+
+
+class Blobs(Dataset):
+    """300 small grey images with one bright square each; enough to train on."""
+
+    card = Card("blobs", 1, "", ("row", "column", "grey"), (10, 10, 3), (1, 16, 16), "CC0", "")
+
+    @classmethod
+    def load(cls, folder):
+        return cls()
+
+    def images(self, index):
+        out = np.zeros((len(index), 16, 16, 1), np.uint8)
+        for image, (row, column, grey) in zip(out, self.factors(index), strict=True):
+            image[row : row + 6, column : column + 6] = 100 + 70 * grey
+        return out
+
+    def place(self, device):
+        return lambda index: torch.from_numpy(self.images(index)).to(device).permute(0, 3, 1, 2)
+
+
+def spec(model="beta_vae", *changes, seed=0):
+    resolved = resolve(model, "rooms3d", "smoke", 0, ["training.updates=12", "training.batch_size=8", *changes]).spec
+    return resolved.model_copy(update={"seed": seed})
+
+
+def trained(folder, *arguments, **options):
+    trainer = Trainer(spec(*arguments, **options), Blobs(), folder, CPU)
+    trainer.run()
+    return trainer
+
+
+def state(trainer):
+    return {**trainer.model.state_dict(), "noise": trainer.generator.get_state()}
+
+
+def same(a, b):
+    return all(torch.equal(a[key], b[key]) for key in a) and a.keys() == b.keys()
+
+
+def test_learning_rate_is_half_a_cosine():
+    training = Training(network="conv64", updates=101, batch_size=1, learning_rate=1e-3, final_learning_rate=1e-6)
+    assert learning_rate(training, 0) == 1e-3
+    assert learning_rate(training, 50) == pytest.approx((1e-3 + 1e-6) / 2)
+    assert learning_rate(training, 100) == pytest.approx(1e-6)
+    rates = [learning_rate(training, step) for step in range(101)]
+    assert all(a > b for a, b in pairwise(rates))
+    once = training.model_copy(update={"updates": 1})
+    assert learning_rate(once, 0) == 1e-3
+
+
+@pytest.mark.parametrize("model", MODELS.entries)
+def test_the_same_spec_gives_the_same_bits_and_another_seed_others(tmp_path, model):
+    first, second, other = (
+        trained(tmp_path / "a", model),
+        trained(tmp_path / "b", model),
+        trained(tmp_path / "c", model, seed=1),
+    )
+    assert same(state(first), state(second))
+    assert first.history == second.history
+    assert not same(state(first), state(other))
+
+
+@pytest.mark.parametrize("model", MODELS.entries)
+@pytest.mark.parametrize("stop", [1, 7])
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, model, stop):
+    whole = trained(tmp_path / "whole", model)
+    torch.manual_seed(99)  # nothing may depend on the global generator
+    trainer = Trainer(spec(model), Blobs(), tmp_path / "parts", CPU)
+    with pytest.raises(Interrupted, match=f"stopped after update {stop} of 12"):
+        trainer.run(should_stop=lambda: trainer.step == stop)
+    resumed = trained(tmp_path / "parts", model)
+    assert same(state(whole), state(resumed))
+    assert whole.history == resumed.history
+    assert (tmp_path / "whole" / "history.csv").read_bytes() == (tmp_path / "parts" / "history.csv").read_bytes()
+
+
+def test_checkpoints_by_time_do_not_change_the_numbers(tmp_path):
+    often = Trainer(spec(), Blobs(), tmp_path / "often", CPU)
+    often.run(checkpoint_seconds=0.0)
+    assert same(state(often), state(trained(tmp_path / "once")))
+
+
+def test_a_run_whose_evaluation_was_cut_off_does_not_train_again(tmp_path):
+    first = trained(tmp_path)
+    steps = []
+    again = Trainer(spec(), Blobs(), tmp_path, CPU)
+    again.run(progress=steps.append)
+    assert steps == []
+    assert same(state(first), state(again))
+
+
+def test_checkpoint_holds_everything_and_loads_without_unpickling(tmp_path):
+    trained(tmp_path)
+    content = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert {"model", "optimizer", "step", "generators"} <= set(content)
+    assert content["step"] == 12
+    assert set(content["generators"]) == {"noise"}
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    trained(tmp_path)
+    with pytest.raises(BenchError, match="belongs to another run"):
+        trained(tmp_path, "beta_vae", "model.kl_weight=0.5")
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    trained(tmp_path)
+    (tmp_path / CHECKPOINT).write_bytes(b"half a file")
+    with pytest.raises(BenchError, match=r"checkpoint.pt cannot be read .* delete it"):
+        trained(tmp_path)
+
+
+def test_history_has_the_schedule_and_the_losses(tmp_path):
+    trained(tmp_path, "factor_qvae")
+    rows = list(csv.DictReader((tmp_path / "history.csv").open()))
+    assert [int(row["step"]) for row in rows] == list(range(1, 13))
+    assert list(rows[0]) == ["step", "learning_rate", "loss.autoencoder", "loss.discriminator", "mse", "kl", "tc"]
+    assert float(rows[0]["learning_rate"]) == 1e-3
+    assert all(math.isfinite(float(value)) for row in rows for value in row.values())
+
+
+def test_divergence_is_an_error_with_the_step(tmp_path):
+    with pytest.raises(Diverged, match=r"not finite at update \d+ of 12"):
+        trained(tmp_path, "beta_vae", "training.learning_rate=1e30")
+
+
+def test_training_learns(tmp_path):
+    trainer = trained(tmp_path, "beta_vae", "training.updates=300", "training.batch_size=32")
+    errors = [row["mse"] for row in trainer.history]
+    assert np.mean(errors[-5:]) < 0.3 * errors[0]
+
+
+def test_weight_decay_is_decoupled_and_pulls_weights_to_zero(tmp_path):
+    """With a gradient of nothing, AdamW multiplies a weight by 1 - rate * decay and leaves the others alone."""
+    trainer = Trainer(spec("qlae", "model.weight_decay=0.1"), Blobs(), tmp_path, CPU)
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = 0.5
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    trainer.optimizer.step()
+    for name, parameter in trainer.model.named_parameters():
+        spared = parameter.dim() < 2 or name == "codebooks"
+        torch.testing.assert_close(parameter.detach(), before[name] * (1.0 if spared else 1 - 0.5 * 0.1))
+
+
+def test_images_are_channels_last_floats(tmp_path):
+    trainer = Trainer(spec(), Blobs(), tmp_path, CPU)
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in trainer.model.parameters() if p.dim() == 4)
+    seen = []
+    losses = trainer.model.losses
+    trainer.model.losses = lambda x, step, noise: (seen.append(x), losses(x, step, noise))[1]
+    trainer.update()
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert seen[0].dtype == torch.float32
+    assert seen[0].max() <= 1
+    assert seen[0].max() > 0.3
+
+
+def test_the_global_generator_is_left_alone(tmp_path):
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    trained(tmp_path, "factor_qvae")
+    assert torch.equal(before, torch.get_rng_state())
