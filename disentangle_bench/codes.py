@@ -47,12 +47,16 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ScoreCard:
-    """One number of a metric: its name without the metric's, and whether more is better."""
+    """One number of a metric: its name without the metric's, and whether more is better.
+
+    ``ranked`` is False for a number that describes the codes and is no contest: models are not ranked by it.
+    """
 
     name: str
     higher_is_better: bool
     summary: str
     unit: str = ""
+    ranked: bool = True
 
 
 @dataclass(frozen=True)

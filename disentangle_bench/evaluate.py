@@ -91,6 +91,7 @@ def score(
                     "score": card.name,
                     "value": float(result.scores[card.name]),
                     "higher_is_better": card.higher_is_better,
+                    "ranked": card.ranked,
                     "unit": card.unit,
                     "variant": variant,
                     "version": module.CARD.version,

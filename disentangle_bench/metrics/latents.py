@@ -18,8 +18,8 @@ CARD = MetricCard(
     paper="Hsu et al. 2023, Disentanglement via latent quantization (which latents count as active)",
     summary="Number of active latents and, for discrete codes, the perplexity of the symbols used",
     scores=(
-        ScoreCard("active", True, "number of active latents, the ones that InfoMEC keeps", "latents"),
-        ScoreCard("perplexity", True, "exp of the entropy of a latent's symbols, mean over latents", "symbols"),
+        ScoreCard("active", True, "number of active latents, the ones that InfoMEC keeps", "latents", ranked=False),
+        ScoreCard("perplexity", True, "exp of the entropy of a latent's symbols, mean over latents", "symbols", False),
     ),
     variants={
         "hsu2023": "active: range > largest range / 20 (continuous), more than one symbol (discrete)",
