@@ -28,8 +28,10 @@ class Conv64:
 
     Four convolutions of 32, 32, 64, 64 channels, a hidden layer of 256, ReLU; the decoder is its mirror image. Every
     convolution has kernel 4, stride 2 and padding 1, as the papers' tables say (the released code of that study uses
-    kernel 2 in two of them). Weights are Glorot-uniform and biases zero, that code's default. Sides must be
-    multiples of 16.
+    kernel 2 in two of them). Sides must be multiples of 16.
+
+    Weights and biases start as PyTorch's layers start them. That study's Glorot weights make the first codes so large
+    that FactorQVAE's posteriors can harden onto one symbol within the first updates, where they have no gradient.
     """
 
     CHANNELS = (32, 32, 64, 64)
@@ -44,7 +46,7 @@ class Conv64:
             c = channels
         flat = c * (h // 16) * (w // 16)
         layers += [nn.Flatten(), nn.Linear(flat, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, outputs)]
-        return _glorot(nn.Sequential(*layers))
+        return nn.Sequential(*layers)
 
     def decoder(self, inputs: int, image_shape: ImageShape) -> nn.Module:
         """[b, inputs] to images [b, c, h, w]."""
@@ -55,7 +57,7 @@ class Conv64:
         channels = [*reversed(self.CHANNELS), c]
         for before, after in pairwise(channels):
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1), nn.ReLU()]
-        return _glorot(nn.Sequential(*layers[:-1]))
+        return nn.Sequential(*layers[:-1])
 
     @staticmethod
     def _checked(image_shape: ImageShape) -> ImageShape:
@@ -163,15 +165,6 @@ class ChannelsLast(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The same numbers as a map."""
         return x.unflatten(1, self.shape).contiguous(memory_format=torch.channels_last)
-
-
-def _glorot(network: nn.Sequential) -> nn.Sequential:
-    for module in network:
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    return network
 
 
 def _normal(network: nn.Sequential) -> nn.Sequential:

@@ -1,0 +1,117 @@
+"""Code blocks of the README and the documentation run, and links point to something."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+SNIPPETS = [
+    pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
+    for page in PAGES
+    for number, block in enumerate(blocks(page, "python"))
+]
+
+
+@pytest.mark.parametrize("block", SNIPPETS)
+def test_python_snippets_run(block, smoke_grid, tmp_path):
+    """In a folder that has a ``results`` folder with runs, as the pages assume."""
+    (tmp_path / "results").symlink_to(copy_of(smoke_grid[0], tmp_path))
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def copy_of(folder, tmp_path):
+    subprocess.run(["cp", "-r", folder, tmp_path / "copy"], check=True)
+    return tmp_path / "copy"
+
+
+def marked(name):
+    """The command under ``<!-- name -->`` in the README."""
+    (command,) = re.findall(rf"<!-- {name} -->\n```bash\n(.*?)\n```", README)
+    return command
+
+
+def main_job(tmp_path, protocol):
+    """Run the README's main job but for its installation, with another protocol."""
+    steps = [shlex.split(step) for step in marked("main job").split(" && ")]
+    assert steps[0] == ["pip", "install", "."]
+    outputs = []
+    for words in steps[1:]:
+        assert words[0] == "dbench"
+        words = [protocol if word == "quick" else word for word in words[1:]]
+        done = subprocess.run(
+            [sys.executable, "-m", "disentangle_bench", *words], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    return outputs
+
+
+def check_main_job(tmp_path, outputs):
+    for name in ("beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"):
+        assert name in outputs[-1]
+    assert "leaderboard.md" in outputs[-1]
+    report = tmp_path / "results" / "quick"
+    assert (report / "leaderboard.csv").stat().st_size > 1000
+    assert len(list(report.glob("figures/**/*.png"))) > 10
+
+
+def test_the_main_job(tmp_path):
+    """With the smoke protocol, which differs from quick by its size only."""
+    command = marked("main job")
+    assert "--protocol quick" in command
+    assert "--models all" in command
+    assert "--seeds 1" in command
+    check_main_job(tmp_path, main_job(tmp_path, "smoke"))
+
+
+@pytest.mark.slow
+def test_the_main_job_as_it_stands(tmp_path):
+    check_main_job(tmp_path, main_job(tmp_path, "quick"))
+
+
+def test_the_test_command_is_what_ci_runs():
+    assert marked("tests") == 'pip install -e ".[test]" && pytest -n auto'
+    assert "\npytest -n 2" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_pages_exist(page, dbench):
+    """Each ``dbench COMMAND`` with options in a code block: the command has these options."""
+    for line in "\n".join(blocks(page, "bash") + blocks(page, "console")).splitlines():
+        for words in re.findall(r"dbench ([^&|#]+)", line):
+            command, *rest = shlex.split(words)
+            usage = dbench(command, "--help")
+            assert usage.returncode == 0, line
+            for word in rest:
+                if word.startswith("--") and command != "data":
+                    assert word.split("=")[0] in usage.stdout, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_point_to_files(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("model", sorted(path.parent.name for path in ROOT.glob("baselines/*/rooms3d.toml")))
+def test_every_model_has_a_page(model):
+    text = (ROOT / "docs" / "models" / f"{model}.md").read_text()
+    for part in ("**Paper.**", "## What it computes", "## Departures"):
+        assert part in text
