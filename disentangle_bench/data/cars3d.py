@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from disentangle_bench.data.dataset import Card, OfficialFile
+from disentangle_bench.data.files import CHUNK
 from disentangle_bench.data.official import OfficialDataset
 from disentangle_bench.data.resizing import FILTER, resized
 from disentangle_bench.errors import BenchError
@@ -67,7 +69,8 @@ def _read(source: Path, card: Card) -> tuple[list[str], dict[str, npt.NDArray[np
     """The names of the cars in their order, and the views [elevation, azimuth, h, w, c] by name."""
     listed: list[str] | None = None
     views = {}
-    with tarfile.open(source, "r|*") as archive:  # from end to end, and nothing is written to the disk
+    # From end to end, and nothing is written to the disk.
+    with gzip.open(source) as content, tarfile.open(fileobj=content, mode="r|") as archive:
         for member in archive:
             path = PurePosixPath(member.name)
             file = archive.extractfile(member) if member.isfile() and path.parent.name == _FOLDER else None
@@ -77,6 +80,8 @@ def _read(source: Path, card: Card) -> tuple[list[str], dict[str, npt.NDArray[np
                 listed = [_stem(line) for line in file.read().decode().splitlines() if line.strip()]
             elif path.suffix == ".mat":
                 views[path.stem] = _views(file.read(), card, f"{source}: {member.name}")
+        while content.read(CHUNK):  # to the very end, which checks the CRC-32
+            pass
     if listed is None:
         raise BenchError(f"{source} has no {_FOLDER}/{_LIST}; the cars are numbered by it.")
     return listed, views

@@ -75,7 +75,7 @@ def digest(path: Path, algorithm: str = "sha256", report: Report = silent) -> st
         while chunk := file.read(CHUNK):
             state.update(chunk)
             done += len(chunk)
-            report(f"checking {path.name}", done, total)
+            report(f"checking {path.name.removesuffix('.part')}", done, total)
     return state.hexdigest()
 
 
@@ -93,12 +93,12 @@ def problem(path: Path, official: OfficialFile, report: Report = silent) -> str:
         return "is empty"
     if official.size is not None and size != official.size:
         return f"has {size} bytes and the official file {official.size}"
-    for algorithm, wanted in (("sha256", official.sha256), ("md5", official.md5)):
+    for name, wanted in (("SHA-256", official.sha256), ("MD5", official.md5)):
         if wanted:
-            found = digest(path, algorithm, report)
+            found = digest(path, name.replace("-", "").lower(), report)
             if found == wanted:
                 return ""
-            words = f"has the {algorithm.upper()} {found}, not {wanted}"
+            words = f"has the {name} {found}, not {wanted}"
             if not official.advisory:
                 return words
             _log.warning("%s %s, that of an earlier upload: its content is checked instead", path, words)

@@ -93,7 +93,7 @@ def _check_pictures(images: npt.NDArray[np.uint8], source: Path, begin: int) -> 
     than half, in true pictures of this robot by far less than that.
     """
     some = images[:64].astype(np.float64)
-    if len(some) < 2:
+    if len(some) < 32:  # too few to tell
         return
     rng = np.random.default_rng(0)
     flat = some.reshape(-1, some.shape[-1])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -79,10 +80,17 @@ def draw_sheet(dataset: Dataset, target: Path, seed: int = 0, position: int | No
         rows.append(("random", index, labels))
 
     _, h, w = card.image_shape
-    line = 9  # points between lines of text, at 100 dots per inch about as many pixels
-    heights = [h + _GAP + int(1.5 * line * (1 + max(label.count("\n") for label in labels))) for _, _, labels in rows]
+    line = 10  # pixels from one line of text to the next
+    heights = [h + _GAP + line * (1 + max(label.count("\n") for label in labels)) + 8 for _, _, labels in rows]
     left, width, height = 130, COLUMNS * (w + _GAP), sum(heights)
     figure = Figure(figsize=((left + width) / 100, height / 100), dpi=100, facecolor="white")
+
+    def write(x: float, y: float, lines: Sequence[str], side: Literal["center", "right"]) -> None:
+        """Lines of text below the point, each at its own height: letters that hang down would move the next ones."""
+        for j, text in enumerate(lines):
+            at = (x / (left + width), (y - 1 - line * j) / height)
+            figure.text(*at, text, ha=side, va="top", fontsize=6)
+
     top = 0
     for (name, index, labels), row_height in zip(rows, heights, strict=True):
         images = dataset.images(index)
@@ -92,11 +100,10 @@ def draw_sheet(dataset: Dataset, target: Path, seed: int = 0, position: int | No
             shown = image[..., 0] if image.shape[-1] == 1 else image[..., :3]
             axis.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
             axis.set_axis_off()
-            figure.text((x + w / 2) / (left + width), (y - 1) / height, label, ha="center", va="top", fontsize=6)
+            write((x + w / 2), y, label.split("\n"), "center")
         figure.text((left - 8) / (left + width), 1 - (top + 4) / height, name, ha="right", va="top", fontsize=7)
         if name == "random":
-            names = "\n".join(card.factor_names)
-            figure.text((left - 8) / (left + width), (y - 1) / height, names, ha="right", va="top", fontsize=6)
+            write(left - 8, y, card.factor_names, "right")
         top += row_height
     try:
         with atomic_path(target) as temporary:

@@ -139,3 +139,5 @@ def _first_views(path: Path, n: int) -> Iterator[npt.NDArray[np.uint8]]:
             if len(content) != pair * h * w:
                 raise BenchError(f"{path} ends after {k} of {n} pairs.")
             yield np.frombuffer(content, dtype=np.uint8).reshape(pair, h, w)[0]
+        if file.read(1):  # reading past the end also checks the CRC-32
+            raise BenchError(f"{path} goes on after {n} pairs.")
