@@ -1,4 +1,4 @@
-"""Gradient-boosted trees as scikit-learn's `GradientBoostingClassifier` grows them by default, some 50 times faster.
+"""Gradient-boosted trees as scikit-learn's `GradientBoostingClassifier` grows them by default, some 40 times faster.
 
 What is reproduced (scikit-learn 1.9, ``sklearn/ensemble/_gb.py`` and ``sklearn/tree``): 100 stages of depth-3
 regression trees on the negative gradient of the multinomial deviance, one tree per class and stage (two classes: one
