@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from disentangle_bench import store
+from disentangle_bench.data.bars import bars
 from disentangle_bench.data.files import data_folder
 from disentangle_bench.errors import BenchError
 from disentangle_bench.executors import local
@@ -87,8 +88,9 @@ def run_grid(
     place = Place(choose_device(device), threads, data_folder(data))
     outcome = Outcome(skipped=[spec.run_id for spec in specs if store.is_finished(store.run_folder(out, spec))])
     todo = [spec for spec in specs if spec.run_id not in set(outcome.skipped)]
-    for name in dict.fromkeys(spec.dataset for spec in todo):
-        dataset_class(name).load(place.data)  # a missing file ends the command before anything is trained
+    with bars() as report:  # a file that is missing and cannot be had ends the command before anything is trained
+        for name in dict.fromkeys(spec.dataset for spec in todo):
+            dataset_class(name).prepare(place.data, report=report)
     if jobs is None:
         jobs = max(1, cores() // threads) if place.device == "cpu" else 1
     check_writable(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -71,8 +72,12 @@ class RunSpec(Part):
 
     @property
     def run_id(self) -> str:
-        """The run's name and folder: readable parts, and ten digits of the digest that make it unique."""
-        return f"{self.dataset}-{self.protocol}-{self.model}-seed{self.seed}-{self.digest[:10]}"
+        """The run's name and folder: readable parts, and ten digits of the digest that make it unique.
+
+        Of a dataset that is the path of a file only the file's name is in it.
+        """
+        dataset = re.sub(r"[^\w.-]", "_", self.dataset.rpartition("/")[2])
+        return f"{dataset}-{self.protocol}-{self.model}-seed{self.seed}-{self.digest[:10]}"
 
 
 def seed_for(*parts: int | str) -> int:
