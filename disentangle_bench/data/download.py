@@ -73,13 +73,14 @@ def fetch(file: OfficialFile, folder: Path, dataset: str, report: Report = silen
                 _from_mirror(url, file, target, report)
             except _Refused as error:
                 reasons.append(f"{urlsplit(url).hostname}: {error}")
-                _log.warning("%s: %s", url, error)
+                _log.info("%s: %s", url, error)
                 continue
             return target
+        told = "; ".join(dict.fromkeys(reasons)) or "no address is known"
         raise BenchError(
-            f"{file.name} of {dataset} could not be downloaded ({'; '.join(reasons) or 'no address is known'}). Try "
-            f"again later (it goes on where it stopped), or get the file by hand and put it into {folder}, or run "
-            f"`dbench data add {dataset} FILE`; rooms3d and dsprites_rendered need no download."
+            f"{file.name} of {dataset} could not be downloaded ({told}). Try again later (it resumes), "
+            f"or get the file by hand from {file.urls[0] if file.urls else 'its authors'} and put it into {folder}, or "
+            f"run `dbench data add {dataset} FILE`; rooms3d and dsprites_rendered need no download."
         )
 
 
