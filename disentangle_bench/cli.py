@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from disentangle_bench import __version__
+from disentangle_bench.cli_data import data
 from disentangle_bench.errors import BenchError
 
 
@@ -137,6 +138,68 @@ def report(results: Path, metrics: str | None, no_figures: bool) -> None:
         click.echo(path)
 
 
+@main.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--metrics", help="Names, comma-separated.  [default: dci,infomec; of a results folder, each run's own]")
+@click.option(
+    "--variant", "variants", multiple=True, help="NAME for all metrics that have it, or METRIC=NAME; may be repeated."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file for the scores of an .npz.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs of a results folder at a time.  [default: cores]")
+def score(target: Path, metrics: str | None, variants: tuple[str, ...], out: Path | None, jobs: int | None) -> None:
+    """Score codes without training: an .npz with codes [n, d] and factors [n, k], or all runs of a results folder.
+
+    An .npz may also hold n_train (rows that fit predictors), discrete (whether codes are symbols), indices and
+    squared_error. Runs of a folder get their scores anew from their stored codes.
+    """
+    from rich.console import Console
+
+    from disentangle_bench import score as scorer
+    from disentangle_bench import store
+    from disentangle_bench.metrics.threads import available
+
+    if not target.is_dir():
+        chosen = scorer.choose(metrics or scorer.FILE_METRICS, variants)
+        if out is not None:
+            store.check_target(out)
+        scores, content = scorer.score_file(target, chosen)
+        Console().print(_scores_table(scores))
+        for metric, notes in scores.notes.items():
+            for name, note in notes.items():
+                click.echo(f"{metric}.{name}: {note}")
+        if out is not None:
+            store.write_json(out, content)
+            click.echo(out)
+        return
+    if out is not None:
+        raise BenchError("--out is for the scores of one .npz; those of a results folder go into its records")
+    jobs = jobs or available()
+    records, failed = scorer.score_results(target, metrics, variants, jobs=jobs, progress=_count)
+    _show_leaderboard(target)
+    click.echo(f"{len(records) - len(failed)} runs scored, {len(failed)} could not be")
+    for run_id, error in failed.items():
+        click.echo(f"not scored: {run_id}: {error}", err=True)
+    if failed:
+        sys.exit(1)
+
+
+def _count(done: int, total: int) -> None:
+    click.echo(f"[{done}/{total}] runs scored", err=True)
+
+
+def _scores_table(scores: Any) -> Any:
+    from rich.table import Table
+
+    table = Table()
+    for name in ("score", "value", "better", "variant", "version"):
+        table.add_column(name, no_wrap=name == "score")
+    for row in scores.rows:
+        better = ("higher" if row["higher_is_better"] else "lower") if row["ranked"] else ""
+        value = f"{row['value']:.4g} {row['unit']}".strip()
+        table.add_row(f"{row['metric']}.{row['score']}", value, better, row["variant"], str(row["version"]))
+    return table
+
+
 @main.command("list")
 @click.argument("what", type=click.Choice(["models", "datasets", "metrics", "protocols"]))
 def list_(what: str) -> None:
@@ -170,3 +233,6 @@ def show(model: str, dataset: str, protocol: str, changes: tuple[str, ...]) -> N
     width = max(map(len, values))
     for key, value in values.items():
         click.echo(f"{key:{width}} = {value!s:<14} # {resolved.sources[key]}")
+
+
+main.add_command(data)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,8 @@ from disentangle_bench.atomic import atomic_path
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.data.dataset import Dataset, Index
 from disentangle_bench.errors import BenchError
+from disentangle_bench.metrics.inputs import as_arrays, as_codes
+from disentangle_bench.metrics.latents import read_codes
 from disentangle_bench.models.model import Model
 from disentangle_bench.registry import metric_module
 from disentangle_bench.sampling import split
@@ -24,6 +28,9 @@ from disentangle_bench.train import to_float
 
 BATCH = 250
 PICTURES, STEPS = 8, 8
+
+KEYS = {"codes", "factors", "n_train", "discrete", "indices", "squared_error"}
+"""Arrays of a file with an evaluation."""
 
 
 @dataclass
@@ -170,21 +177,50 @@ def save_evaluation(path: Path, evaluation: Evaluation) -> None:
 
 
 def load_evaluation(path: Path) -> Evaluation:
-    """Read what ``save_evaluation`` wrote. Pickled (object) arrays are refused unread."""
+    """Read what ``save_evaluation`` wrote, or anybody's codes.
+
+    ``codes`` [n, d] and ``factors`` [n, k] are needed. Without ``n_train`` the last third of the rows (rounded down)
+    tests; without ``discrete`` the codes are symbols if they are integers. Raises ``BenchError`` for a file that is
+    damaged, holds other arrays, arrays that do not fit together, or pickled objects, which are refused unread.
+    """
+    arrays = _plain_arrays(path)
+    codes = as_codes(arrays["codes"])
+    discrete = bool(_scalar(path, arrays, "discrete", codes.dtype.kind in "iu"))
+    if "indices" in arrays and discrete:
+        found = read_codes(Codes(codes, arrays["indices"]), None)
+    else:
+        found = read_codes(codes, discrete)
+    n_train = _scalar(path, arrays, "n_train", len(codes) - len(codes) // 3)
+    checked = as_arrays(codes, arrays["factors"], n_train)
+    error = arrays.get("squared_error")
+    if error is not None and error.shape != (len(codes),):
+        raise BenchError(f"{path}: squared_error has shape {list(error.shape)}, codes have {len(codes)} rows")
+    return Evaluation(found, checked.factors, checked.n_train, error)
+
+
+def _plain_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    if not path.is_file():
+        raise BenchError(f"there is no file {str(path)!r}: give an .npz with codes and factors, or a results folder")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise BenchError(f"{path} cannot be read as an .npz of plain arrays: {error}") from error
-    missing = {"codes", "factors"} - set(arrays)
-    if missing:
-        raise BenchError(f"{path} has no array {', '.join(sorted(missing))}: it needs codes [n, d] and factors [n, k]")
-    indices = arrays.get("indices")
-    if indices is None and bool(arrays.get("discrete", False)):
-        indices = arrays["codes"]
-    return Evaluation(
-        codes=Codes(arrays["codes"], indices),
-        factors=arrays["factors"],
-        n_train=int(arrays.get("n_train", len(arrays["factors"]) * 2 // 3)),
-        squared_error=arrays.get("squared_error"),
-    )
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BenchError(
+            f"{path} cannot be read as an .npz of plain arrays ({reason}): save it with numpy.savez, no object arrays"
+        ) from error
+    missing = sorted({"codes", "factors"} - set(arrays))
+    unknown_keys = sorted(set(arrays) - KEYS)
+    if missing or unknown_keys:
+        raise BenchError(
+            f"{path} holds {', '.join(arrays) or 'nothing'}; needed are codes [n, d] and factors [n, k], allowed "
+            f"besides are {', '.join(sorted(KEYS - {'codes', 'factors'}))}"
+        )
+    return arrays
+
+
+def _scalar(path: Path, arrays: dict[str, npt.NDArray[Any]], key: str, default: int | bool) -> Any:
+    value = arrays.get(key, np.asarray(default))
+    if value.size != 1:
+        raise BenchError(f"{path}: {key} has shape {list(value.shape)}; one number is needed")
+    return value.item()

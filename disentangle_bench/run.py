@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from disentangle_bench.data.bars import bars
 from disentangle_bench.data.files import data_folder
 from disentangle_bench.errors import BenchError
 from disentangle_bench.executors import local
+from disentangle_bench.metrics.threads import available
 from disentangle_bench.progress import Display
 from disentangle_bench.registry import DATASETS, MODELS, dataset_class
 from disentangle_bench.resolve import resolve
@@ -56,14 +56,6 @@ def expand(models: str, datasets: str, seeds: str, protocol: str, changes: Seque
     return [spec.model_copy(update={"seed": seed}) for seed in numbers for spec in resolved]
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
-
-
 def choose_device(name: str) -> str:
     """``auto`` is the first CUDA device, else the CPU; other names are checked."""
     if name == "auto":
@@ -92,7 +84,7 @@ def run_grid(
         for name in dict.fromkeys(spec.dataset for spec in todo):
             dataset_class(name).prepare(place.data, report=report)
     if jobs is None:
-        jobs = max(1, cores() // threads) if place.device == "cpu" else 1
+        jobs = max(1, available() // threads) if place.device == "cpu" else 1
     check_writable(out)
 
     def listen(event: local.Event) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,18 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path} has schema {content['schema']}, this version reads up to {SCHEMA}: upgrade disentangle-bench"
         )
     return content
+
+
+def check_target(path: Path) -> None:
+    """Raise ``BenchError`` if the file ``path`` could not be written, before the work whose result it is to hold."""
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "is a folder" if path.is_dir() else "lies in a folder that does not exist"
+        raise BenchError(f"--out {str(path)!r} {problem}: give a file in a folder that exists")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise BenchError(f"--out {str(path)!r} cannot be written ({error.strerror}): give another place") from error
 
 
 def is_finished(folder: Path) -> bool:

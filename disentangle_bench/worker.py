@@ -23,6 +23,7 @@ from disentangle_bench import __version__, store
 from disentangle_bench.atomic import atomic_path
 from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.evaluate import draw, encode, save_arrays, save_evaluation, score
+from disentangle_bench.metrics.threads import limited
 from disentangle_bench.protocols import PROTOCOLS
 from disentangle_bench.registry import dataset_class
 from disentangle_bench.spec import RunSpec
@@ -117,26 +118,13 @@ def _repeatable(threads: int) -> Iterator[None]:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     try:
-        with _numba_threads(threads), threadpool_limits(threads):
+        with limited(threads), threadpool_limits(threads):
             yield
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
         uninitialized.fill_uninitialized_memory, torch.backends.cudnn.benchmark = filling, benchmark
-
-
-@contextmanager
-def _numba_threads(threads: int) -> Iterator[None]:
-    import numba
-
-    before = numba.get_num_threads()
-    config: Any = numba.config
-    numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
 
 
 def _environment(device: torch.device) -> dict[str, Any]:

@@ -18,7 +18,7 @@ LAYERS = [
     {"data", "models", "metrics"},
     {"registry", "baselines", "protocols"},
     {"resolve", "train", "evaluate", "testing"},
-    {"store", "worker", "executors", "progress", "run"},
+    {"store", "worker", "score", "executors", "progress", "run"},
     {"report"},
     {"cli", "cli_data"},
 ]

@@ -11,7 +11,6 @@ Import this module inside functions: it needs numba and scipy.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.metrics.threads import available
 
 # What scikit-learn hands to scipy's L-BFGS-B for LogisticRegression with its default tol.
 _GRADIENT_TOLERANCE = 1e-4
@@ -223,10 +223,5 @@ def probe_losses(
 
     # Factors are independent, so a thread for each processor changes no result. BLAS is kept to one thread: L-BFGS
     # calls it on short vectors, where more threads cost more than they save (measured: five times slower).
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(_processors()) as pool:
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(available()) as pool:
         return np.array(list(pool.map(losses, tasks)))
-
-
-def _processors() -> int:
-    # The processors this process may use, which on a shared machine or under Slurm are fewer than there are.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

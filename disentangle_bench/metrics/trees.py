@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import config, njit
+from numba import njit
 
 from disentangle_bench.metrics import tree_kernels as kernels
+from disentangle_bench.metrics.threads import available
 
 MAX_BINS = 256  # distinct values of a latent up to which histograms are the faster search
 MAX_SCRATCH = 400_000_000  # bytes for all threads together; fewer threads are used where it would not do
@@ -65,8 +66,8 @@ def fit(
 ) -> BoostedTrees:
     """Fit one classifier per factor to codes [n, d] (finite, also as float32) and factors [n, k].
 
-    ``threads`` is the number of threads (None: ``NUMBA_NUM_THREADS``, by default the cores this process may use); it
-    does not change the result. ``seed`` in 0..2**63-1 only decides between splits that are equally good.
+    ``threads`` is the number of threads (None: what ``threads.available`` says); it does not change the
+    result. ``seed`` in 0..2**63-1 only decides between splits that are equally good.
     """
     x = np.ascontiguousarray(np.asarray(codes, np.float32).T)
     classes, labels = [], np.empty(factors.shape[::-1], np.int64)
@@ -138,7 +139,7 @@ def _each(pool: ThreadPoolExecutor, workers: int, task: Callable[[int], None]) -
 
 
 def _workers(threads: int | None, columns: int, scratch: int) -> int:
-    wanted = config.NUMBA_NUM_THREADS if threads is None else threads  # type: ignore[attr-defined]
+    wanted = available() if threads is None else threads
     return max(1, min(wanted, columns, MAX_SCRATCH // max(scratch, 1)))
 
 

@@ -95,12 +95,13 @@ def test_probe_losses_follow_their_tasks() -> None:
 THREADS = """
 import os, sys
 import numpy as np
-from disentangle_bench.metrics import infomec, logistic
-logistic._processors = lambda: int(sys.argv[1])
+from disentangle_bench.metrics import infomec
+from disentangle_bench.metrics.threads import limited
 rng = np.random.default_rng(0)
 factors = rng.integers(0, 6, (900, 3))
 for codes, discrete in ((rng.integers(0, 9, (900, 4)), True), (factors[:, :2] + rng.normal(size=(900, 2)), False)):
-    found = infomec(codes, factors, discrete=discrete, n_train=600)
+    with limited(int(sys.argv[1])):
+        found = infomec(codes, factors, discrete=discrete, n_train=600)
     names = ("modularity", "explicitness", "explicitness_heldout", "compactness")
     print(*(float(found[name]).hex() for name in names))
 """

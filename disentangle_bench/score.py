@@ -1,0 +1,116 @@
+"""Scores stored codes: anybody's ``.npz``, or all runs of a results folder, without training anything."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from disentangle_bench import __version__, store
+from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.evaluate import Scores, load_evaluation, save_arrays, score
+from disentangle_bench.metrics.threads import limited
+from disentangle_bench.registry import METRICS, metric_module
+
+SCHEMA = 1
+"""Of the JSON that ``score_file`` gives."""
+
+FILE_METRICS = "dci,infomec"
+
+
+def choose(metrics: str | None, variants: Sequence[str], base: dict[str, str] | None = None) -> dict[str, str]:
+    """Metrics to variants from the user's words.
+
+    ``metrics`` is a list of names, None for those of ``base``, whose variants are the defaults. A variant is
+    ``NAME``, for every metric that has it, or ``METRIC=NAME``.
+    """
+    base = base or {}
+    names = METRICS.names(metrics) if metrics is not None else list(base)
+    chosen = {name: base.get(name, metric_module(name).CARD.default_variant) for name in names}
+    for word in variants:
+        metric, equals, variant = word.rpartition("=")
+        if equals and metric not in chosen:
+            raise unknown("metric", metric, chosen)
+        having = [name for name in ([metric] if equals else chosen) if variant in metric_module(name).CARD.variants]
+        if not having:
+            allowed = {v for name in ([metric] if equals else chosen) for v in metric_module(name).CARD.variants}
+            raise unknown("variant", variant, allowed)
+        chosen |= dict.fromkeys(having, variant)
+    return chosen
+
+
+def score_file(path: Path, metrics: dict[str, str]) -> tuple[Scores, dict[str, Any]]:
+    """Scores of the codes in an ``.npz``, and the same as JSON's content."""
+    evaluation = load_evaluation(path)
+    scores = score(evaluation, metrics)
+    content = {
+        "schema": SCHEMA,
+        "file": path.name,
+        "package": {"version": __version__},
+        "images": {"train": evaluation.n_train, "test": len(evaluation.factors) - evaluation.n_train},
+        "discrete": evaluation.codes.discrete,
+        "scores": scores.rows,
+        "notes": scores.notes,
+        "seconds": scores.seconds,
+        "arrays": {name: array.tolist() for name, array in scores.arrays.items()},
+    }
+    return scores, content
+
+
+def score_results(
+    out: Path, metrics: str | None, variants: Sequence[str], *, jobs: int, progress: Callable[[int, int], None]
+) -> tuple[list[store.Record], dict[str, str]]:
+    """Score every finished run of a results folder again from its stored codes, ``jobs`` at a time.
+
+    Each record's scores of the same metric and variant are replaced, with the metric's present version, and others
+    are kept; a run whose codes cannot be scored keeps its record as it was. Without ``metrics``, each run's own are
+    computed. Gives the new records, and the reasons of those that could not be scored, by run.
+    """
+    records = store.load_records(out)
+    if not records:
+        raise BenchError(f"no run in {str(out)!r} is finished: dbench run finishes them, then they can be scored again")
+    chosen = [choose(metrics, variants, record.spec.scoring.metrics) for record in records]
+    failed: dict[str, str] = {}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(records)), mp_context=context) as pool:
+        tasks = {pool.submit(_score_run, r.folder, c): r.folder.name for r, c in zip(records, chosen, strict=True)}
+        for done, task in enumerate(as_completed(tasks), start=1):
+            try:
+                task.result()
+            except BenchError as error:
+                failed[tasks[task]] = str(error)
+            progress(done, len(records))
+    store.write_results(out)
+    return store.load_records(out), failed
+
+
+def _score_run(folder: Path, metrics: dict[str, str]) -> None:
+    """Score one run's codes and put the scores into its record: matrices first, the record last."""
+    with limited(1):
+        scores = score(load_evaluation(folder / "codes.npz"), metrics)
+    record = store.read_json(folder / store.RECORD)
+    own = record["spec"]["scoring"]["metrics"]
+    fresh = {(row["metric"], row["variant"]) for row in scores.rows}
+    kept = [row for row in record["scores"] if (row["metric"], row["variant"]) not in fresh]
+    record["scores"] = kept + scores.rows
+    record["notes"] = record["notes"] | {_name(m, metrics[m], own): notes for m, notes in scores.notes.items()}
+    record["scored"] = {"version": __version__, "metrics": metrics}
+    matrices = folder / "matrices.npz"
+    arrays: dict[str, Any] = {}
+    if matrices.exists():
+        with np.load(matrices, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    for key, array in scores.arrays.items():
+        metric, _, name = key.partition(".")
+        arrays[f"{_name(metric, metrics[metric], own)}.{name}"] = array
+    save_arrays(matrices, arrays)
+    store.write_json(folder / store.RECORD, record)
+
+
+def _name(metric: str, variant: str, own: dict[str, str]) -> str:
+    """A metric's name beside a record; one with another variant than the run's own carries it."""
+    return metric if own.get(metric, variant) == variant else f"{metric}[{variant}]"

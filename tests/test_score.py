@@ -1,0 +1,228 @@
+"""``dbench score``: anybody's codes, and a results folder again; bad files end in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from disentangle_bench.metrics import dci, infomec
+
+GOLDEN = Path(__file__).parent / "golden" / "metrics"
+RNG = np.random.default_rng(0)
+FACTORS = RNG.integers(0, [4, 3, 5], size=(600, 3))
+CODES = FACTORS[:, [2, 0, 1, 1]] + 0.1 * RNG.standard_normal((600, 4))
+
+
+def one_line(done):
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+def test_a_golden_file_through_the_command(dbench, tmp_path):
+    """Score names, values within the tolerances, JSON and table."""
+    name = "mixed_discrete10"
+    expected = json.loads((GOLDEN / f"{name}.json").read_text())
+    done = dbench(
+        "score", GOLDEN / f"{name}.npz", "--metrics", "dci,infomec,mig,sap,modularity", "--out", "scores.json"
+    )
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "scores.json").read_text())
+    values = {f"{row['metric']}.{row['score']}": row["value"] for row in content["scores"]}
+    assert values["dci.disentanglement"] == pytest.approx(expected["dci_gbt"]["disentanglement"], abs=0.003)
+    assert values["dci.informativeness"] == pytest.approx(expected["dci_gbt"]["informativeness_test"], abs=0.01)
+    assert values["infomec.modularity"] == pytest.approx(expected["infomec_hsu2023"]["infom"], abs=1e-6)
+    assert values["infomec.explicitness"] == pytest.approx(expected["infomec_hsu2023"]["infoe"], abs=0.005)
+    assert values["mig.score"] == pytest.approx(expected["mig_locatello2019"], abs=1e-6)
+    importance = np.array(content["arrays"]["dci.importance"])
+    np.testing.assert_allclose(importance, expected["dci_gbt"]["importance"], atol=0.02)
+    for row in content["scores"]:
+        assert row["variant"]
+        assert row["version"] == 1
+        assert row["paper"]
+        assert row["higher_is_better"] is True
+    for name in values:
+        assert name in done.stdout
+
+
+def test_the_command_says_what_the_functions_say(dbench, tmp_path):
+    np.savez(tmp_path / "codes.npz", codes=CODES, factors=FACTORS, n_train=400)
+    assert dbench("score", "codes.npz", "--out", "scores.json").returncode == 0
+    content = json.loads((tmp_path / "scores.json").read_text())
+    values = {f"{row['metric']}.{row['score']}": row["value"] for row in content["scores"]}
+    assert values["dci.completeness"] == dci(CODES, FACTORS, n_train=400)["completeness"]
+    assert values["infomec.compactness"] == infomec(CODES, FACTORS, discrete=False, n_train=400)["compactness"]
+    assert content["images"] == {"train": 400, "test": 200}
+
+
+def test_defaults_of_a_file(dbench, tmp_path):
+    """Without n_train the last third tests; integers are symbols unless the file says otherwise."""
+    codes = FACTORS[:, [2, 0, 1, 1]]
+    for name, extra in {"plain": {}, "continuous": {"discrete": False}}.items():
+        np.savez(tmp_path / f"{name}.npz", codes=codes, factors=FACTORS, **extra)
+        assert dbench("score", f"{name}.npz", "--out", f"{name}.json").returncode == 0
+    plain, continuous = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("plain", "continuous"))
+    assert plain["images"] == {"train": 400, "test": 200}
+    assert (plain["discrete"], continuous["discrete"]) == (True, False)
+
+
+def test_variants(dbench, tmp_path):
+    np.savez(tmp_path / "codes.npz", codes=CODES, factors=FACTORS)
+    words = ["score", "codes.npz", "--metrics", "dci,infomec,mig", "--out", "scores.json"]
+    assert dbench(*words, "--variant", "factorqvae2024", "--variant", "infomec=tripod2024").returncode == 0
+    content = json.loads((tmp_path / "scores.json").read_text())
+    variants = {row["metric"]: row["variant"] for row in content["scores"]}
+    assert variants == {"dci": "factorqvae2024", "infomec": "tripod2024", "mig": "locatello2019"}
+
+
+def write(path, **arrays):
+    np.savez(path, **arrays)
+
+
+def truncated(path):
+    write(path, codes=CODES, factors=FACTORS)
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def corrupted(path):
+    np.savez_compressed(path, codes=CODES, factors=FACTORS)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+class Bomb:
+    """Unpickling this would write a file."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("exploded"),))
+
+
+BAD_FILES = {
+    "wrong keys": (lambda p: write(p, z=CODES, y=FACTORS), "holds z, y; needed are codes [n, d] and factors [n, k]"),
+    "an extra key": (
+        lambda p: write(p, codes=CODES, factors=FACTORS, label=1),
+        "allowed besides are discrete, indices",
+    ),
+    "rows that disagree": (lambda p: write(p, codes=CODES, factors=FACTORS[:-1]), "600 rows and factors have 599"),
+    "one axis": (lambda p: write(p, codes=CODES[:, 0], factors=FACTORS), "two axes are needed"),
+    "empty arrays": (lambda p: write(p, codes=CODES[:0], factors=FACTORS[:0]), "at least one row"),
+    "an empty archive": (lambda p: write(p), "holds nothing"),
+    "object arrays": (lambda p: write(p, codes=np.array([[Bomb()]]), factors=FACTORS), "no object arrays"),
+    "strings": (lambda p: write(p, codes=CODES.astype(str), factors=FACTORS), "have dtype <U"),
+    "NaN": (lambda p: write(p, codes=CODES * np.nan, factors=FACTORS), "codes hold nan at row 0, column 0"),
+    "fractions as factors": (lambda p: write(p, codes=CODES, factors=FACTORS + 0.5), "must be a whole number"),
+    "n_train too large": (lambda p: write(p, codes=CODES, factors=FACTORS, n_train=601), "n_train is 601"),
+    "n_train as an array": (lambda p: write(p, codes=CODES, factors=FACTORS, n_train=[1, 2]), "one number is needed"),
+    "errors of other rows": (
+        lambda p: write(p, codes=CODES, factors=FACTORS, squared_error=np.ones(3)),
+        "squared_error has shape [3]",
+    ),
+    "a truncated file": (truncated, "cannot be read as an .npz"),
+    "a flipped byte": (corrupted, "cannot be read as an .npz"),
+    "another kind of file": (lambda p: p.write_text("codes: none"), "cannot be read as an .npz"),
+    "an empty file": (lambda p: p.write_bytes(b""), "cannot be read as an .npz"),
+    "no file": (lambda p: None, "there is no file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files(dbench, tmp_path, name):
+    make, message = BAD_FILES[name]
+    make(tmp_path / "codes.npz")
+    assert message in one_line(dbench("score", "codes.npz", "--out", "scores.json"))
+    assert {path.name for path in tmp_path.iterdir()} <= {"codes.npz"}
+
+
+def test_a_pickle_is_refused_unread(dbench, tmp_path):
+    """A member of the archive that is a bare pickle, not even an object array."""
+    import pickle
+
+    with zipfile.ZipFile(tmp_path / "codes.npz", "w") as archive:
+        archive.writestr("codes.npy", pickle.dumps(Bomb()))
+        archive.writestr("factors.npy", pickle.dumps(Bomb()))
+    one_line(dbench("score", "codes.npz"))
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--metrics", "dcl"], "unknown metric 'dcl'. Did you mean 'dci'?"),
+        (["--variant", "hsu2024"], "unknown variant 'hsu2024'. Did you mean 'hsu2023'?"),
+        (["--variant", "dci=hsu2023"], "unknown variant 'hsu2023'"),
+        (["--variant", "mig=locatello2019"], "unknown metric 'mig'"),
+        (["--out", "missing/scores.json"], "lies in a folder that does not exist"),
+        (["--out", "."], "is a folder"),
+    ],
+)
+def test_bad_words(dbench, tmp_path, words, message):
+    np.savez(tmp_path / "codes.npz", codes=CODES, factors=FACTORS)
+    assert message in one_line(dbench("score", "codes.npz", *words))
+
+
+@pytest.fixture
+def copied(smoke_grid, tmp_path):
+    """Two runs of the smoke grid in a folder of their own."""
+    out = tmp_path / "results"
+    for folder in sorted((smoke_grid[0] / "runs").iterdir())[:2]:
+        shutil.copytree(folder, out / "runs" / folder.name)
+    return out
+
+
+def records(out):
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(out.glob("runs/*/record.json"))}
+
+
+def test_a_results_folder_again_gives_the_same_scores(dbench, copied):
+    before = records(copied)
+    for path in copied.glob("runs/*/record.json"):
+        content = json.loads(path.read_text())
+        for row in content["scores"]:
+            row["value"] = -1.0
+        path.write_text(json.dumps(content))
+    done = dbench("score", copied, "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    assert "2 runs scored, 0 could not be" in done.stdout
+    after = records(copied)
+    for run_id, record in after.items():
+        assert record["scores"] == before[run_id]["scores"]
+        assert record["spec"] == before[run_id]["spec"]
+
+
+def test_other_metrics_and_variants_are_added(dbench, copied):
+    before = records(copied)
+    done = dbench("score", copied, "--metrics", "mig,dci", "--variant", "factorqvae2024")
+    assert done.returncode == 0, done.stderr
+    for run_id, record in records(copied).items():
+        rows = {(row["metric"], row["variant"]) for row in record["scores"]}
+        assert {("mig", "locatello2019"), ("dci", "locatello2019"), ("dci", "factorqvae2024")} <= rows
+        assert all(row in record["scores"] for row in before[run_id]["scores"])
+        with np.load(copied / "runs" / run_id / "matrices.npz") as file:
+            assert file["dci.importance"].shape == file["dci[factorqvae2024].importance"].shape
+    table = pd.read_csv(copied / "results.csv")
+    assert not table.duplicated(["run_id", "score", "variant"]).any()
+
+
+def test_a_run_without_codes_keeps_its_record_and_is_named(dbench, copied):
+    before = records(copied)
+    first = next(iter(before))
+    (copied / "runs" / first / "codes.npz").unlink()
+    done = dbench("score", copied)
+    assert done.returncode == 1
+    assert f"not scored: {first}: there is no file" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert records(copied)[first] == before[first]
+
+
+def test_a_folder_without_runs(dbench, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "is not a results folder" in one_line(dbench("score", "empty"))
+    assert "--out is for the scores of one .npz" in one_line(dbench("score", "empty", "--out", "x.json"))
