@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from disentangle_bench.report.report import Results
     from disentangle_bench.store import Record
 
 MOST_SETUPS = 24
@@ -29,9 +30,7 @@ _BROKEN = (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipF
 
 
 def write_figures(
-    records: Sequence[Record],
-    scores: pd.DataFrame,
-    board: pd.DataFrame,
+    results: Results,
     folder: Path,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[Path], list[str]]:
@@ -39,13 +38,13 @@ def write_figures(
 
     Gives the files written (PNG and PDF of each figure) and remarks on what could not be drawn.
     """
-    by_name = {record.folder.name: record for record in records}
-    score_parts = dict(names.tables(scores))
+    by_name = {record.folder.name: record for record in results.records}
+    score_parts = dict(names.tables(results.scores))
     paths: list[Path] = []
     notes: list[str] = []
     missing: Missing = {}
     with style.style():
-        for title, rows in names.tables(board):
+        for title, rows in names.tables(results.board):
             say(f"figures of {one_line(title)}")
             part = score_parts[title]
             setups, left_out = _setups(rows, part)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from disentangle_bench.atomic import atomic_path
-from disentangle_bench.report import statistics
+from disentangle_bench.report import ranking, statistics
 from disentangle_bench.report.scores import GROUP, SCORE, TABLE
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ DTYPES = {
     "ci_low": "float64",
     "ci_high": "float64",
     "rank": "Int64",
+    "rank_low": "Int64",
+    "rank_high": "Int64",
     "note": "str",
     "package_versions": "str",
 }
@@ -52,6 +54,7 @@ FEW = f"n<{statistics.FEWEST}"
 
 NOTES = {
     "unranked-protocol": "Nothing here is ranked: this protocol is for a first look",
+    "descriptive": "Scores that describe the codes and are no contest, so not ranked",
     "off-protocol": "Off-protocol (settings changed by hand), so not ranked",
     "undefined": "Not defined for every seed, so not ranked",
     FEW: f"Fewer than {statistics.FEWEST} seeds, so not ranked",
@@ -72,6 +75,7 @@ def leaderboard(scores: pd.DataFrame) -> pd.DataFrame:
     flags = {
         # A record off its protocol says that it is not ranked, whatever the protocol is.
         "unranked-protocol": ~board["ranked"] & ~board["off_protocol"],
+        "descriptive": board["descriptive"],
         "off-protocol": board["off_protocol"],
         "undefined": board["undefined"] > 0,
         FEW: board["n"] < statistics.FEWEST,
@@ -80,8 +84,9 @@ def leaderboard(scores: pd.DataFrame) -> pd.DataFrame:
     for word, flag in flags.items():
         board.loc[flag, "note"] += f" {word}"
     board["note"] = board["note"].str.strip()
-    board["rank"] = _rank(board)
     board["direction"] = np.where(board["higher_is_better"], "higher", "lower")
+    board.loc[board["descriptive"], "direction"] = "none"
+    ranking.add_ranks(board, scores)
     board["schema"] = SCHEMA
     order = [*TABLE, *SCORE, "rank", "model", "model_version", "changed", "settings"]
     board = board.sort_values(order, na_position="last", kind="stable").reset_index(drop=True)
@@ -96,6 +101,7 @@ def _describe(scores: pd.DataFrame) -> pd.DataFrame:
         n=("value", "count"),
         undefined=("missing", "sum"),
         higher_is_better=("higher_is_better", "first"),
+        descriptive=("descriptive", "any"),
         unit=("unit", "first"),
         ranked=("ranked", "all"),
         off_protocol=("off_protocol", "any"),
@@ -127,24 +133,15 @@ def _summarise(board: pd.DataFrame, scores: pd.DataFrame) -> None:
             board.loc[groups, name] = column
 
 
-def _rank(board: pd.DataFrame) -> pd.Series:
-    """Ranks among the groups of one table and one kind of score that have no note."""
-    import pandas as pd
-
-    rank = pd.Series(np.nan, index=board.index)
-    for _, rows in board[board["note"] == ""].groupby([*TABLE, *SCORE]):
-        rank[rows.index] = statistics.ranks(rows["mean"], bool(rows["higher_is_better"].iloc[0]))
-    return rank.astype("Int64")
-
-
 def write_csv(board: pd.DataFrame, target: Path) -> None:
-    """Write the leaderboard: UTF-8, comma, LF, empty for what does not exist, nine significant digits.
+    """Write the leaderboard, or another table of the report: UTF-8, comma, LF, empty for what does not exist, nine
+    significant digits.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     safe = board.copy()
-    for name, dtype in DTYPES.items():
-        if dtype == "str":
+    for name in safe:
+        if safe[name].map(lambda value: isinstance(value, str)).any():
             safe[name] = safe[name].map(lambda text: re.sub(r"^(?=[=+\-@])", "'", text))
     with atomic_path(target) as temporary:
         safe.to_csv(temporary, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.report import names
 from disentangle_bench.report.leaderboard import FEW, NOTES
 from disentangle_bench.report.scores import SCORE, SETUP, one_line
+from disentangle_bench.report.sheets import ARROWS, Sheet, sheets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,9 +17,16 @@ if TYPE_CHECKING:
 _INTRODUCTION = """# Leaderboard
 
 Each cell is the mean over seeds and its 95 % bootstrap interval. An arrow says whether higher (↑) or lower (↓) is
-better; the best of the ranked models is bold. Numbers of different datasets, protocols, models, settings, metric
-variants or versions of any of these are never pooled: they have rows, columns or tables of their own.
-The same numbers, with more statistics, are in `leaderboard.csv`, those of single runs in `results.csv`.
+better, none that the score is no contest; the best of the ranked models is bold. Numbers of different datasets,
+protocols, models, settings, metric variants or versions of any of these are never pooled: they have rows, columns or
+tables of their own. The same numbers, with more statistics, are in `leaderboard.csv`, those of single runs in
+`results.csv`.
+"""
+
+_MEAN_RANKS = """A contest is a score on a dataset in which two models or more are ranked. The mean rank is over all
+contests, among the models that are ranked in every one of them, with its 95 % bootstrap interval over seeds; Borda
+points are the models beaten, summed over contests. Every score counts the same: name those that matter to you with
+`--metrics`.
 """
 
 LONGEST = 300
@@ -42,20 +50,63 @@ def cell(row: Any, decimals: int) -> str:
 
 
 def text(
-    board: pd.DataFrame, scores: pd.DataFrame, failures: Sequence[dict[str, Any]] = (), unfinished: Sequence[str] = ()
+    board: pd.DataFrame,
+    scores: pd.DataFrame,
+    failures: Sequence[dict[str, Any]] = (),
+    unfinished: Sequence[str] = (),
+    *,
+    by: str = "dataset",
+    means: pd.DataFrame | None = None,
+    further: Sequence[str] = (),
 ) -> str:
-    """The whole file. ``board`` is the leaderboard of ``scores``; ``unfinished`` are names of run folders."""
+    """The whole file. ``board`` is the leaderboard of ``scores``, ``means`` its mean ranks; ``unfinished`` are names of
+    run folders, ``further`` sections that stand at the end.
+    """
     seeds = dict(names.tables(scores))
     parts = [_INTRODUCTION]
-    for title, rows in names.tables(board):
-        parts += [f"## {escape(title)}\n", _table(rows, seeds[title]), *_remarks(rows, seeds[title])]
+    if by == "dataset":
+        for sheet, (title, rows) in zip(sheets(board), names.tables(board), strict=True):
+            parts += [f"## {escape(title)}\n", _table(sheet), *remarks(rows, seeds[title])]
+    else:
+        for sheet in sheets(board, by):
+            parts += [f"## {escape(sheet.title)}\n", _table(sheet)]
+        for title, rows in names.tables(board):
+            if found := remarks(rows, seeds[title]):
+                parts += [f"## Remarks on {escape(title)}\n", *found]
+    if means is not None and len(means):
+        parts += ["## Mean ranks\n", _MEAN_RANKS, *_mean_ranks(means)]
     if failures:
         parts.append("## Failed runs\n\nThey are in no table; running the grid again retries them.\n")
         parts.append("".join(f"- {escape(item.get('run_id'))}: {_error(item)}\n" for item in failures))
     if unfinished:
         parts.append("## Unfinished runs\n\nThey are in no table; running the grid again continues them.\n")
         parts.append("".join(f"- {escape(name)}\n" for name in unfinished))
-    return "\n".join(parts)
+    return "\n".join([*parts, *further])
+
+
+def citation(bibtex: str) -> str:
+    """The section that says how the results are cited."""
+    return f"## Cite\n\n`sha256sum results.csv` gives the digest in the note.\n\n```bibtex\n{bibtex}```\n"
+
+
+def _mean_ranks(means: pd.DataFrame) -> Iterator[str]:
+    for (protocol, version, dataset, of), rows in means.groupby(
+        ["protocol", "protocol_version", "dataset", "dataset_version"], dropna=False
+    ):
+        several = means[means["protocol"] == protocol]["protocol_version"].nunique() > 1
+        copies = means[means["dataset"] == dataset]["dataset_version"].nunique() > 1
+        place = f"{dataset} v{of}" if copies else dataset or "all datasets"
+        title = f"{place}, {protocol} v{version}" if several else f"{place}, {protocol}"
+        lines = [
+            f"### {escape(title)}\n\n",
+            "| place | model | mean rank | Borda points | contests |\n| ---: | --- | --- | ---: | ---: |\n",
+        ]
+        shared = rows["model"].value_counts()
+        for row in names.rows_of(rows):
+            name = row.model if shared[row.model] == 1 else f"{row.model} v{row.model_version} {row.settings}".rstrip()
+            rank = f"{row.mean_rank:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]"
+            lines.append(f"| {row.place} | {escape(name)} | {rank} | {row.borda:g} | {row.contests} |\n")
+        yield "".join(lines)
 
 
 def _error(failure: dict[str, Any]) -> str:
@@ -63,42 +114,38 @@ def _error(failure: dict[str, Any]) -> str:
     return escape(error if len(error) <= LONGEST else error[:LONGEST] + "…")
 
 
-def _table(rows: pd.DataFrame, scores: pd.DataFrame) -> str:
-    setups, kinds = names.setup_names(rows), names.score_names(rows)
-    runs = scores.groupby(SETUP)["seed"].nunique()
-    cells = names.cells(rows)
-    digits = {}
+def _table(sheet: Sheet) -> str:
     heads = []
-    for kind, name in kinds.items():
-        column = [row for key, row in cells.items() if key[len(SETUP) :] == kind]
-        digits[kind] = names.decimals(max((abs(row.mean) for row in column if row.n), default=0))
-        unit = f" ({escape(column[0].unit)})" if column[0].unit else ""
-        heads.append(f"{escape(name)}{unit} {'↑' if column[0].direction == 'higher' else '↓'}")
-    lines = [["model", "n", *heads], ["---", "---:", *["---"] * len(heads)]]
-    for setup, name in setups.items():
-        line = [escape(name), str(runs[setup])]
-        for kind in kinds:
-            row = cells.get(setup + kind)
+    for column in sheet.columns.values():
+        unit = f" ({escape(column.unit)})" if column.unit else ""
+        heads.append(f"{escape(column.name)}{unit} {ARROWS[column.direction]}".rstrip())
+    lines = [[sheet.corner, "n", *heads], ["---", "---:", *["---"] * len(heads)]]
+    for key, name in sheet.rows.items():
+        line = [escape(name), str(sheet.seeds[key])]
+        for column_key, column in sheet.columns.items():
+            row = sheet.cells.get((key, column_key))
             if row is None:
                 line.append("—")
                 continue
-            content = cell(row, digits[kind])
+            content = cell(row, column.decimals)
             content = f"**{content}**" if not row.note and row.rank == 1 else content
-            line.append(content if row.n == runs[setup] or row.n == 0 else f"{content} (n={row.n})")
+            line.append(content if row.n == sheet.seeds[key] or row.n == 0 else f"{content} (n={row.n})")
         lines.append(line)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
+def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     """What is not ranked and why, which seeds are missing, and what stands apart, each a list item."""
     setups = names.setup_names(rows)
     notes: dict[str, dict[str, None]] = {}
     for row in names.rows_of(rows):
         name = setups[tuple(getattr(row, part) for part in SETUP)]
         for word in row.note.split():
+            if word == "undefined" and row.direction == "none":
+                continue  # it would have no rank anyway, and the table shows it
             if word == FEW and row.undefined:
                 continue  # there are enough seeds, the score is not defined for them
-            notes.setdefault(word, {})[f"{name}: {row.score}" if word == "undefined" else name] = None
+            notes.setdefault(word, {})[_named(word, name, row.score)] = None
     items = []
     for word, reason in NOTES.items():
         if word == "unranked-protocol" and word in notes:
@@ -116,6 +163,11 @@ def _remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     if rows[["model", "changed"]].drop_duplicates().shape[0] < len(setups):
         items.append("- One model is present in several versions or settings; each has a row of its own.\n")
     return ["".join(items)] if items else []
+
+
+def _named(word: str, setup: str, score: str) -> str:
+    """What a note's word is said of: a setup, a score, or both."""
+    return {"undefined": f"{setup}: {score}", "descriptive": score}.get(word, setup)
 
 
 def _missing_seeds(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from disentangle_bench.report import names, style
 from disentangle_bench.report.scores import SCORE, SETUP, one_line
+from disentangle_bench.report.sheets import ARROWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ def _of(frame: pd.DataFrame, columns: list[str], key: tuple) -> pd.DataFrame:
 
 def _title(name: str, row: Any) -> str:
     """A panel's title; a long one is broken after the metric's name so that it stays above its panel."""
-    title = f"{name}{f' ({row.unit})' if row.unit else ''} {'↑' if row.direction == 'higher' else '↓'}"
+    title = f"{name}{f' ({row.unit})' if row.unit else ''} {ARROWS[row.direction]}".rstrip()
     if len(title) <= 24:
         return title
     metric, _, score = title.partition(".")

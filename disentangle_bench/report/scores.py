@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.errors import unknown
+from disentangle_bench.registry import METRICS
 from disentangle_bench.spec import RunSpec, flat
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SCORE = ["metric", "score", "variant", "metric_version"]
 GROUP = TABLE + SETUP + SCORE
 
 _COLUMNS = [*TABLE, *SETUP, "seed", "run_id", "ranked", "off_protocol", "package_version", "finished"]
-_SCORE_COLUMNS = [*SCORE, "higher_is_better", "unit", "value"]
+_SCORE_COLUMNS = [*SCORE, "higher_is_better", "descriptive", "unit", "value"]
 
 # Control characters, line ends, and the marks that reorder text: no name has them, and all of them break tables.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -77,8 +78,9 @@ def run_row(record: Record) -> dict[str, Any]:
 def score_table(records: Sequence[Record], metrics: Sequence[str] | None = None) -> pd.DataFrame:
     """One row per run and score, with the columns of TABLE, SETUP, SCORE, the seed, the value and where it is from.
 
-    ``metrics`` keeps the scores of these metrics only; one that no record has is an error. If several runs differ in
-    nothing but the metrics they were scored with, a seed counts once: the run that finished last is kept.
+    ``metrics`` keeps some scores only: names of metrics (``dci``), of single scores (``dci.disentanglement``) and of
+    groups (``all``), which stand for what is there of them; one that no record has is an error. If several runs differ
+    in nothing but the metrics they were scored with, a seed counts once: the run that finished last is kept.
     """
     import pandas as pd
 
@@ -93,14 +95,25 @@ def score_table(records: Sequence[Record], metrics: Sequence[str] | None = None)
             columns["variant"].append(one_line(score["variant"]))
             columns["metric_version"].append(score["version"])
             columns["higher_is_better"].append(bool(score["higher_is_better"]))
+            columns["descriptive"].append(not score.get("ranked", True))
             columns["unit"].append(one_line(score.get("unit") or ""))
             columns["value"].append(score["value"])
     table = pd.DataFrame(columns).astype({"value": "float64"})
     if metrics is not None:
-        known = set(table["metric"])
-        for name in metrics:
-            if name not in known:
-                raise unknown("metric", name, known)
-        table = table[table["metric"].isin(list(metrics))]
+        table = table[_chosen(table, metrics)]
     table = table.sort_values([*GROUP, "seed", "finished", "run_id"], kind="stable")
     return table.drop_duplicates([*GROUP, "seed"], keep="last").reset_index(drop=True)
+
+
+def _chosen(table: pd.DataFrame, words: Sequence[str]) -> pd.Series:
+    """Which rows the words of ``metrics`` stand for."""
+    known, single = set(table["metric"]), set(table["score"])
+    chosen: set[str] = set()
+    for word in words:
+        found = {word} & known or {word} & single
+        if not found:
+            found = {entry.name for entry in METRICS.entries.values() if entry.group == word} & known
+        if not found:
+            raise unknown("metric", word, known)
+        chosen |= found
+    return table["metric"].isin(chosen) | table["score"].isin(chosen)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ FEWEST = 3
 
 LEVEL = 0.95
 RESAMPLES = 10_000
+RANK_RESAMPLES = 2_000
+"""Resamples for intervals of ranks, which are whole numbers and need fewer."""
 EXACT_UP_TO = 5
 """Up to this many seeds all n^n resamples are listed instead of drawn: 5^5 = 3,125."""
 SEED = 20_251_124
@@ -123,3 +125,35 @@ def ranks(means: npt.ArrayLike, higher_is_better: bool = True) -> Floats:
     """Rank [g] of each mean, 1 the best. Equal means share the better rank (1, 2, 2, 4); NaN has no rank (NaN)."""
     oriented = np.asarray(means, dtype=np.float64) * (-1 if higher_is_better else 1)
     return stats.rankdata(oriented, method="min", nan_policy="omit").astype(np.float64)
+
+
+@functools.lru_cache(maxsize=1024)
+def stretch(n: int, level: float = LEVEL) -> float:
+    """By how much ``tail`` widens an interval of n >= 2 seeds, as a factor on a resample's deviation from the mean."""
+    quantile = stats.t.ppf((1 + level) / 2, n - 1) / stats.norm.ppf((1 + level) / 2)
+    return float(math.sqrt(n / (n - 1)) * quantile)
+
+
+def resampled_means(values: npt.ArrayLike, stream: int) -> Floats:
+    """Means [RANK_RESAMPLES] of resamples of one group [n], their deviations widened by ``stretch``.
+
+    ``stream`` chooses the resamples: groups with one stream and one n are resampled alike (several scores of the same
+    seeds), groups with different streams independently (different models). Equal values give that value only.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    centre, n = mean(x[None])[0], len(x)
+    counts = resamples(n)
+    rows = np.random.default_rng([SEED, stream, n]).integers(len(counts), size=RANK_RESAMPLES)
+    return np.asarray(centre + stretch(n) * (counts[rows] @ (x - centre)) / n)
+
+
+def drawn_ranks(draws: Floats, higher_is_better: bool, method: Literal["min", "average"]) -> Floats:
+    """Ranks [g, b] of g models in each of b resamples, from their means [g, b]; ``method`` is for ties."""
+    return np.asarray(stats.rankdata(draws * (-1 if higher_is_better else 1), method=method, axis=0), dtype=np.float64)
+
+
+def rank_interval(drawn: Floats, rank: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
+    """Lowest and highest rank, each [g], in the middle ``level`` of the resamples' ranks [g, b]; holds ``rank`` [g]."""
+    low = np.quantile(drawn, (1 - level) / 2, axis=1, method="lower")
+    high = np.quantile(drawn, (1 + level) / 2, axis=1, method="higher")
+    return np.minimum(low, rank), np.maximum(high, rank)

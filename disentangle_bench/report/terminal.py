@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,52 +10,66 @@ from rich.table import Table
 from rich.text import Text
 
 from disentangle_bench.report import names
-from disentangle_bench.report.scores import SETUP
+from disentangle_bench.report.sheets import ARROWS, Sheet, sheets
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console, ConsoleOptions
 
 
+MOST_ROWS, MOST_TABLES = 40, 12
+"""More is not printed: nobody reads it in a terminal, and thousands of cells take a minute to lay out."""
+
+
 class Headline:
     """For ``rich.print``: a table per dataset and protocol, with a row per model and a column per headline score.
 
     All scores are shown if no headline score is there. A cell is the mean and the larger half of its 95 % interval;
-    rank 1 is bold. In a terminal too narrow for that, each metric gets a table of its own.
+    rank 1 is bold. In a terminal too narrow for that, each metric gets a table of its own. ``by`` is as for ``sheets``.
+    Of many rows and tables the first are printed, and what is left out is said.
     """
 
-    def __init__(self, board: pd.DataFrame) -> None:
-        self._board = board
+    def __init__(self, board: pd.DataFrame, by: str = "dataset") -> None:
+        self._board, self._by = board, by
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
-        for title, rows in names.tables(self._board):
-            kinds = {kind: name for kind, name in names.score_names(rows).items() if kind[1] in names.HEADLINE}
-            kinds = kinds or names.score_names(rows)
-            whole = _table(title, rows, kinds)
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
+        every = sheets(self._board, self._by)
+        for sheet in itertools.islice(every, MOST_TABLES):
+            headline = [key for key, column in sheet.columns.items() if column.name.partition(" ")[0] in names.HEADLINE]
+            chosen = headline or list(sheet.columns)
+            whole = _table(sheet, chosen)
             if console.measure(whole, options=options.update(max_width=1000)).maximum <= options.max_width:
                 yield whole
                 continue
-            for metric in dict.fromkeys(kind[0] for kind in kinds):
-                yield _table(title, rows, {kind: name for kind, name in kinds.items() if kind[0] == metric})
+            for metric in dict.fromkeys(_metric(sheet.columns[key].name) for key in chosen):
+                yield _table(sheet, [key for key in chosen if _metric(sheet.columns[key].name) == metric])
+        if left := sum(1 for _ in every):
+            yield Text(f"… and {left} more tables, in leaderboard.csv")
 
 
-def _table(title: str, rows: pd.DataFrame, kinds: dict[tuple, str]) -> Table:
-    cells = names.cells(rows)
-    ranked = (rows["note"] == "").any()
-    shown = Table(title=Text(title if ranked else f"{title} (nothing ranked)"), title_justify="left")
-    shown.add_column("model", overflow="fold")
+def _metric(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _table(sheet: Sheet, chosen: list[tuple]) -> Table:
+    left = len(sheet.rows) - MOST_ROWS
+    shown = Table(
+        title=Text(sheet.title if sheet.ranked else f"{sheet.title} (nothing ranked)"),
+        title_justify="left",
+        caption=Text(f"… and {left} more, in leaderboard.csv") if left > 0 else None,
+    )
+    shown.add_column(sheet.corner, overflow="fold")
     shown.add_column("n", justify="right")
-    digits = {}
-    for kind, name in kinds.items():
-        column = [row for key, row in cells.items() if key[len(SETUP) :] == kind]
-        digits[kind] = names.decimals(max((abs(row.mean) for row in column if row.n), default=0))
-        metric, _, score = name.partition(".")
-        arrow = "↑" if column[0].direction == "higher" else "↓"
-        shown.add_column(Text(f"{metric}\n{score} {arrow}"), justify="right", overflow="fold")
-    for setup, name in names.setup_names(rows).items():
-        ours = {kind: cells[setup + kind] for kind in kinds if setup + kind in cells}
-        n = max((row.n for row in ours.values()), default=0)
-        shown.add_row(Text(name), Text(str(n)), *(_cell(ours.get(kind), digits[kind]) for kind in kinds))
+    for key in chosen:
+        first, _, second = sheet.columns[key].name.partition(".")
+        head = f"{first}\n{second} {ARROWS[sheet.columns[key].direction]}".rstrip()
+        shown.add_column(Text(head), justify="right", overflow="fold")
+    for row, name in itertools.islice(sheet.rows.items(), MOST_ROWS):
+        found = {key: sheet.cells.get((row, key)) for key in chosen}
+        n = max((cell.n for cell in found.values() if cell is not None), default=0)
+        shown.add_row(
+            Text(name), Text(str(n)), *(_cell(cell, sheet.columns[key].decimals) for key, cell in found.items())
+        )
     return shown
 
 

@@ -90,7 +90,7 @@ def content(run: RunSpec, scores: dict[str, float | None] | None = None, **value
 
 def write_run(out: Path, run: RunSpec, scores: dict[str, float | None] | None = None, **values: Any) -> Path:
     """Write the run's ``record.json``; gives its folder."""
-    folder = out / "runs" / run.run_id.translate({0: "_", ord("/"): "_"})
+    folder = out / "runs" / run.run_id.translate({0: "_", ord("/"): "_"})[-120:]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "record.json").write_text(json.dumps(content(run, scores, **values)), encoding="utf-8")
     return folder

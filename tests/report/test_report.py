@@ -1,5 +1,6 @@
 """write_report on whole, partial, broken and hostile results folders."""
 
+import importlib.util
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.report import write_report
 from disentangle_bench.report.markdown import escape
 
+PARQUET = ["results.parquet"] if importlib.util.find_spec("pyarrow") else []
 HOSTILE = "a|b `c` <script>alert(1)</script> **x** [y](z) \\| $m$\nnew | line"
 
 
@@ -42,13 +44,19 @@ def test_a_whole_grid(tmp_path):
     assert [path.relative_to(tmp_path).as_posix() for path in report.paths] == [
         "results.csv",
         "leaderboard.csv",
+        "mean_ranks.csv",
+        *PARQUET,
         "leaderboard.md",
+        "leaderboard.tex",
+        "CITATION.cff",
     ]
     assert len(pd.read_csv(tmp_path / "results.csv")) == 6 * 3 * 8
     assert len(report.leaderboard) == 6 * 8
     assert said == ["reading the run records", "tables of 18 runs"]
     assert report.notes == ()
-    (table,) = tables((tmp_path / "leaderboard.md").read_text(encoding="utf-8"))
+    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    table, means = tables(text)
+    assert [row[0] for row in means[2:]] == list("123456")
     assert table[0][:3] == ["model", "n", "dci.disentanglement ↑"]
     assert "mse.mse ↓" in table[0]
     assert [row[0] for row in table[2:]] == sorted(synthetic.MODELS)
@@ -65,7 +73,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
         out = synthetic.write_grid(tmp_path / name, ("qlae",), seeds=2)
         contents.append({path.relative_to(out): path.read_bytes() for path in write_report(out).paths})
     assert contents[0] == contents[1]
-    assert len(contents[0]) == 3 + 2 * 6
+    assert len(contents[0]) == 6 + len(PARQUET) + 2 * 6
 
 
 def test_what_is_missing_failed_or_not_ranked_is_said(tmp_path):
@@ -215,7 +223,7 @@ from disentangle_bench.report import write_report
 heavy = [name for name in ("numpy", "scipy", "pandas", "matplotlib", "rich", "torch") if name in sys.modules]
 assert not heavy, heavy
 report = write_report(pathlib.Path({str(tmp_path)!r}))
-assert len(report.paths) == 15, report
+assert len(report.paths) == {6 + len(PARQUET) + 12}, report
 report.table()
 assert "torch" not in sys.modules and "matplotlib.pyplot" not in sys.modules and "sklearn" not in sys.modules
 """

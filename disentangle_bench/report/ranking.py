@@ -1,0 +1,141 @@
+"""Ranks with their intervals, and mean ranks over scores and datasets."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from disentangle_bench.report import statistics
+from disentangle_bench.report.scores import GROUP, SCORE, SETUP, TABLE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROTOCOL = ["protocol", "protocol_version"]
+ENTRANT = ["model", "model_version", "settings"]
+"""Who takes part in a mean rank; ``settings`` is empty over datasets, where baselines have settings of their own."""
+
+MEAN_DTYPES = {
+    "schema": "int64",
+    "protocol": "str",
+    "protocol_version": "int64",
+    "dataset": "str",
+    "dataset_version": "Int64",
+    "model": "str",
+    "model_version": "int64",
+    "settings": "str",
+    "contests": "int64",
+    "entrants": "int64",
+    "mean_rank": "float64",
+    "ci_low": "float64",
+    "ci_high": "float64",
+    "borda": "float64",
+    "place": "Int64",
+}
+"""The columns of ``mean_ranks.csv``, in order (docs/leaderboard_csv.md)."""
+
+
+def add_ranks(board: pd.DataFrame, scores: pd.DataFrame) -> None:
+    """Give ``board`` the columns ``rank``, ``rank_low`` and ``rank_high``; rows with a note get none.
+
+    Ranks are among the rows of one table and one kind of score. The interval is what 95 % of resamples give, in each
+    of which every model's seeds are drawn anew (``statistics.resampled_means``).
+    """
+    for name in ("rank", "rank_low", "rank_high"):
+        board[name] = np.nan
+    values = _values(scores)
+    for _, rows in board[board["note"] == ""].groupby([*TABLE, *SCORE]):
+        higher = rows["direction"].iloc[0] == "higher"
+        rank = statistics.ranks(rows["mean"], higher)
+        drawn = statistics.drawn_ranks(_draws(rows, values), higher, "min")
+        low, high = statistics.rank_interval(drawn, rank)
+        board.loc[rows.index, ["rank", "rank_low", "rank_high"]] = np.stack([rank, low, high], axis=1)
+
+
+def mean_ranks(board: pd.DataFrame, scores: pd.DataFrame, schema: int) -> pd.DataFrame:
+    """Mean rank and Borda points of models over all ranked scores: of each dataset, and over the datasets.
+
+    A contest is one kind of score on one dataset in which two models or more are ranked. Only models that are ranked in
+    every contest take part, and ranks are among them (ties share the mean of their ranks), so that all means are over
+    the same contests. Borda points are the models beaten, summed over contests; a tie is half. The interval is the
+    middle 95 % of resamples, in which the seeds of a model are drawn alike for all its scores on a dataset. Of a
+    dataset in several versions the last counts.
+    """
+    import pandas as pd
+
+    values = _values(scores)
+    rows: list[dict[str, Any]] = []
+    ranked = board[board["note"] == ""]
+    for (protocol, version), part in ranked.groupby(PROTOCOL):
+        head = {"schema": schema, "protocol": protocol, "protocol_version": version}
+        for (dataset, dataset_version), own in part.groupby(["dataset", "dataset_version"]):
+            where = {"dataset": dataset, "dataset_version": dataset_version}
+            rows += [head | where | row for row in _contest(own, values)]
+        if part["dataset"].nunique() > 1:
+            last = part[part["dataset_version"] == part.groupby("dataset")["dataset_version"].transform("max")]
+            every = last.assign(settings=np.where(_is_alone(last), "", last["settings"]), own_settings=last["settings"])
+            rows += [head | {"dataset": "", "dataset_version": pd.NA} | row for row in _contest(every, values)]
+    return pd.DataFrame(rows, columns=list(MEAN_DTYPES)).astype(MEAN_DTYPES)
+
+
+def _is_alone(rows: pd.DataFrame) -> np.ndarray:
+    """Whether a row's model has one setting only wherever it is: then it is the same entrant on all datasets."""
+    most = rows.groupby(["model", "model_version", *TABLE])["settings"].nunique().groupby(level=[0, 1]).max()
+    alone = [most[key] == 1 for key in rows[["model", "model_version"]].itertuples(index=False, name=None)]
+    return np.array(alone, dtype=bool)
+
+
+def _contest(rows: pd.DataFrame, values: dict[tuple, np.ndarray]) -> Iterator[dict[str, Any]]:
+    """One row for each model that is ranked in all contests; nothing if fewer than two are."""
+    contests = [part for _, part in rows.groupby([*TABLE, *SCORE]) if len(part) > 1]
+    if not contests:
+        return
+    entrants = set.intersection(*(set(part[ENTRANT].itertuples(index=False, name=None)) for part in contests))
+    order = sorted(entrants)
+    if len(order) < 2:
+        return
+    means, drawn = np.zeros(len(order)), np.zeros((len(order), statistics.RANK_RESAMPLES))
+    for part in contests:
+        part = part.set_index(ENTRANT, drop=False).loc[order]
+        higher = part["direction"].iloc[0] == "higher"
+        means += statistics.drawn_ranks(part[["mean"]].to_numpy(), higher, "average")[:, 0]
+        drawn += statistics.drawn_ranks(_draws(part, values), higher, "average")
+    means, drawn = means / len(contests), drawn / len(contests)
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
+    low, high = np.minimum(low, means), np.maximum(high, means)
+    places = statistics.ranks(means, higher_is_better=False)
+    for place in np.lexsort([np.arange(len(order)), means]):
+        yield dict(zip(ENTRANT, order[place], strict=True)) | {
+            "contests": len(contests),
+            "entrants": len(order),
+            "mean_rank": means[place],
+            "ci_low": low[place],
+            "ci_high": high[place],
+            "borda": (len(order) - means[place]) * len(contests),
+            "place": int(places[place]),
+        }
+
+
+def _values(scores: pd.DataFrame) -> dict[tuple, np.ndarray]:
+    """The defined values of each group, in the order of their seeds."""
+    defined = scores[scores["value"].notna()].sort_values([*GROUP, "seed"], kind="stable")
+    numbers = defined["value"].to_numpy()
+    starts = np.flatnonzero(~defined.duplicated(GROUP).to_numpy())
+    if not len(starts):
+        return {}
+    keys = defined.iloc[starts][GROUP].itertuples(index=False, name=None)
+    return dict(zip(keys, np.split(numbers, starts[1:]), strict=True))
+
+
+def _draws(rows: pd.DataFrame, values: dict[tuple, np.ndarray]) -> np.ndarray:
+    """Resampled means [g, b] of the rows' groups; the seeds of one run setup are drawn alike for all scores."""
+    if "own_settings" in rows:
+        rows = rows.assign(settings=rows["own_settings"])
+    draws = []
+    for key in rows[GROUP].itertuples(index=False, name=None):
+        stream = zlib.crc32(repr(tuple(map(str, key[: len(TABLE + SETUP)]))).encode())
+        draws.append(statistics.resampled_means(values[key], stream))
+    return np.stack(draws)

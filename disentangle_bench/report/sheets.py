@@ -1,0 +1,116 @@
+"""The leaderboard cut into tables for people: what stands in rows, columns and cells, however they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from disentangle_bench.report import names
+from disentangle_bench.report.scores import SCORE, SETUP, TABLE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
+BY = ("dataset", "score", "model")
+"""What there can be a table of, each within one protocol."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, the scores' unit, which direction is better, and how many decimals are shown."""
+
+    name: str
+    unit: str
+    direction: str
+    decimals: int
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table: names of rows and columns by key, the leaderboard's rows by both keys, and seeds by row.
+
+    ``ranked`` says whether anything in it has a rank.
+    """
+
+    title: str
+    corner: str
+    rows: dict[tuple, str]
+    columns: dict[tuple, Column]
+    cells: dict[tuple[tuple, tuple], Any]
+    seeds: dict[tuple, int]
+    ranked: bool
+
+
+def sheets(board: pd.DataFrame, by: str = "dataset") -> Iterator[Sheet]:
+    """A table of each dataset (rows models, columns scores), score (models, datasets) or model (datasets, scores).
+
+    ``by`` is one of ``BY``. Protocols, and what differs in a version, always have tables of their own.
+    """
+    if by == "dataset":
+        for title, rows in names.tables(board):
+            yield _sheet(title, "model", rows, SETUP, SCORE, names.setup_names(rows), names.score_names(rows))
+        return
+    for _, part in board.groupby(["protocol", "protocol_version"], sort=True):
+        places = _place_names(part)
+        protocol = _protocol_name(board, part)
+        if by == "score":
+            for kind, name in names.score_names(part).items():
+                rows = part[(part[SCORE] == list(kind)).all(axis=1)]
+                yield _sheet(f"{name}, {protocol}", "model", rows, _OVER, TABLE, _over_names(rows), places)
+            continue
+        for key, name in _over_names(part).items():
+            rows = part[(part[_OVER] == list(key)).all(axis=1)]
+            yield _sheet(f"{name}, {protocol}", "dataset", rows, TABLE, SCORE, places, names.score_names(rows))
+
+
+_OVER = ["model", "model_version", "changed"]
+"""A model over datasets, each of which has settings of its own."""
+
+
+def _over_names(rows: pd.DataFrame) -> dict[tuple, str]:
+    """Names of models over datasets. Rows that would share a cell are told apart by the sheet that holds them."""
+    return {key[:3]: name for key, name in names.setup_names(rows.assign(settings="")).items()}
+
+
+def _place_names(rows: pd.DataFrame) -> dict[tuple, str]:
+    found = rows[TABLE].drop_duplicates()
+    several = found.groupby("dataset")["dataset_version"].nunique() > 1
+    ordered = sorted(found.itertuples(index=False, name=None))
+    return {key: f"{key[0]} v{key[1]}" if several[key[0]] else key[0] for key in ordered}
+
+
+def _protocol_name(board: pd.DataFrame, part: pd.DataFrame) -> str:
+    name, version = part[["protocol", "protocol_version"]].iloc[0]
+    several = board[board["protocol"] == name]["protocol_version"].nunique() > 1
+    return f"{name} v{version}" if several else str(name)
+
+
+def _sheet(
+    title: str,
+    corner: str,
+    rows: pd.DataFrame,
+    down: list[str],
+    across: list[str],
+    row_names: dict[tuple, str],
+    column_names: dict[tuple, str],
+) -> Sheet:
+    cells: dict[tuple[tuple, tuple], Any] = {}
+    for row in names.rows_of(rows):
+        key = tuple(getattr(row, name) for name in down), tuple(getattr(row, name) for name in across)
+        # Two settings of one model under one name: the one that has a rank, or more seeds, stands for it.
+        if key not in cells or (row.note == "", row.n) > (cells[key].note == "", cells[key].n):
+            cells[key] = row
+    present = {key[1] for key in cells}
+    columns = {}
+    for key, name in column_names.items():
+        if key in present:
+            column = [row for (_, place), row in cells.items() if place == key]
+            decimals = names.decimals(max((abs(row.mean) for row in column if row.n), default=0))
+            columns[key] = Column(name, column[0].unit, column[0].direction, decimals)
+    seeds: dict[tuple, int] = {}
+    for (place, _), row in cells.items():
+        seeds[place] = max(seeds.get(place, 0), row.n + row.undefined)
+    shown = {key: name for key, name in row_names.items() if key in seeds}
+    return Sheet(title, corner, shown, columns, cells, seeds, bool((rows["note"] == "").any()))
