@@ -91,20 +91,19 @@ def draw_sheet(dataset: Dataset, target: Path, seed: int = 0, position: int | No
             at = (x / (left + width), (y - 1 - line * j) / height)
             figure.text(*at, text, ha=side, va="top", fontsize=6)
 
+    canvas = np.full((height, left + width, 3), 255, dtype=np.uint8)
     top = 0
     for (name, index, labels), row_height in zip(rows, heights, strict=True):
         images = dataset.images(index)
         for k, (image, label) in enumerate(zip(images, labels, strict=True)):
-            x, y = left + k * (w + _GAP), height - top - h - _GAP // 2
-            axis = figure.add_axes((x / (left + width), y / height, w / (left + width), h / height))
-            shown = image[..., 0] if image.shape[-1] == 1 else image[..., :3]
-            axis.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
-            axis.set_axis_off()
-            write((x + w / 2), y, label.split("\n"), "center")
+            x, y = left + k * (w + _GAP), height - top - h
+            canvas[top : top + h, x : x + w] = image if image.shape[-1] == 1 else image[..., :3]
+            write(x + w / 2, y, label.split("\n"), "center")
         figure.text((left - 8) / (left + width), 1 - (top + 4) / height, name, ha="right", va="top", fontsize=7)
         if name == "random":
             write(left - 8, y, card.factor_names, "right")
         top += row_height
+    figure.figimage(canvas)
     try:
         with atomic_path(target) as temporary:
             # The version of matplotlib is left out, so that only a changed picture changes the file.
