@@ -188,11 +188,12 @@ def _count(done: int, total: int) -> None:
 
 
 def _scores_table(scores: Any) -> Any:
+    from rich import box
     from rich.table import Table
 
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD)
     for name in ("score", "value", "better", "variant", "version"):
-        table.add_column(name, no_wrap=name == "score")
+        table.add_column(name, no_wrap=True)
     for row in scores.rows:
         better = ("higher" if row["higher_is_better"] else "lower") if row["ranked"] else ""
         value = f"{row['value']:.4g} {row['unit']}".strip()

@@ -86,6 +86,7 @@ PROTOCOLS = {
     )
 }
 
+
 def protocol(name: str) -> Protocol:
     """The protocol called ``name``."""
     if name not in PROTOCOLS:
