@@ -29,7 +29,14 @@ PLACES = {
     "on the device": lambda array: resident(array, CPU),
     "in memory": lambda array: staged(np.array(array), CPU),
     "in its file": lambda array: staged(array, CPU),
+    "in its file, which is larger than the memory": lambda array: tight(array),
 }
+
+
+def tight(array):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays, "free_memory", lambda: 0)
+        return staged(array, CPU)
 
 
 def trained(path, folder, place, monkeypatch):
@@ -87,6 +94,16 @@ def test_free_memory_decides_and_the_log_says(path, monkeypatch, caplog, device_
 def test_free_memory_is_known_here():
     free = arrays.free_memory()
     assert free is None or 10**7 < free < 10**15
+
+
+@pytest.mark.parametrize("memory", [0, None, 10**15])
+def test_batches_from_a_file_are_the_same_with_little_and_with_much_memory(path, monkeypatch, memory):
+    array = custom_class(str(path)).load(path.parent)._array
+    monkeypatch.setattr(arrays, "free_memory", lambda: memory)
+    batches = staged(array, CPU)
+    for index in ([0], [N - 1], [5, 3, 5, N - 1, 0], []):
+        batch = batches(np.array(index, dtype=np.int64))
+        np.testing.assert_array_equal(batch.permute(0, 2, 3, 1).numpy(), np.array(array)[index])
 
 
 class FakeDevice:
