@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from disentangle_bench import __version__
+from disentangle_bench import __version__, cli_run
 from disentangle_bench.cli_data import data
+from disentangle_bench.cli_run import PROTOCOL, SET, show_leaderboard
 from disentangle_bench.errors import BenchError
 
 
@@ -38,85 +39,6 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="dbench")
 def main() -> None:
     """Compare disentanglement models under one fair, versioned protocol."""
-
-
-PROTOCOL = click.option(
-    "--protocol", default="standard", show_default=True, help="Named set of choices; see dbench list protocols."
-)
-SET = click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a value that dbench show prints, such as model.gamma=1e-3; marks the record as off-protocol.",
-)
-
-
-@main.command()
-@click.option("--models", required=True, help="Names, comma-separated, or a group such as all.")
-@click.option("--datasets", required=True, help="Names, comma-separated, or all.")
-@click.option(
-    "--seeds", default="5", show_default=True, help="How many (5 is 0 to 4), a range (0-4) or a list (0,3,7)."
-)
-@PROTOCOL
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder."
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
-@click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: cores / threads on a CPU, else 1]")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="CPU threads of each run. Another number rounds sums differently, so it is recorded.",
-)
-@click.option("--data-dir", help="Folder with the datasets.  [default: $DBENCH_DATA or the user's cache]")
-@click.option("--dry-run", is_flag=True, help="Print the grid; do nothing.")
-@SET
-def run(
-    models: str,
-    datasets: str,
-    seeds: str,
-    protocol: str,
-    out: Path,
-    device: str,
-    jobs: int | None,
-    threads: int,
-    data_dir: str | None,
-    dry_run: bool,
-    changes: tuple[str, ...],
-) -> None:
-    """Train and score a grid of models, datasets and seeds. Finished runs are skipped."""
-    from disentangle_bench import run as runner
-    from disentangle_bench import store
-
-    specs = runner.expand(models, datasets, seeds, protocol, changes)
-    if dry_run:
-        for spec in specs:
-            done = store.is_finished(store.run_folder(out, spec))
-            click.echo(f"{'finished' if done else 'to do   '}  {spec.run_id}")
-        return
-    outcome = runner.run_grid(specs, out, device=device, jobs=jobs, threads=threads, data=data_dir)
-    _show_leaderboard(out)
-    click.echo(f"{len(outcome.finished)} finished, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed")
-    for run_id, error in outcome.failed.items():
-        click.echo(f"failed: {run_id}: {error}", err=True)
-        click.echo(f"        traceback and command: {out / 'runs' / run_id / store.FAILED}", err=True)
-    click.echo(f"next: dbench report {out}")
-    if outcome.failed:
-        sys.exit(1)
-
-
-def _show_leaderboard(out: Path) -> None:
-    """Write and print the leaderboard of what is finished, if anything is."""
-    from rich.console import Console
-
-    from disentangle_bench import store
-    from disentangle_bench.report import write_report
-
-    if store.load_records(out):
-        Console().print(write_report(out, figures=False).table())
 
 
 @main.command()
@@ -175,7 +97,7 @@ def score(target: Path, metrics: str | None, variants: tuple[str, ...], out: Pat
         raise BenchError("--out is for the scores of one .npz; those of a results folder go into its records")
     jobs = jobs or available()
     records, failed = scorer.score_results(target, metrics, variants, jobs=jobs, progress=_count)
-    _show_leaderboard(target)
+    show_leaderboard(target)
     click.echo(f"{len(records) - len(failed)} runs scored, {len(failed)} could not be")
     for run_id, error in failed.items():
         click.echo(f"not scored: {run_id}: {error}", err=True)
@@ -237,3 +159,5 @@ def show(model: str, dataset: str, protocol: str, changes: tuple[str, ...]) -> N
 
 
 main.add_command(data)
+for command in (cli_run.run, cli_run.plan, cli_run.status, cli_run.merge, cli_run.rm, cli_run.worker):
+    main.add_command(command)

@@ -11,7 +11,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from disentangle_bench.executors.local import Event
+from disentangle_bench.executors import ENDS, Event
 
 LINE_SECONDS = 15.0
 
@@ -60,8 +60,8 @@ class Display:
         if event.kind == "progress":
             (self._bar if self.console.is_terminal else self._line)(event)
             return
-        self.finished += event.kind in ("done", "failed")
-        if event.kind != "started":
+        self.finished += event.kind in ENDS
+        if event.kind in ENDS:
             if event.run_id in self._tasks:
                 self._bars.remove_task(self._tasks.pop(event.run_id)[1])
             self._bars.update(self._overall, completed=self.finished)

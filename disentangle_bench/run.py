@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,17 +12,18 @@ from pathlib import Path
 
 import torch
 
-from disentangle_bench import store
+from disentangle_bench import executors, grid, store
 from disentangle_bench.data.bars import bars
 from disentangle_bench.data.files import data_folder
-from disentangle_bench.errors import BenchError
-from disentangle_bench.executors import local
+from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.executors import ENDS, Event, Options, Work
 from disentangle_bench.metrics.threads import available
+from disentangle_bench.plan import Plan, measure
 from disentangle_bench.progress import Display
 from disentangle_bench.registry import DATASETS, MODELS, dataset_class
 from disentangle_bench.resolve import resolve
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.worker import Place
+from disentangle_bench.worker import Place, attempt, stopping
 
 
 @dataclass
@@ -30,6 +33,16 @@ class Outcome:
     finished: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+
+    def note(self, event: Event) -> None:
+        """Take down how a run ended; ``left`` are those that stopped or that another process is running."""
+        if event.kind == "done":
+            self.finished.append(event.run_id)
+        elif event.kind == "failed":
+            self.failed[event.run_id] = event.text
+        elif event.kind in ENDS:
+            self.left[event.run_id] = event.text
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -47,12 +60,27 @@ def parse_seeds(text: str) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
+def alternatives(changes: Sequence[str]) -> list[list[str]]:
+    """``--set`` words whose values are comma-separated lists as all combinations of single values."""
+    choices = []
+    for word in changes:
+        key, equals, values = word.partition("=")
+        choices.append([f"{key}{equals}{value}" for value in values.split(",")])
+    return [list(combination) for combination in itertools.product(*choices)]
+
+
 def expand(models: str, datasets: str, seeds: str, protocol: str, changes: Sequence[str] = ()) -> list[RunSpec]:
-    """All specs of a grid: every model on every dataset with every seed; seeds outermost, so that a grid that is
-    stopped early has whole comparisons.
+    """All specs of a grid: every model on every dataset with every seed and combination of changed values.
+
+    Seeds are outermost, so that a grid that is stopped early has whole comparisons.
     """
     model_names, dataset_names, numbers = MODELS.names(models), DATASETS.names(datasets), parse_seeds(seeds)
-    resolved = [resolve(model, name, protocol, 0, changes).spec for name in dataset_names for model in model_names]
+    resolved = [
+        resolve(model, name, protocol, 0, combination).spec
+        for name in dataset_names
+        for model in model_names
+        for combination in alternatives(changes)
+    ]
     return [spec.model_copy(update={"seed": seed}) for seed in numbers for spec in resolved]
 
 
@@ -71,35 +99,106 @@ def choose_device(name: str) -> str:
     return str(device)
 
 
-def run_grid(
-    specs: Sequence[RunSpec], out: Path, *, device: str, jobs: int | None, threads: int, data: str | None
-) -> Outcome:
-    """Do what is missing of a grid and write ``results.csv``. ``jobs`` runs go at a time, each with ``threads``
-    threads; None means as many as there are cores for on a CPU, and one on an accelerator.
+RERUN = ("missing", "failed", "all")
+
+
+def select(specs: Sequence[RunSpec], out: Path, rerun: str) -> list[RunSpec]:
+    """Which runs of a grid are to be done: those without a record (failed ones are tried again), those that failed
+    only, or all of them anew.
     """
-    place = Place(choose_device(device), threads, data_folder(data))
-    outcome = Outcome(skipped=[spec.run_id for spec in specs if store.is_finished(store.run_folder(out, spec))])
-    todo = [spec for spec in specs if spec.run_id not in set(outcome.skipped)]
+    if rerun not in RERUN:
+        raise unknown("value of --rerun", rerun, RERUN)
+    folders = {spec.run_id: store.run_folder(out, spec) for spec in specs}
+    if rerun == "all":
+        return list(specs)
+    if rerun == "failed":
+        return [spec for spec in specs if store.has_failed(folders[spec.run_id])]
+    return [spec for spec in specs if not store.is_finished(folders[spec.run_id])]
+
+
+def slots(devices: str, jobs: int | None, runs_per_device: int, threads: int) -> list[str]:
+    """The devices that runs go on, one entry for each run that may go at a time.
+
+    ``devices`` are names, comma-separated. On the CPU as many runs go as there are cores for, elsewhere
+    ``runs_per_device`` on each device; ``jobs`` says otherwise.
+    """
+    names = [choose_device(name.strip()) for name in devices.split(",")]
+    if names == ["cpu"]:
+        return ["cpu"] * (jobs or max(1, available() // threads))
+    places = names * runs_per_device
+    return places if jobs is None else [places[i % len(places)] for i in range(jobs)]
+
+
+def run_grid(
+    specs: Sequence[RunSpec],
+    out: Path,
+    *,
+    devices: str = "auto",
+    jobs: int | None = None,
+    runs_per_device: int = 1,
+    threads: int = 1,
+    data: str | None = None,
+    rerun: str = "missing",
+    executor: str = "local",
+    options: Options | None = None,
+) -> Outcome:
+    """Do what is to be done of a grid, by the executor of that name, and write ``results.csv``."""
+    places = slots(devices, jobs, runs_per_device, threads)
+    execute = executors.load(executor).execute
+    folder = data_folder(data)
+    todo = select(specs, out, rerun)
+    outcome = Outcome(skipped=sorted({spec.run_id for spec in specs} - {spec.run_id for spec in todo}))
     with bars() as report:  # a file that is missing and cannot be had ends the command before anything is trained
         for name in dict.fromkeys(spec.dataset for spec in todo):
-            dataset_class(name).prepare(place.data, report=report)
-    if jobs is None:
-        jobs = max(1, available() // threads) if place.device == "cpu" else 1
+            dataset_class(name).prepare(folder, report=report)
     check_writable(out)
-
-    def listen(event: local.Event) -> None:
-        display.listen(event)
-        if event.kind == "done":
-            outcome.finished.append(event.run_id)
-        elif event.kind == "failed":
-            outcome.failed[event.run_id] = event.text
-
+    grid.remember(out, specs)
+    work = Work(todo, out, places[0], threads, folder, fresh=rerun == "all")
     if todo:
         with Display(len(todo)) as display:
-            local.execute(todo, out, place, jobs=min(jobs, len(todo)), listen=listen)
-    (out / "runs").mkdir(exist_ok=True)
+
+            def listen(event: Event) -> None:
+                display.listen(event)
+                outcome.note(event)
+
+            execute(work, listen, {"slots": places[: len(todo)], **(options or {})})
     store.write_results(out)
     return outcome
+
+
+def estimate(
+    specs: Sequence[RunSpec],
+    *,
+    devices: str = "auto",
+    jobs: int | None = None,
+    runs_per_device: int = 1,
+    threads: int = 1,
+    data: str | None = None,
+) -> Plan:
+    """What ``run_grid`` would cost with the same words; prepares the datasets, since it needs them."""
+    places, folder = slots(devices, jobs, runs_per_device, threads), data_folder(data)
+    with bars() as report:
+        for name in dict.fromkeys(spec.dataset for spec in specs):
+            dataset_class(name).prepare(folder, report=report)
+    return measure(specs, places[: max(1, len(specs))], threads, folder, lambda line: print(line, file=sys.stderr))
+
+
+def run_single(
+    run_id: str, out: Path, *, device: str = "auto", threads: int = 1, data: str | None = None
+) -> tuple[str, str]:
+    """Do one run that is known in the results folder, in this process. Gives how it ended and a line on it."""
+    known = grid.planned(out)
+    if run_id not in known:
+        raise unknown("run", run_id, known)
+    place = Place(choose_device(device), threads, data_folder(data))
+    with bars() as report:
+        dataset_class(known[run_id].dataset).prepare(place.data, report=report)
+    with Display(1) as display, stopping() as should_stop:
+
+        def progress(phase: str, done: int, total: int) -> None:
+            display.listen(Event(run_id, "progress", phase, done, total))
+
+        return attempt(known[run_id], out, place, progress, should_stop)
 
 
 def check_writable(out: Path) -> None:

@@ -8,14 +8,21 @@ A results folder holds ``runs/<run_id>/`` for every run and the tables made from
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import shlex
+import socket
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from filelock import FileLock, Timeout
 
 from disentangle_bench.atomic import atomic_path, write_text
 from disentangle_bench.errors import BenchError
@@ -27,7 +34,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Of ``record.json`` and ``failed.json``; a change of their shape bumps it."""
 
-RECORD, FAILED, SPEC = "record.json", "failed.json", "spec.json"
+RECORD, FAILED, SPEC, PROGRESS, LOCK = "record.json", "failed.json", "spec.json", "progress.json", "run.lock"
+BEAT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,83 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+class Busy(Exception):
+    """Another process is doing this run."""
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a run: no other process, also on another machine that shares the file system, can do it meanwhile.
+
+    The lock is the kernel's (flock), so it ends with the process that holds it, however that dies. Raises ``Busy``
+    if it is held.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        holder = read_progress(folder)
+        where = f" (process {holder['pid']} on {holder['host']})" if holder else ""
+        raise Busy(f"another process is running it{where}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class Heartbeat:
+    """Keeps ``progress.json`` in a run's folder up to date for ``dbench status``, and removes it at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / PROGRESS
+        self._phase = ""
+        self._began = self._written = 0.0
+        self._first = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.path.unlink(missing_ok=True)
+
+    def beat(self, phase: str, done: int, total: int) -> None:
+        """Note how far the run is; written every few seconds."""
+        now = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._began, self._first = phase, now, done
+        elif now - self._written < BEAT_SECONDS:
+            return
+        self._written = now
+        steps = done - self._first
+        left = (now - self._began) * (total - done) / steps if steps > 0 else None
+        content = {
+            "schema": SCHEMA,
+            "phase": phase,
+            "done": done,
+            "total": total,
+            "seconds_left": left,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+        # A full disk must not end the run here: the checkpoint will say so if it matters.
+        with contextlib.suppress(OSError):
+            write_json(self.path, content)
+
+
+def read_progress(folder: Path) -> dict[str, Any] | None:
+    """What a run's heartbeat said last, with its age in seconds by the file system's own clock; None without one."""
+    path = folder / PROGRESS
+    try:
+        content, written = read_json(path), path.stat().st_mtime
+    except (OSError, BenchError):
+        return None
+    now = time.time()
+    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder) as probe:
+        now = os.fstat(probe.fileno()).st_mtime
+    return content | {"age": now - written}
+
+
 def check_target(path: Path) -> None:
     """Raise ``BenchError`` if the file ``path`` could not be written, before the work whose result it is to hold."""
     if path.is_dir() or not path.parent.is_dir():
@@ -101,6 +186,11 @@ def check_target(path: Path) -> None:
 def is_finished(folder: Path) -> bool:
     """Whether the run in this folder has its record."""
     return (folder / RECORD).exists()
+
+
+def has_failed(folder: Path) -> bool:
+    """Whether the last attempt at the run in this folder failed."""
+    return (folder / FAILED).exists() and not is_finished(folder)
 
 
 def load_records(out: Path) -> list[Record]:

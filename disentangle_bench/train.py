@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -14,17 +15,19 @@ import torch
 
 from disentangle_bench.atomic import atomic_path, write_text
 from disentangle_bench.data.dataset import Card, Dataset
-from disentangle_bench.errors import BenchError
 from disentangle_bench.models.model import Losses, Model, Noise
 from disentangle_bench.models.networks import network
 from disentangle_bench.registry import model_class
 from disentangle_bench.sampling import Stream, split
 from disentangle_bench.spec import RunSpec, Training, seed_for
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 HISTORY = "history.csv"
 HISTORY_ROWS = 100
 CHECKPOINT_SECONDS = 60.0
+
+
+log = logging.getLogger(__name__)
 
 
 class Diverged(RuntimeError):
@@ -33,6 +36,12 @@ class Diverged(RuntimeError):
 
 class Interrupted(Exception):
     """Somebody asked the run to stop; its checkpoint is written."""
+
+
+def discard_checkpoints(folder: Path) -> None:
+    """Remove a run's checkpoints."""
+    for name in (CHECKPOINT, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
 
 
 def learning_rate(training: Training, step: int) -> float:
@@ -154,8 +163,12 @@ class Trainer:
             "history": self.history,
             "seconds": self.seconds,
         }
-        with atomic_path(self.folder / CHECKPOINT) as temporary:
+        current = self.folder / CHECKPOINT
+        with atomic_path(current) as temporary:
             torch.save(state, temporary)
+            # Killed between the two renames, a run finds the previous generation alone, which does as well.
+            if current.exists():
+                current.replace(self.folder / PREVIOUS)
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self.history[-1]) if self.history else [], lineterminator="\n")
         writer.writeheader()
@@ -163,17 +176,23 @@ class Trainer:
         write_text(self.folder / HISTORY, text.getvalue())
 
     def restore(self) -> None:
-        """Take up the checkpoint in the folder, if there is one."""
-        path = self.folder / CHECKPOINT
-        if not path.exists():
+        """Take up the newest checkpoint in the folder that can be read, if there is one.
+
+        A damaged or foreign one is passed over with a warning: training from further back gives the same numbers.
+        """
+        for path in (self.folder / CHECKPOINT, self.folder / PREVIOUS):
+            if not path.exists():
+                continue
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # what a damaged file raises depends on the damage
+                log.warning("%s cannot be read and is passed over: %s", path, error)
+                continue
+            if state["digest"] != self.spec.digest:
+                log.warning("%s belongs to another run and is passed over", path)
+                continue
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.generator.set_state(state["generators"]["noise"])
+            self.step, self.history, self.seconds = state["step"], state["history"], state["seconds"]
             return
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise BenchError(f"{path} cannot be read ({error}): delete it to train this run from the start") from error
-        if state["digest"] != self.spec.digest:
-            raise BenchError(f"{path} belongs to another run: delete it to train this run from the start")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generators"]["noise"])
-        self.step, self.history, self.seconds = state["step"], state["history"], state["seconds"]

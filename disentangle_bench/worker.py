@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import os
 import platform
+import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +31,7 @@ from disentangle_bench.metrics.threads import limited
 from disentangle_bench.protocols import PROTOCOLS
 from disentangle_bench.registry import dataset_class
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.train import CHECKPOINT, Trainer
+from disentangle_bench.train import Interrupted, Trainer, discard_checkpoints
 
 Report = Callable[[str, int, int], None]
 """Called with the phase, how much of it is done, and how much there is."""
@@ -46,25 +50,100 @@ class Place:
     data: Path
 
 
-def run_one(
-    spec: RunSpec, folder: Path, place: Place, report: Report, should_stop: Callable[[], bool] = lambda: False
-) -> None:
+ShouldStop = Callable[[], bool]
+"""Asked between two steps of the work: whether somebody wants the run to write a checkpoint and end."""
+
+
+def attempt(
+    spec: RunSpec, out: Path, place: Place, report: Report, should_stop: ShouldStop, fresh: bool = False
+) -> tuple[str, str]:
+    """Try one run in the results folder ``out``: what every executor calls, in a process of the run's own.
+
+    Gives how it ended and a line that says more: ``done``; ``failed`` (and ``failed.json`` tells); ``stopped``, with a
+    checkpoint; or ``busy``, because another process holds the run. A finished run is done at once unless ``fresh``.
+    """
+    folder = store.run_folder(out, spec)
+    try:
+        with store.claimed(folder):
+            if fresh:
+                discard_checkpoints(folder)
+            elif store.is_finished(folder):
+                return "done", "by another process"
+            with store.Heartbeat(folder) as heartbeat:
+                run_one(spec, folder, place, _both(heartbeat.beat, report), should_stop)
+        return "done", ""
+    except store.Busy as busy:
+        return "busy", str(busy)
+    except Interrupted as interruption:
+        return "stopped", str(interruption)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        line = explain(error)
+        # A full disk has no room for the report either; the line still reaches the one who listens.
+        with contextlib.suppress(OSError):
+            store.write_failure(folder, spec, line, traceback.format_exc(), out)
+        return "failed", line
+
+
+def explain(error: Exception) -> str:
+    """An exception as one line, with what to do where that is known."""
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
+        return f"{line} (out of memory: run fewer at a time with --jobs or --runs-per-device)"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{line} (the disk is full: make room and give the same command again)"
+    return line
+
+
+@contextmanager
+def stopping() -> Iterator[ShouldStop]:
+    """Turn SIGINT and SIGTERM into a question: within, the process goes on and the function given says if one came."""
+    asked = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _both(first: Report, second: Report) -> Report:
+    def report(phase: str, done: int, total: int) -> None:
+        first(phase, done, total)
+        second(phase, done, total)
+
+    return report
+
+
+def run_one(spec: RunSpec, folder: Path, place: Place, report: Report, should_stop: ShouldStop = lambda: False) -> None:
     """Train, score and record one run in ``folder``; takes up what an interrupted attempt left there."""
-    folder.mkdir(parents=True, exist_ok=True)
     store.write_json(folder / store.SPEC, {"schema": store.SCHEMA, "spec": spec.model_dump(mode="json")})
-    with _repeatable(place.threads):
+    with repeatable(place.threads):
         device = torch.device(place.device)
         dataset = dataset_class(spec.dataset).load(place.data)
         trainer = Trainer(spec, dataset, folder, device)
         updates = spec.training.updates
         trainer.run(progress=lambda step: report("training", step, updates), should_stop=should_stop)
-        record = _score(trainer, dataset, folder, device, report)
+
+        def report_scoring(phase: str, done: int, total: int) -> None:
+            report(phase, done, total)
+            if should_stop():  # the last checkpoint is the trained model's: only scoring is to be done again
+                raise Interrupted(f"stopped while scoring, in {phase}")
+
+        record = _score(trainer, dataset, folder, device, report_scoring)
         record["environment"] |= {"threads": place.threads}
         weights = {name: tensor.contiguous().cpu() for name, tensor in trainer.model.state_dict().items()}
         with atomic_path(folder / "model.safetensors") as temporary:
             save_file(weights, temporary)
     store.write_json(folder / store.RECORD, record)  # last: it says that the run is finished
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    discard_checkpoints(folder)
     (folder / store.FAILED).unlink(missing_ok=True)
 
 
@@ -97,7 +176,7 @@ def _score(trainer: Trainer, dataset: Dataset, folder: Path, device: torch.devic
             "evaluation": n,
         },
         "seconds": {"training": trainer.seconds, "encoding": encoding, "metrics": scores.seconds},
-        "peak_memory": {"host": _peak_memory(), "device": _peak_device_memory(device)},
+        "peak_memory": {"host": peak_memory(), "device": _peak_device_memory(device)},
         "scores": scores.rows,
         "notes": scores.notes,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -105,7 +184,7 @@ def _score(trainer: Trainer, dataset: Dataset, folder: Path, device: torch.devic
 
 
 @contextmanager
-def _repeatable(threads: int) -> Iterator[None]:
+def repeatable(threads: int) -> Iterator[None]:
     """The process's settings under which the same spec gives the same bits; put back afterwards."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
@@ -146,7 +225,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _peak_memory() -> int | None:
+def peak_memory() -> int | None:
     """The most memory this process held, in bytes; None where the system does not tell."""
     try:
         import resource

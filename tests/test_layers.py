@@ -18,9 +18,9 @@ LAYERS = [
     {"data", "models", "metrics"},
     {"registry", "baselines", "protocols"},
     {"resolve", "train", "evaluate", "testing"},
-    {"store", "worker", "score", "executors", "progress", "run"},
+    {"store", "worker", "score", "executors", "progress", "grid", "merge", "plan", "run"},
     {"report"},
-    {"cli", "cli_data"},
+    {"cli", "cli_run", "cli_data"},
 ]
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py") if path.name not in ("__main__.py",))
 

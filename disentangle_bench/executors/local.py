@@ -11,9 +11,8 @@ import multiprocessing
 import signal
 import sys
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -21,45 +20,41 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from disentangle_bench import store
+from disentangle_bench.executors import ENDS, Event, Listen, Options, Work
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.train import Interrupted
-from disentangle_bench.worker import Place, run_one
+from disentangle_bench.worker import Place, attempt, stopping
 
 STOP_SECONDS = 10.0
 REPORT_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something happened to a run: ``kind`` is started, progress, done, failed or stopped; ``text`` is the phase or
-    the error; ``done`` of ``total`` counts within the phase.
-    """
-
-    run_id: str
-    kind: str
-    text: str = ""
-    done: int = 0
-    total: int = 0
+ATTEMPTS = 2
 
 
 @dataclass
 class _Active:
+    """A run in its process, and the device that it occupies."""
+
     spec: RunSpec
+    device: str
+    attempt: int
     process: BaseProcess
     connection: Connection
     ended: bool = False
 
 
-def execute(specs: Sequence[RunSpec], out: Path, place: Place, *, jobs: int, listen: Callable[[Event], None]) -> None:
-    """Do all runs, ``jobs`` at a time, telling ``listen`` what happens. A failing run leaves ``failed.json`` and does
-    not stop the others. On KeyboardInterrupt the runs are asked to write a checkpoint and end; then it is raised on.
+def execute(work: Work, listen: Listen, options: Options) -> None:
+    """Do all runs and tell ``listen`` what happens. A failing run does not stop the others.
+
+    ``options["slots"]`` names a device for each run that may go at a time. A run whose process is lost (killed, out of
+    memory) is tried once more in a new one. On KeyboardInterrupt the runs are asked to write a checkpoint and end;
+    a second one ends them at once.
     """
     context = _context()
-    waiting, active = deque(specs), list[_Active]()
+    free: list[str] = list(options["slots"])
+    waiting, active = deque((spec, 1) for spec in work.specs), list[_Active]()
     try:
         while waiting or active:
-            while waiting and len(active) < jobs:
-                active.append(_start(context, waiting.popleft(), out, place, listen))
+            while waiting and free:
+                active.append(_start(context, *waiting.popleft(), free.pop(0), work, listen))
             ready = wait([item.connection for item in active] + [item.process.sentinel for item in active])
             for item in list(active):
                 if item.connection in ready or item.process.sentinel in ready:
@@ -67,9 +62,11 @@ def execute(specs: Sequence[RunSpec], out: Path, place: Place, *, jobs: int, lis
                 if not item.process.is_alive():
                     _receive(item, listen)
                     active.remove(item)
-                    _finish(item, out, listen)
+                    free.append(item.device)
+                    if _lost(item, work.out, listen):
+                        waiting.appendleft((item.spec, item.attempt + 1))
     finally:
-        _stop(active)
+        _stop(active, listen)
 
 
 def _context() -> BaseContext:
@@ -80,64 +77,67 @@ def _context() -> BaseContext:
     return context
 
 
-def _start(context: BaseContext, spec: RunSpec, out: Path, place: Place, listen: Callable[[Event], None]) -> _Active:
+def _start(context: BaseContext, spec: RunSpec, number: int, device: str, work: Work, listen: Listen) -> _Active:
     receiver, sender = context.Pipe(duplex=False)
+    place = Place(device, work.threads, work.data)
+    arguments = (sender, spec.model_dump_json(), work.out, place, work.fresh and number == 1)
     process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-        target=_child, args=(sender, spec.model_dump_json(), out, place), name=spec.run_id, daemon=True
+        target=_child, args=arguments, name=spec.run_id, daemon=True
     )
     process.start()
     sender.close()
-    listen(Event(spec.run_id, "started"))
-    return _Active(spec, process, receiver)
+    listen(Event(spec.run_id, "started" if number == 1 else "retried"))
+    return _Active(spec, device, number, process, receiver)
 
 
-def _receive(item: _Active, listen: Callable[[Event], None]) -> None:
+def _receive(item: _Active, listen: Listen) -> None:
     """Pass on what the process has sent so far."""
     try:
         while item.connection.poll():
             event = Event(*item.connection.recv())
-            item.ended |= event.kind in ("done", "failed", "stopped")
+            item.ended |= event.kind in ENDS
             listen(event)
     except (EOFError, OSError):
-        pass  # the process has ended; _finish sees how
+        pass  # the process has ended; its exit code says how
 
 
-def _finish(item: _Active, out: Path, listen: Callable[[Event], None]) -> None:
-    """A process has ended: if it did not say how the run went, it was lost."""
+def _lost(item: _Active, out: Path, listen: Listen) -> bool:
+    """A process has ended. Whether the run was lost and is to be tried again; lost for good, it is a failure."""
     item.process.join()
     item.connection.close()
     if item.ended:
-        return
+        return False
+    if item.attempt < ATTEMPTS:
+        return True
     code = item.process.exitcode or 0
     cause = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
     hint = " (out of memory is a common cause: try fewer --jobs)" if code == -signal.SIGKILL else ""
-    error = f"the process of this run ended unexpectedly: {cause}{hint}"
+    error = f"the process of this run ended unexpectedly, {ATTEMPTS} times: {cause}{hint}"
     store.write_failure(store.run_folder(out, item.spec), item.spec, error, "", out)
     listen(Event(item.spec.run_id, "failed", error))
+    return False
 
 
-def _stop(active: Sequence[_Active]) -> None:
+def _stop(active: Sequence[_Active], listen: Listen) -> None:
     """Ask running processes to write a checkpoint and end; kill those that do not within ten seconds."""
-    for item in active:
-        item.process.terminate()
-    deadline = time.monotonic() + STOP_SECONDS
-    for item in active:
-        item.process.join(max(0.0, deadline - time.monotonic()))
-        if item.process.is_alive():
-            item.process.kill()
-            item.process.join()
+    try:
+        for item in active:
+            item.process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for item in active:
+            item.process.join(max(0.0, deadline - time.monotonic()))
+            _receive(item, listen)
+    finally:  # also on a second KeyboardInterrupt, at once
+        for item in active:
+            if item.process.is_alive():
+                item.process.kill()
+                item.process.join()
 
 
-def _child(connection: Connection, spec_json: str, out: Path, place: Place) -> None:
+def _child(connection: Connection, spec_json: str, out: Path, place: Place, fresh: bool) -> None:
     """The life of one process."""
     spec = RunSpec.model_validate_json(spec_json)
-    folder = store.run_folder(out, spec)
-    asked_to_stop = False
     last = ("", 0.0)
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal asked_to_stop
-        asked_to_stop = True
 
     def report(phase: str, done: int, total: int) -> None:
         nonlocal last
@@ -146,16 +146,9 @@ def _child(connection: Connection, spec_json: str, out: Path, place: Place) -> N
             last = (phase, now)
             connection.send((spec.run_id, "progress", phase, done, total))
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
     try:
-        run_one(spec, folder, place, report, lambda: asked_to_stop)
-        connection.send((spec.run_id, "done"))
-    except Interrupted as interruption:
-        connection.send((spec.run_id, "stopped", str(interruption)))
+        with stopping() as should_stop:
+            kind, text = attempt(spec, out, place, report, should_stop, fresh)
+        connection.send((spec.run_id, kind, text))
     except BrokenPipeError:
         sys.exit(1)  # nobody listens any more: the command was killed
-    except Exception as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        store.write_failure(folder, spec, line, traceback.format_exc(), out)
-        connection.send((spec.run_id, "failed", line))

@@ -1,0 +1,174 @@
+"""What a grid will cost on this machine, from a short measurement of each kind of run in it."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from disentangle_bench.codes import Codes, Evaluation
+from disentangle_bench.data.dataset import Dataset
+from disentangle_bench.evaluate import BATCH, sample, score
+from disentangle_bench.metrics.threads import limited
+from disentangle_bench.registry import dataset_class
+from disentangle_bench.spec import RunSpec
+from disentangle_bench.train import Trainer, to_float
+from disentangle_bench.worker import peak_memory, repeatable
+
+PROBE_BATCH = 16
+WARM_UP, LEAST, MOST, SECONDS = 2, 3, 20, 2.0
+"""Updates before the measurement, the least and the most that are measured, and how long it goes on."""
+
+SCORED_ROWS = 600
+LONG_HOURS = 24.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one kind of run (a spec but for its seed) costs, and how many of it there are.
+
+    ``disk`` is what stays of a finished run, ``memory`` the most that the measuring process held; both in bytes.
+    """
+
+    dataset: str
+    model: str
+    changed: tuple[str, ...]
+    runs: int
+    training_seconds: float
+    scoring_seconds: float
+    memory: int | None
+    disk: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A grid's costs, and the wall time if ``at_a_time`` runs go side by side."""
+
+    costs: tuple[Cost, ...]
+    device: str
+    at_a_time: int
+
+    @property
+    def hours(self) -> float:
+        """Wall time."""
+        return sum(c.runs * (c.training_seconds + c.scoring_seconds) for c in self.costs) / self.at_a_time / 3600
+
+    @property
+    def disk(self) -> int:
+        """Bytes of all finished runs."""
+        return sum(c.runs * c.disk for c in self.costs)
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        rows = [asdict(cost) for cost in self.costs]
+        return {
+            "device": self.device,
+            "at_a_time": self.at_a_time,
+            "hours": self.hours,
+            "disk": self.disk,
+            "runs": rows,
+        }
+
+
+def measure(
+    specs: Sequence[RunSpec], slots: Sequence[str], threads: int, data: Path, say: Callable[[str], None]
+) -> Plan:
+    """Measure a few updates and a small evaluation of each kind of run, and scale them up."""
+    kinds = Counter(spec.model_copy(update={"seed": 0}).model_dump_json() for spec in specs)
+    costs = []
+    with repeatable(threads), tempfile.TemporaryDirectory() as folder:
+        scoring: dict[str, float] = {}
+        for text, runs in kinds.items():
+            spec = RunSpec.model_validate_json(text)
+            say(f"measuring {spec.model} on {spec.dataset}")
+            dataset = dataset_class(spec.dataset).load(data)
+            trainer, update = _measured(spec, dataset, Path(folder), torch.device(slots[0]))
+            key = f"{spec.dataset} {spec.settings['latents']} {spec.scoring}"
+            if key not in scoring:
+                scoring[key] = _metric_seconds(spec, dataset)
+            costs.append(
+                Cost(
+                    dataset=spec.dataset,
+                    model=spec.model,
+                    changed=spec.changed,
+                    runs=runs,
+                    training_seconds=update * spec.training.updates,
+                    scoring_seconds=scoring[key] + _encoding_seconds(trainer, dataset),
+                    memory=peak_memory(),
+                    disk=_disk(trainer, dataset),
+                )
+            )
+    return Plan(tuple(costs), slots[0], len(slots))
+
+
+def _synchronised(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _measured(spec: RunSpec, dataset: Dataset, folder: Path, device: torch.device) -> tuple[Trainer, float]:
+    """A trainer and the seconds of an update. Where one would take seconds, those of a small batch are scaled up."""
+    small = min(PROBE_BATCH, spec.training.batch_size)
+    training = spec.training.model_copy(update={"batch_size": small})
+    trainer = Trainer(spec.model_copy(update={"training": training}), dataset, folder, device)
+    seconds = _update_seconds(trainer) * spec.training.batch_size / small
+    if seconds > SECONDS:
+        return trainer, seconds
+    trainer = Trainer(spec, dataset, folder, device)
+    return trainer, _update_seconds(trainer)
+
+
+def _update_seconds(trainer: Trainer) -> float:
+    device = trainer.generator.device
+    seconds: list[float] = []
+    for _ in range(WARM_UP):
+        began = _synchronised(device)
+        trainer.update()
+        if _synchronised(device) - began > SECONDS:
+            return _synchronised(device) - began
+    while len(seconds) < LEAST or (len(seconds) < MOST and sum(seconds) < SECONDS):
+        began = _synchronised(device)
+        trainer.update()
+        seconds.append(_synchronised(device) - began)
+    return statistics.median(seconds)
+
+
+def _encoding_seconds(trainer: Trainer, dataset: Dataset) -> float:
+    index, _ = sample(dataset, trainer.spec.scoring)
+    device = trainer.generator.device
+    with torch.inference_mode():
+        x = to_float(trainer.images(index[:BATCH]))
+        trainer.model.decode(trainer.model.encode(x))
+        began = _synchronised(device)
+        trainer.model.decode(trainer.model.encode(x))
+        return (_synchronised(device) - began) * len(index) / len(x)
+
+
+def _metric_seconds(spec: RunSpec, dataset: Dataset) -> float:
+    """Scores of a few rows of random codes, scaled up: the metrics' cost grows about linearly with the rows."""
+    index, n_train = sample(dataset, spec.scoring)
+    rows = min(SCORED_ROWS, len(index))
+    values = np.random.default_rng(0).standard_normal((rows, int(spec.settings["latents"])))
+    factors = dataset.factors(index[:rows])
+    evaluation = Evaluation(Codes(values), factors, max(2, rows * n_train // len(index)), np.ones(rows))
+    with limited(1):
+        score(evaluation, spec.scoring.metrics)  # compiles, or loads what was compiled
+        began = time.perf_counter()
+        score(evaluation, spec.scoring.metrics)
+    return (time.perf_counter() - began) * len(index) / rows
+
+
+def _disk(trainer: Trainer, dataset: Dataset) -> int:
+    """Weights, and codes (at most 16 bytes per latent and 8 per factor and image), uncompressed."""
+    weights = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
+    index, _ = sample(dataset, trainer.spec.scoring)
+    return weights + len(index) * (16 * trainer.model.config.latents + 8 * len(dataset.card.factor_names) + 8)
