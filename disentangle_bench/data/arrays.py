@@ -116,16 +116,16 @@ def gather(array: npt.NDArray[np.uint8], position: Index, out: npt.NDArray[np.ui
 def announcer(array: npt.NDArray[np.uint8]) -> Callable[[Index], None]:
     """Tell the system how ``array`` will be read, and give the function that is told of each batch before it is.
 
-    By default a system that misses a page reads what comes after it too, megabytes where a batch needs kilobytes. A
-    mapped array that fits into memory twice is therefore read as a whole now; of a larger one only what a batch needs
-    is read, all of it at once (measured on a file that was in no cache: 12 times faster than one page after another).
+    A system that misses a page reads what comes after it too, megabytes where a batch needs kilobytes. Of an array
+    that fits into memory twice everything is needed sooner or later, so that is left as it is. Of a larger one only
+    what a batch needs is read, all of it at once (measured on a file that was in no cache: 12 times faster than one
+    page after another).
     """
     content = getattr(array, "_mmap", None)
     if not isinstance(array, np.memmap) or not hasattr(mmap, "MADV_RANDOM") or not isinstance(content, mmap.mmap):
         return lambda position: None
     memory = free_memory()
     if memory is None or 2 * array.nbytes <= memory:
-        content.madvise(mmap.MADV_WILLNEED)
         return lambda position: None
     content.madvise(mmap.MADV_RANDOM)
     row, begin, page = array[:1].nbytes, array.offset % mmap.ALLOCATIONGRANULARITY, mmap.PAGESIZE

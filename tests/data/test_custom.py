@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from disentangle_bench import registry
 from disentangle_bench.data import custom
 from disentangle_bench.data.custom import custom_class
 from disentangle_bench.errors import BenchError
@@ -208,3 +209,30 @@ def test_batches_equal_images(tmp_path, form):
     path = save(tmp_path / form[0], form=form[1], factor_sizes=np.array(SIZES))
     batch = custom_class(str(path)).load(tmp_path / "data").place(torch.device("cpu"))(np.array([5, 3, 5]))
     np.testing.assert_array_equal(batch.permute(0, 2, 3, 1).numpy(), IMAGES[[5, 3, 5]])
+
+
+class Point:
+    """An entry point as a plug-in package would have it."""
+
+    name, value = "my_rooms", "my_package.rooms:MyRooms"
+
+
+def test_a_plugin_adds_a_dataset_by_name(tmp_path, monkeypatch):
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "rooms.py").write_text(
+        "import numpy as np\n"
+        "from disentangle_bench.data.arrays import ArrayDataset\n"
+        "from disentangle_bench.data.dataset import Card\n"
+        "class MyRooms(ArrayDataset):\n"
+        "    card = Card('my_rooms', 1, '', ('a', 'b'), (2, 3), (1, 4, 4), 'MIT', 'me')\n"
+        "    @classmethod\n"
+        "    def load(cls, folder):\n"
+        "        return cls(np.arange(96, dtype=np.uint8).reshape(6, 4, 4, 1))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Point] if group.endswith(".datasets") else [])
+    table = type(DATASETS)("dataset", "disentangle_bench.datasets", ())
+    assert table.names("my_rooms") == ["my_rooms"]
+    dataset = table.load("my_rooms").prepare(tmp_path)
+    check_dataset(dataset)
+    np.testing.assert_array_equal(dataset.factors([4]), [[1, 1]])
