@@ -52,6 +52,7 @@ class ArrayDataset(Dataset, ABC):
                 f"but {array.dtype} {list(array.shape)} was given."
             )
         self._array = array
+        self._places: dict[torch.device, Batches] = {}
 
     def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Images [n, h, w, c] at positions [n], as a copy; a mapped file is read in its own order."""
@@ -65,26 +66,32 @@ class ArrayDataset(Dataset, ABC):
 
         A CUDA device with twice the room holds the array itself. Else it is read into memory once, if twice the room
         is free there, else left in its file; then each batch is gathered into page-locked memory and copied from
-        there while the device computes. On the CPU batches are gathered from the array as it is.
+        there while the device computes. On the CPU batches are gathered from the array as it is. Asked again, the
+        same function is given.
         """
+        if device not in self._places:
+            self._places[device] = self._placed(device)
+        return self._places[device]
+
+    def _placed(self, device: torch.device) -> Batches:
         if device.type != "cuda":
             return staged(self._array, device)
         import torch
 
-        free = torch.cuda.mem_get_info(device)[0]
-        size = self._array.nbytes
+        name, size, free = self.card.name, self._array.nbytes, torch.cuda.mem_get_info(device)[0]
         if 2 * size <= free:
-            _log.info("%s: %.1f GB on %s, of %.1f GB free", self.card.name, size / 1e9, device, free / 1e9)
-            return resident(self._array, device)
+            try:
+                batches = resident(self._array, device)
+            except torch.cuda.OutOfMemoryError:  # somebody else was faster
+                free = torch.cuda.mem_get_info(device)[0]
+            else:
+                _log.info("%s: %.1f GB on %s, which had %.1f GB free", name, size / 1e9, device, free / 1e9)
+                return batches
         memory = free_memory()
         if isinstance(self._array, np.memmap) and memory is not None and 2 * size <= memory:
-            _log.info(
-                "%s: %.1f GB in memory, not on %s with %.1f GB free", self.card.name, size / 1e9, device, free / 1e9
-            )
+            _log.info("%s: %.1f GB in memory, as %s has %.1f GB free", name, size / 1e9, device, free / 1e9)
             return staged(np.array(self._array), device)
-        _log.info(
-            "%s: %.1f GB stay where they are; %s has %.1f GB free", self.card.name, size / 1e9, device, free / 1e9
-        )
+        _log.info("%s: %.1f GB stay where they are; %s has %.1f GB free", name, size / 1e9, device, free / 1e9)
         return staged(self._array, device)
 
 

@@ -38,6 +38,9 @@ class DSpritesRendered(Dataset):
         notes=(DUPLICATES,),
     )
 
+    def __init__(self) -> None:
+        self._places: dict[torch.device, Batches] = {}
+
     @classmethod
     def load(cls, folder: Path) -> DSpritesRendered:
         """Open the dataset; nothing is read or written."""
@@ -53,10 +56,13 @@ class DSpritesRendered(Dataset):
         """Batches drawn by the CPU; for a CUDA device with the room the whole set is drawn once, a bit per pixel."""
         import torch
 
+        if device in self._places:
+            return self._places[device]
         size = len(self) * SIDE * SIDE // 8
         if device.type == "cuda" and 2 * size <= torch.cuda.mem_get_info(device)[0]:
             _log.info("%s: %.1f GB on %s", self.card.name, size / 1e9, device)
-            return packed(self, device)
+            self._places[device] = packed(self, device)
+            return self._places[device]
         return lambda index: torch.from_numpy(self.images(index)).to(device).permute(0, 3, 1, 2)
 
 

@@ -146,8 +146,6 @@ class OfficialDataset(ArrayDataset):
         with locked(target):
             if cls.prepared(folder) is not None:  # another process was first
                 return
-            for stale in folder.glob(f".{target.stem}-*.tmp*"):
-                stale.unlink()  # of a process that was killed: nobody writes while we hold the lock
             _log.info("preparing %s from %s", target, ", ".join(map(str, paths)))
             try:
                 for file, path in zip(cls.official_files(folder), paths, strict=True):
@@ -245,7 +243,10 @@ def _checked(card: Card, blocks: Iterator[Bytes], n: int) -> Iterator[Bytes]:
 def write_array(
     target: Path, card: Card, blocks: Iterator[Bytes], record: dict[str, Any], report: Report, n: int | None = None
 ) -> None:
-    """Write ``blocks`` to ``target`` as .npy, and its record; the array appears only when both are whole."""
+    """Write ``blocks`` to ``target`` as .npy, and its record; the array appears only when both are whole.
+
+    Whoever calls this holds the lock of ``target``.
+    """
     c, h, w = card.image_shape
     n = len(card.grid) if n is None else n
     total, done = n * h * w * c, 0
@@ -254,6 +255,8 @@ def write_array(
             f"{card.name} takes {megabytes(total)} and {target.parent} has {megabytes(free)} left; "
             "make room or give another data folder."
         )
+    for stale in target.parent.glob(f".{target.stem}-*.tmp*"):
+        stale.unlink()  # of a process that was killed: nobody writes while we hold the lock
     state = hashlib.sha256()
     # A plain file, not a memory map: written pages of a map count as this process's memory.
     with atomic_path(target) as temporary:

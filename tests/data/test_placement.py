@@ -74,19 +74,30 @@ GB = 10**9
         (1.9, 2.0, "staged copy", "in memory"),
         (1.9, 1.9, "staged map", "stay where they are"),
         (0, None, "staged map", "stay where they are"),
+        ("taken", 0, "staged map", "stay where they are"),
     ],
 )
 def test_free_memory_decides_and_the_log_says(path, monkeypatch, caplog, device_free, memory_free, chosen, told):
     dataset = custom_class(str(path)).load(path.parent)
     size = dataset._array.nbytes
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(device_free * size), 99 * GB))
+    taken = device_free == "taken"  # by another process, after it was seen to be free
+
+    def on_device(array, device):
+        if taken:
+            raise torch.cuda.OutOfMemoryError
+        return "resident"
+
+    free = 9 * size if taken else int(device_free * size)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 99 * GB))
     memory = None if memory_free is None else int(memory_free * size)
     monkeypatch.setattr(arrays, "free_memory", lambda: memory)
-    monkeypatch.setattr(arrays, "resident", lambda array, device: "resident")
+    monkeypatch.setattr(arrays, "resident", on_device)
     kinds = {True: "staged map", False: "staged copy"}
     monkeypatch.setattr(arrays, "staged", lambda array, device: kinds[isinstance(array, np.memmap)])
     with caplog.at_level(logging.INFO):
         assert dataset.place(torch.device("cuda")) == chosen
+        assert dataset.place(torch.device("cuda")) == chosen
+    assert len(caplog.records) == 1  # it is placed once
     assert told in caplog.text
     assert dataset.card.name in caplog.text
 
