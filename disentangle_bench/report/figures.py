@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MOST_SETUPS = 24
 """Setups in a figure; those by the protocol come first."""
 
+TABLE_FIGURES = ("scores", "reconstruction", "ranks", "improvement", "settings", "published", "training")
+"""File names of the figures that show all models of a dataset; the others show one run."""
+
 Missing = dict[str, list[str]]
 """Companion files, and the runs that lack them."""
 
@@ -52,7 +55,7 @@ def write_figures(
                 notes.append(
                     f"{title}: {left_out} of {left_out + len(setups)} setups are in no figure, only in the tables"
                 )
-            place = folder / _folder_name(title, rows)
+            place = folder / folder_name(title, rows)
             for stem, draw in _figures(title, rows, part, setups, by_name, notes, missing):
                 try:
                     made = draw()
@@ -68,7 +71,8 @@ def _some(lacking: list[str]) -> str:
     return lacking[0] if len(lacking) == 1 else f"{lacking[0]} and {len(lacking) - 1} more"
 
 
-def _folder_name(title: str, rows: pd.DataFrame) -> str:
+def folder_name(title: str, rows: pd.DataFrame) -> str:
+    """The folder below ``figures`` for one table of the leaderboard."""
     dataset, _, protocol, _ = rows[TABLE].iloc[0]
     if title == f"{dataset}, {protocol}":
         return f"{names.file_name(dataset)}-{names.file_name(protocol)}"

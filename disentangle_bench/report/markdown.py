@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.report import names
 from disentangle_bench.report.leaderboard import FEW, NOTES
-from disentangle_bench.report.scores import SCORE, SETUP, one_line
+from disentangle_bench.report.scores import SETUP, one_line
 from disentangle_bench.report.sheets import ARROWS, Sheet, sheets
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def text(
     parts = [_INTRODUCTION]
     if by == "dataset":
         for sheet, (title, rows) in zip(sheets(board), names.tables(board), strict=True):
-            parts += [f"## {escape(title)}\n", _table(sheet), *remarks(rows, seeds[title])]
+            parts += [f"## {escape(title)}\n", _table(sheet), *_list(remarks(rows, seeds[title]))]
     else:
         for sheet in sheets(board, by):
             parts += [f"## {escape(sheet.title)}\n", _table(sheet)]
         for title, rows in names.tables(board):
             if found := remarks(rows, seeds[title]):
-                parts += [f"## Remarks on {escape(title)}\n", *found]
+                parts += [f"## Remarks on {escape(title)}\n", *_list(found)]
     if means is not None and len(means):
         parts += ["## Mean ranks\n", _MEAN_RANKS, *_mean_ranks(means)]
     if failures:
@@ -135,7 +135,7 @@ def _table(sheet: Sheet) -> str:
 
 
 def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
-    """What is not ranked and why, which seeds are missing, and what stands apart, each a list item."""
+    """What is not ranked and why, which seeds are missing, and what stands apart, each a sentence of plain text."""
     setups = names.setup_names(rows)
     notes: dict[str, dict[str, None]] = {}
     for row in names.rows_of(rows):
@@ -146,23 +146,24 @@ def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
             if word == FEW and row.undefined:
                 continue  # there are enough seeds, the score is not defined for them
             notes.setdefault(word, {})[_named(word, name, row.score)] = None
-    items = []
+    found = []
     for word, reason in NOTES.items():
         if word == "unranked-protocol" and word in notes:
-            items.append(f"- {reason}.\n")
+            found.append(f"{reason}.")
         elif word in notes:
-            items.append(f"- {reason}: {', '.join(map(escape, notes[word]))}.\n")
-    items += _missing_seeds(scores, setups)
+            found.append(f"{reason}: {', '.join(notes[word])}.")
+    found += _missing_seeds(scores, setups)
     if len(set(scores["package_version"])) > 1:
-        items.append(
-            f"- Made with the package versions {', '.join(map(escape, sorted(set(scores.package_version))))}.\n"
-        )
-    variants = {kind[2:] for kind in rows[SCORE].drop_duplicates().itertuples(index=False, name=None)}
-    if len(names.score_names(rows)) > rows["score"].nunique() and variants:
-        items.append("- Scores of several variants or metric versions are present; they have columns of their own.\n")
+        found.append(f"Made with the package versions {', '.join(sorted(set(scores.package_version)))}.")
+    if len(names.score_names(rows)) > rows["score"].nunique():
+        found.append("Scores of several variants or metric versions are present; they have columns of their own.")
     if rows[["model", "changed"]].drop_duplicates().shape[0] < len(setups):
-        items.append("- One model is present in several versions or settings; each has a row of its own.\n")
-    return ["".join(items)] if items else []
+        found.append("One model is present in several versions or settings; each has a row of its own.")
+    return found
+
+
+def _list(items: list[str]) -> list[str]:
+    return ["".join(f"- {escape(item)}\n" for item in items)] if items else []
 
 
 def _named(word: str, setup: str, score: str) -> str:
@@ -179,5 +180,5 @@ def _missing_seeds(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
         if setup not in present.index:
             continue
         if missing := sorted(every - present[setup]):
-            items.append(f"- {escape(setups[setup])} lacks the seeds {names.ranges(missing)} that others have.\n")
+            items.append(f"{setups[setup]} lacks the seeds {names.ranges(missing)} that others have.")
     return items

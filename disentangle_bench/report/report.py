@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from disentangle_bench import store
 from disentangle_bench.atomic import atomic_path, write_text
 from disentangle_bench.errors import BenchError, unknown
-from disentangle_bench.report.scores import one_line, score_table
+from disentangle_bench.report.scores import one_line, run_row, score_table
+from disentangle_bench.store import Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from disentangle_bench.report.terminal import Headline
-    from disentangle_bench.store import Record
 
 Progress = Callable[[str], None]
 """Gets a line before each thing that takes a while."""
@@ -123,7 +123,7 @@ def read_results(out: Path, metrics: Sequence[str] | None, say: Progress = lambd
     """Read a results folder and compute all tables; arguments and errors as for ``write_report``."""
     from disentangle_bench.report import leaderboard, published, ranking
 
-    records, failures, unfinished = _load(out)
+    records, failures, unfinished, notes = _load(out)
     scores = score_table(records, metrics)
     if scores.empty:
         raise BenchError(f"none of the {len(records)} finished runs in {str(out)!r} has a score: score them first")
@@ -132,7 +132,7 @@ def read_results(out: Path, metrics: Sequence[str] | None, say: Progress = lambd
     means = ranking.mean_ranks(board, scores, leaderboard.SCHEMA)
     tidy = store.tidy(records)
     text = tidy.to_csv(index=False, lineterminator="\n")
-    return Results(records, failures, unfinished, scores, board, means, published.compare(board), tidy, text)
+    return Results(records, failures, unfinished, scores, board, means, published.compare(board), tidy, text, notes)
 
 
 def _write_tables(results: Results, out: Path, formats: Sequence[str], group_by: str) -> list[Path]:
@@ -175,18 +175,57 @@ def _write_tables(results: Results, out: Path, formats: Sequence[str], group_by:
     return paths
 
 
-def _load(out: Path) -> tuple[list[Record], list[dict[str, Any]], list[str]]:
-    """Finished runs, failures of runs that are not finished, and names of folders with neither."""
-    records = store.load_records(out)
-    finished = {record.folder.name for record in records}
-    failures = [item for item in store.load_failures(out) if item.get("run_id") not in finished]
+def _load(out: Path) -> tuple[list[Record], list[dict[str, Any]], list[str], list[str]]:
+    """Finished runs, failures of runs that are not finished, names of folders with neither, and what cannot be read."""
+    notes: list[str] = []
+    records = [
+        Record(path.parent, {"package": {"version": ""}} | content)
+        for path, content in _contents(out, store.RECORD, notes)
+    ]
+    usable = [record for record in records if _is_usable(record, notes)]
+    read = {record.folder.name for record in usable}
+    failures = [item for path, item in _contents(out, store.FAILED, notes) if path.parent.name not in read]
     failed = {path.parent.name for path in (out / "runs").glob(f"*/{store.FAILED}")}
+    finished = {path.parent.name for path in (out / "runs").glob(f"*/{store.RECORD}")}
     folders = {path.name for path in (out / "runs").iterdir() if path.is_dir() and not path.name.startswith(".")}
     unfinished = sorted(folders - finished - failed)
-    if not records:
+    if not usable:
         first = f" (the first failed with: {one_line(failures[0].get('error'))})" if failures else ""
+        first += f" ({notes[0]})" if notes else ""
         raise BenchError(
             f"no run in {str(out)!r} is finished yet: {len(failures)} failed{first}, {len(unfinished)} unfinished. "
             "Run the same dbench run command again; it goes on where it stopped"
         )
-    return records, failures, unfinished
+    return usable, failures, unfinished, notes
+
+
+def _check_folder(out: Path) -> None:
+    if not out.is_dir():
+        raise BenchError(f"there is no results folder {str(out)!r}: give the folder that dbench run --out wrote to")
+    if not (out / "runs").is_dir():
+        raise BenchError(f"{str(out)!r} is not a results folder (no 'runs' in it): give what dbench run --out wrote to")
+
+
+def _contents(out: Path, name: str, notes: list[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Each run's file of this name and what it says; damaged and foreign ones are noted and left out."""
+    _check_folder(out)
+    for path in sorted((out / "runs").glob(f"*/{name}")):
+        try:
+            yield path, store.read_json(path)
+        except BenchError as error:
+            notes.append(one_line(f"left out: {error}"))
+
+
+def _is_usable(record: Record, notes: list[str]) -> bool:
+    """Whether a record says what this version needs; one of an early version, or edited by hand, may not."""
+    try:
+        run_row(record)
+        _ = record.content["package"]["version"]
+        for score in record.scores:
+            float(score["value"])
+            _ = score["metric"], score["score"], score["variant"], score["version"], score["higher_is_better"]
+        return True
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else ""
+        notes.append(one_line(f"left out: {record.folder.name}/{store.RECORD} ({type(error).__name__}: {reason})"))
+        return False

@@ -1,0 +1,75 @@
+"use strict";
+// Texts from records reach the page as text nodes and attributes only, never as markup.
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === false || value === null || value === undefined) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "tip") node.tip = value;
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+const svg = (tag, attributes, ...children) =>
+  fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+const fixed = (value, decimals) => (isNumber(value) ? value.toFixed(decimals) : "–");
+const ARROWS = { higher: "↑", lower: "↓", none: "" };
+
+function options(select, pairs, chosen) {
+  select.replaceChildren(...pairs.map(([value, text]) => el("option", { value, selected: value === chosen }, text)));
+}
+
+// A mark of its own for each model: colour and shape, so that it can be told apart without seeing colours.
+const SHAPES = [
+  "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0",
+  "M-3.6,-3.6h7.2v7.2h-7.2z",
+  "M0,-4.6L4.4,3.4H-4.4z",
+  "M0,-5L4.4,0L0,5L-4.4,0z",
+  "M0,4.6L4.4,-3.4H-4.4z",
+  "M-1.5,-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z",
+  "M-4.6,0L3.4,4.4V-4.4z",
+];
+const colour = (place) => `var(--c${place % 7})`;
+const shape = (place) => SHAPES[(place + Math.floor(place / 7)) % SHAPES.length]; // repeats after 49, not 7
+
+function swatch(place) {
+  return svg("svg", { class: "swatch", viewBox: "-6 -6 12 12", "aria-hidden": "true" },
+    svg("path", { d: shape(place), fill: colour(place) }));
+}
+
+// One tooltip for everything that has a function `tip`, by mouse and by keyboard.
+function tipOf(node) {
+  while (node && !node.tip) node = node.parentNode;
+  return node;
+}
+
+function showTip(event) {
+  const owner = tipOf(event.target);
+  const tip = byId("tip");
+  if (!owner) {
+    tip.hidden = true;
+    return;
+  }
+  tip.replaceChildren(...[owner.tip()].flat());
+  tip.hidden = false;
+  const box = owner.getBoundingClientRect();
+  const left = Math.min(Math.max(8, box.left), window.innerWidth - tip.offsetWidth - 8);
+  const below = box.bottom + 6;
+  const top = below + tip.offsetHeight > window.innerHeight ? Math.max(8, box.top - tip.offsetHeight - 6) : below;
+  tip.style.left = `${left}px`;
+  tip.style.top = `${top}px`;
+  const dialog = byId("run");
+  (dialog.open ? dialog : document.body).append(tip); // a modal dialog lies above everything outside it
+}
+
+for (const kind of ["mouseover", "focusin"]) document.addEventListener(kind, showTip);
+document.addEventListener("focusout", () => { byId("tip").hidden = true; });
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") byId("tip").hidden = true; });
+document.addEventListener("scroll", () => { byId("tip").hidden = true; }, { passive: true, capture: true });

@@ -1,0 +1,131 @@
+// What is chosen stands in the address after #, so that it survives loading again and can be shared.
+const SECTIONS = new Set([...document.querySelectorAll("main > section")].map((section) => section.id));
+
+function remember() {
+  const table = current();
+  const words = new URLSearchParams({ table: table.title });
+  if (state.sort !== -2) words.set("sort", `${state.descending ? "-" : ""}${state.sort === -1 ? "seeds" : table.columns[state.sort].name}`);
+  if (state.query) words.set("q", state.query);
+  if (!state.off) words.set("off", "0");
+  if (state.hidden.size) words.set("hide", [...state.hidden].join(","));
+  if (state.statistic !== "mean") words.set("show", state.statistic);
+  if (state.score) words.set("score", state.score);
+  if (state.run) words.set("run", state.run);
+  history.replaceState(null, "", `#${words}`);
+}
+
+function recall() {
+  const words = new URLSearchParams(location.hash.slice(1));
+  state.table = Math.max(0, DATA.tables.findIndex((table) => table.title === words.get("table")));
+  const sort = words.get("sort") || "";
+  state.descending = sort.startsWith("-");
+  const name = sort.replace(/^-/, "");
+  state.sort = name === "seeds" ? -1 : current().columns.findIndex((column) => column.name === name);
+  if (state.sort === -1 && name !== "seeds") state.sort = -2;
+  state.query = words.get("q") || "";
+  state.off = words.get("off") !== "0";
+  state.hidden = new Set((words.get("hide") || "").split(",").filter(Boolean));
+  state.statistic = ["mean", "iqm", "median"].includes(words.get("show")) ? words.get("show") : "mean";
+  state.score = words.get("score") || "";
+  return words.get("run");
+}
+
+function renderControls() {
+  const protocols = [...new Set(DATA.tables.map((table) => table.protocol))];
+  options(byId("protocol"), protocols.map((name) => [name, name]), current().protocol);
+  options(byId("dataset"), DATA.tables.map((table, index) => [String(index), table.dataset, table.protocol])
+    .filter((entry) => entry[2] === current().protocol), String(state.table));
+  byId("statistic").value = state.statistic;
+  byId("off").checked = state.off;
+  byId("off").parentNode.hidden = !current().rows.some((row) => row.off);
+  if (byId("query").value !== state.query) byId("query").value = state.query;
+  const metrics = [...new Set(current().columns.map((column) => column.metric))];
+  byId("metrics").replaceChildren(byId("metrics").firstElementChild, ...metrics.map((metric) => el("label", null,
+    el("input", { type: "checkbox", checked: !state.hidden.has(metric), value: metric, onchange: (event) => {
+      if (event.target.checked) state.hidden.delete(metric);
+      else state.hidden.add(metric);
+      renderBoard();
+      remember();
+    } }), metric)));
+}
+
+function render() {
+  renderControls();
+  renderBoard();
+  renderCharts();
+  remember();
+}
+
+function renderAll() {
+  render();
+  renderPublished();
+  renderFigures();
+}
+
+function chooseTable(index) {
+  const sorted = state.sort >= 0 ? current().columns[state.sort].name : null;
+  state.table = index;
+  if (sorted !== null) {
+    state.sort = current().columns.findIndex((column) => column.name === sorted);
+    if (state.sort < 0) state.sort = -2;
+  }
+  renderAll();
+}
+
+byId("protocol").addEventListener("change", (event) => {
+  const same = DATA.tables.findIndex((table) => table.protocol === event.target.value && table.dataset === current().dataset);
+  chooseTable(same >= 0 ? same : DATA.tables.findIndex((table) => table.protocol === event.target.value));
+});
+byId("dataset").addEventListener("change", (event) => chooseTable(Number(event.target.value)));
+byId("statistic").addEventListener("change", (event) => { state.statistic = event.target.value; render(); });
+byId("query").addEventListener("input", (event) => { state.query = event.target.value; render(); });
+byId("off").addEventListener("change", (event) => { state.off = event.target.checked; render(); });
+byId("score").addEventListener("change", (event) => { state.score = event.target.value; renderCharts(); remember(); });
+byId("controls").addEventListener("submit", (event) => event.preventDefault());
+byId("run-query").addEventListener("input", renderRuns);
+byId("run-status").addEventListener("change", renderRuns);
+window.addEventListener("resize", renderCharts);
+window.addEventListener("beforeprint", renderCharts);
+
+// Links to sections move there without losing what is chosen.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='#']");
+  if (!link || event.defaultPrevented) return;
+  const id = link.getAttribute("href").slice(1);
+  if (!SECTIONS.has(id)) return;
+  event.preventDefault();
+  byId(id).scrollIntoView();
+  byId(id).focus({ preventScroll: true });
+});
+
+// Colours: as the system has them until chosen otherwise.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+let theme = "auto";
+try { theme = localStorage.getItem("disentangle-bench-theme") || "auto"; } catch { /* no storage: not remembered */ }
+
+function paint() {
+  document.documentElement.dataset.theme = theme === "auto" ? (dark.matches ? "dark" : "light") : theme;
+  byId("theme").querySelector("span").textContent = theme;
+}
+
+byId("theme").addEventListener("click", () => {
+  theme = { auto: "light", light: "dark", dark: "auto" }[theme] || "auto";
+  try { localStorage.setItem("disentangle-bench-theme", theme); } catch { /* not remembered */ }
+  paint();
+});
+dark.addEventListener("change", paint);
+paint();
+
+const opened = recall();
+renderMeans();
+renderRuns();
+renderNotes();
+renderAll();
+byId("missing").hidden = false;
+if (opened) openRun(opened);
+
+// While a grid runs: look again, but not under somebody's hands.
+if (DATA.meta.refresh) {
+  setInterval(() => { if (!byId("run").open && !document.hidden) location.reload(); }, DATA.meta.refresh * 1000);
+}
+document.documentElement.dataset.ready = "true";

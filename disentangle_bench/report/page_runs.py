@@ -1,0 +1,200 @@
+"""What the page says of single runs: spec, scores, provenance, history, matrices and pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from disentangle_bench.report.panels import MOST, tile
+from disentangle_bench.report.scores import one_line, run_row
+from disentangle_bench.spec import flat
+from disentangle_bench.store import command
+
+if TYPE_CHECKING:
+    from disentangle_bench.report.report import Results
+    from disentangle_bench.store import Record
+
+POINTS, CURVES = 80, 8
+"""Points of a training curve, and curves of a run, that are in the page."""
+MOST_PANELS = 1000
+"""Runs beyond that have their scores in the tables and no panel."""
+LONGEST = 4000
+"""Characters of a failure's traceback that are shown, from its end."""
+
+_BROKEN = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile)
+"""What a damaged, foreign or missing companion file raises."""
+
+
+class Budget:
+    """Bytes that pictures may take in the page."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def spend(self, picture: bytes) -> str:
+        """``picture`` (WebP) as a data URI; empty if it is more than is left."""
+        text = f"data:image/webp;base64,{base64.b64encode(picture).decode()}"
+        if len(text) > self.left:
+            return ""
+        self.left -= len(text)
+        return text
+
+
+def run_panels(results: Results, budget: Budget) -> tuple[list[dict[str, Any]], int]:
+    """All runs, finished, failed and unfinished, and of how many the budget left the pictures out.
+
+    Where it does not last for all, runs of the lowest seeds have pictures.
+    """
+    chosen = results.records[:MOST_PANELS]
+    panels = [_finished(record) for record in chosen]
+    left_out = 0
+    for place in sorted(range(len(chosen)), key=lambda place: chosen[place].spec.seed):
+        found = _pictures(chosen[place], budget) if budget.left > 0 else None
+        panels[place]["pictures"] = found
+        left_out += found is None and (chosen[place].folder / "pictures.npz").exists()
+    panels += [_failed(failure) for failure in results.failures[:MOST_PANELS]]
+    panels += [{"id": one_line(name), "status": "unfinished"} for name in results.unfinished[:MOST_PANELS]]
+    return panels, left_out
+
+
+def _finished(record: Record) -> dict[str, Any]:
+    spec, content = record.spec, record.content
+    row = run_row(record)
+    scores = [
+        [one_line(f"{score['metric']}.{score['score']}"), float(score["value"]), one_line(score.get("unit") or ""),
+         one_line(f"{score['variant']}, version {score['version']}")]
+        for score in record.scores
+    ]  # fmt: skip
+    environment = content.get("environment") or {}
+    provenance = {
+        "run": row["run_id"],
+        "digest of the spec": content.get("digest"),
+        "finished": row["finished"],
+        "to repeat it": command(spec, Path("results")),
+        "package": " ".join(str(part) for part in (content.get("package") or {}).values() if part),
+        "parameters": content.get("parameters"),
+        **_under("images", content.get("images")),
+        **_under("seconds", content.get("seconds")),
+        **_under("peak memory", content.get("peak_memory"), " bytes"),
+        **environment,
+    }
+    remarks = [one_line(f"{metric}: {name}: {text}") for metric, notes in (content.get("notes") or {}).items()
+               if isinstance(notes, Mapping) for name, text in notes.items()]  # fmt: skip
+    return {
+        "id": one_line(row["run_id"]),
+        "status": "finished",
+        "model": row["model"],
+        "changed": row["changed"],
+        "dataset": row["dataset"],
+        "protocol": row["protocol"],
+        "seed": row["seed"],
+        "settings": row["settings"],
+        "scores": scores,
+        "spec": _pairs({"model": spec.model, "model version": spec.model_version, "dataset": spec.dataset,
+                        "dataset version": spec.dataset_version, "protocol": spec.protocol,
+                        "protocol version": spec.protocol_version, "seed": spec.seed, **flat(spec)}),
+        "provenance": _pairs(provenance),
+        "remarks": remarks,
+        "history": _history(record.folder / "history.csv"),
+        "matrices": _matrices(record),
+    }  # fmt: skip
+
+
+def _under(name: str, values: Any, unit: str = "") -> dict[str, Any]:
+    """Nested values as one level: ``seconds, training``."""
+    found: dict[str, Any] = {}
+    for key, value in values.items() if isinstance(values, Mapping) else ():
+        if isinstance(value, Mapping):
+            found |= _under(f"{name}, {key}", value, unit)
+        elif value is not None:
+            found[f"{name}, {key}"] = f"{round(value, 1) if isinstance(value, float) else value}{unit}"
+    return found
+
+
+def _pairs(values: Mapping[str, Any]) -> list[list[str]]:
+    return [[one_line(key), one_line(value)] for key, value in values.items() if value is not None]
+
+
+def _failed(failure: dict[str, Any]) -> dict[str, Any]:
+    spec = failure.get("spec") if isinstance(failure.get("spec"), Mapping) else {}
+    assert isinstance(spec, Mapping)
+    panel = {name: one_line(spec.get(name, "")) for name in ("model", "dataset", "protocol")}
+    return panel | {
+        "id": one_line(failure.get("run_id")),
+        "status": "failed",
+        "seed": spec.get("seed") if isinstance(spec.get("seed"), int) else None,
+        "error": one_line(failure.get("error") or "unknown error"),
+        "traceback": str(failure.get("traceback") or "")[-LONGEST:],
+        "command": one_line(failure.get("command") or ""),
+    }
+
+
+def _history(path: Path) -> dict[str, Any] | None:
+    """A thinned ``history.csv``: the steps and up to ``CURVES`` columns; None if there is none or it is damaged."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path).select_dtypes("number")
+        table = table.iloc[:: max(1, -(-len(table) // POINTS))]
+        columns = [name for name in table if name not in ("step", "learning_rate")]
+        columns = sorted(columns, key=lambda name: (name not in ("loss", "mse"), columns.index(name)))[:CURVES]
+        curves = {one_line(name): [float(f"{value:.4g}") for value in table[name]] for name in columns}
+        return {"steps": [int(step) for step in table["step"]], "curves": curves}
+    except _BROKEN:
+        return None
+
+
+def _matrices(record: Record) -> dict[str, Any] | None:
+    """Factors [k] against latents [d]: NMI and importance as rows of numbers, and which latents are active."""
+    try:
+        with np.load(record.folder / "matrices.npz", allow_pickle=False) as arrays:
+            nmi = arrays.get("infomec.nmi")
+            importance = arrays["dci.importance"].T if "dci.importance" in arrays else None
+            active = arrays.get("infomec.active")
+        maps = {
+            name: np.round(matrix[:, :MOST].astype(float), 3).tolist()
+            for name, matrix in (("normalised mutual information", nmi), ("importance (DCI)", importance))
+            if matrix is not None
+        }
+        if not maps:
+            return None
+        return {
+            "maps": maps,
+            "active": None if active is None else [bool(on) for on in active[:MOST]],
+            "factors": [one_line(name) for name in record.content.get("dataset", {}).get("factor_names", [])],
+        }
+    except _BROKEN:
+        return None
+
+
+def _pictures(record: Record, budget: Budget) -> dict[str, Any] | None:
+    """Traversals and reconstructions as sheets; None if there are none, or the budget is spent."""
+    try:
+        with np.load(record.folder / "pictures.npz", allow_pickle=False) as arrays:
+            traversals = arrays["traversals"][:MOST]
+            pairs = np.stack([arrays["originals"], arrays["reconstructions"]])[:, :12]
+        found: dict[str, Any] = {}
+        for name, images in (("reconstructions", pairs), ("traversals", traversals)):
+            rows, columns, h, w, _ = images.shape
+            source = budget.spend(_webp(tile(images)))
+            if not source:
+                return None
+            found[name] = {"source": source, "rows": rows, "columns": columns, "h": h, "w": w, "gap": 2}
+        return found
+    except _BROKEN:
+        return None
+
+
+def _webp(pixels: npt.NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "WEBP", quality=75, method=2)
+    return stream.getvalue()
