@@ -43,21 +43,27 @@ def main() -> None:
 
 @main.command()
 @click.argument("results", type=click.Path(path_type=Path))
-@click.option("--metrics", help="Names, comma-separated; all that were scored by default.")
-@click.option("--no-figures", is_flag=True, help="Tables only.")
-def report(results: Path, metrics: str | None, no_figures: bool) -> None:
-    """Write leaderboard.csv, leaderboard.md and figures from the runs in RESULTS."""
-    from rich.console import Console
+@click.option("--metrics", help="Metrics, groups or single scores, comma-separated; all that is there by default.")
+@click.option("--format", "formats", help="Of the tables, comma-separated: csv, md, tex, parquet.  [default: all]")
+@click.option("--group-by", default="dataset", show_default=True, help="A table per dataset, score or model.")
+@click.option("--no-figures", is_flag=True, help="No figures.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page to this file.")
+@click.option("--open", "show_page", is_flag=True, help="Open the page in a browser; RESULTS/report.html by default.")
+@click.option("--watch", "keep", is_flag=True, help="Make all of it again whenever a run is finished, until Ctrl-C.")
+def report(
+    results: Path,
+    metrics: str | None,
+    formats: str | None,
+    group_by: str,
+    no_figures: bool,
+    html: Path | None,
+    show_page: bool,
+    keep: bool,
+) -> None:
+    """Write leaderboards, figures and a page from the runs in RESULTS."""
+    from disentangle_bench.report import commands
 
-    from disentangle_bench.registry import METRICS
-    from disentangle_bench.report import write_report
-
-    names = METRICS.names(metrics) if metrics else None
-    written = write_report(results, metrics=names, figures=not no_figures)
-    console = Console()
-    console.print(written.table())
-    for path in written.paths:
-        click.echo(path)
+    commands.report(results, metrics, formats, group_by, not no_figures, html, show_page, keep)
 
 
 @main.command()
