@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,16 @@ class _Refused(click.ClickException):
     exit_code = 2
 
 
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt(number)
+
+
 class _Commands(click.Group):
     """Turns errors that users can mend into one line and status 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        # What is to be done at Ctrl-C is to be done when a scheduler or the system ends the command, too.
+        signal.signal(signal.SIGTERM, _interrupt)
         try:
             return super().invoke(ctx)
         except BenchError as error:
@@ -30,9 +37,10 @@ class _Commands(click.Group):
             if error.filename is None and error.strerror is None:
                 raise
             raise _Refused(f"{error.strerror}: {error.filename or ''}".rstrip(": ")) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
             click.echo("interrupted: the same command goes on where it stopped", err=True)
-            ctx.exit(130)
+            number = interruption.args[0] if interruption.args else signal.SIGINT
+            ctx.exit(128 + number)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -177,13 +177,13 @@ def _plan_table(measured: Any) -> Any:
         f"{measured.disk / 1e6:,.0f} MB on disk"
     )
     table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
-    for name in ("dataset", "model", "changed", "runs", "training", "scoring", "memory", "disk"):
-        table.add_column(name, no_wrap=True, justify="left" if name in ("dataset", "model", "changed") else "right")
+    for name in ("run", "runs", "training", "scoring", "memory", "disk"):
+        table.add_column(name, justify="left" if name == "run" else "right")
     for cost in measured.costs:
         memory = "" if cost.memory is None else f"{cost.memory / 1e6:,.0f} MB"
         times = duration(cost.training_seconds), duration(cost.scoring_seconds)
-        row = (cost.dataset, cost.model, " ".join(cost.changed), str(cost.runs), *times, memory)
-        table.add_row(*row, f"{cost.disk / 1e6:,.0f} MB")
+        name = " ".join([cost.dataset, cost.model, *cost.changed])
+        table.add_row(name, str(cost.runs), *times, memory, f"{cost.disk / 1e6:,.0f} MB")
     return table
 
 

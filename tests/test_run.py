@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -50,7 +51,8 @@ def test_a_run_folder_has_all_that_is_needed(smoke_grid):
     for folder in (out / "runs").iterdir():
         names = {path.name for path in folder.iterdir()}
         assert names == {
-            "spec.json", "record.json", "history.csv", "codes.npz", "matrices.npz", "pictures.npz", "model.safetensors",
+            "spec.json", "run.lock", "record.json", "history.csv", "model.safetensors",
+            "codes.npz", "matrices.npz", "pictures.npz",
         }  # fmt: skip
 
 
@@ -117,9 +119,9 @@ def test_an_interrupted_command_goes_on_to_the_same_bits(tmp_path):
     )
     folders = tmp_path / "parts" / "runs"
     deadline = time.monotonic() + 120
-    while len(list(folders.glob("*/spec.json"))) < 2 and time.monotonic() < deadline:
+    while len(list(folders.glob("*/progress.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(1.0)
+    time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and to its processes
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
@@ -132,43 +134,127 @@ def test_an_interrupted_command_goes_on_to_the_same_bits(tmp_path):
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
-def test_a_killed_process_is_a_failure_with_its_command(tmp_path):
-    """A run whose process dies is recorded; the others and the command go on."""
-    words = [
-        *RUN,
-        "--models",
-        "beta_vae,qlae",
-        "--set",
-        "training.updates=200",
-        "--jobs",
-        "1",
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    folders = tmp_path / "out" / "runs"
+def run_process(command, name):
+    """The process in which ``command`` trains the run whose folder matches ``name``; waits for it."""
     deadline = time.monotonic() + 120
-    while not list(folders.glob("*beta_vae*/spec.json")) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        for path in command.out.glob(f"runs/*{name}*/progress.json"):
+            with contextlib.suppress(OSError, ValueError):
+                return json.loads(path.read_text())["pid"]
         time.sleep(0.02)
-    children = subprocess.run(["pgrep", "-f", "forkserver"], capture_output=True, text=True).stdout.split()
-    ours = [pid for pid in children if group_parent(int(pid)) in {process.pid, *map(int, children)}]
-    grandchildren = [int(pid) for pid in ours if group_parent(int(pid)) != process.pid]
-    mine = [pid for pid in grandchildren if group_parent(group_parent(pid)) == process.pid]
-    assert len(mine) == 1
-    os.kill(mine[0], signal.SIGKILL)
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 1, errors
+    raise AssertionError(f"{name} did not start")
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Start the real command in the background: ``started("qlae", "--jobs", "1")``; ends it when the test ends."""
+    commands = []
+
+    def start(models, *words, out="out"):
+        command = subprocess.Popen(
+            [*RUN, "--models", models, *words, "--out", str(tmp_path / out)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        command.out = tmp_path / out
+        commands.append(command)
+        return command
+
+    yield start
+    for command in commands:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(command.pid, signal.SIGKILL)
+        command.communicate()
+
+
+LONG = ("--set", "training.updates=200", "--jobs", "1")
+
+
+def test_a_lost_process_is_replaced_once(started, smoke_grid):
+    command = started("qlae", *LONG)
+    os.kill(run_process(command, "qlae"), signal.SIGKILL)
+    output, errors = command.communicate(timeout=120)
+    assert command.returncode == 0, errors
+    assert "qlae-seed0" in errors
+    assert " retried" in errors
+    assert "1 finished, 0 skipped, 0 failed" in output
+
+
+def test_a_process_lost_twice_is_a_failure_and_stops_nobody(started):
+    command = started("beta_vae,qlae", *LONG)
+    first = run_process(command, "beta_vae")
+    os.kill(first, signal.SIGKILL)
+    while (second := run_process(command, "beta_vae")) == first:
+        time.sleep(0.02)
+    os.kill(second, signal.SIGKILL)
+    output, errors = command.communicate(timeout=120)
+    assert command.returncode == 1, errors
     assert "1 finished, 0 skipped, 1 failed" in output
-    (failed,) = folders.glob("*beta_vae*/failed.json")
+    (failed,) = command.out.glob("runs/*beta_vae*/failed.json")
     content = json.loads(failed.read_text())
-    assert "killed by SIGKILL" in content["error"]
+    assert "ended unexpectedly, 2 times: killed by SIGKILL" in content["error"]
     assert content["command"].startswith("dbench run --models beta_vae --datasets rooms3d")
 
 
-def group_parent(pid):
-    """The parent of a process, 0 if it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return int(file.read().rsplit(")", 1)[1].split()[1])
-    except OSError:
-        return 0
+def test_two_commands_never_do_a_run_twice(started):
+    """The second finds the run held and leaves it, naming the process; both end well."""
+    first = started("qlae", *LONG)
+    pid = run_process(first, "qlae")
+    second = started("qlae", *LONG)
+    output, errors = second.communicate(timeout=120)
+    assert second.returncode == 0, errors
+    assert "0 finished, 0 skipped, 0 failed" in output
+    assert f"another process is running it (process {pid} on" in errors
+    output, errors = first.communicate(timeout=120)
+    assert "1 finished" in output, errors
+
+
+def test_a_killed_command_leaves_no_lock_behind(started):
+    first = started("qlae", *LONG)
+    run_process(first, "qlae")
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    second = started("qlae", *LONG)
+    output, errors = second.communicate(timeout=120)
+    assert "1 finished" in output, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_command_within_ten_seconds_with_checkpoints(started, number):
+    command = started("factor_qvae", "--set", "training.updates=100000", "--yes")
+    run_process(command, "factor_qvae")
+    time.sleep(1.0)
+    began = time.monotonic()
+    os.killpg(command.pid, number)
+    _, errors = command.communicate(timeout=60)
+    assert time.monotonic() - began < 10
+    assert command.returncode == 128 + number, errors
+    assert "Traceback" not in errors
+    assert list(command.out.glob("runs/*/checkpoint.pt"))
+    assert not list(command.out.glob("runs/*/failed.json"))
+
+
+def test_rerun(dbench, tmp_path):
+    words = [*RUN[3:], "--models", "qlae", "--out", "out"]
+    assert "1 finished" in dbench(*words).stdout
+    before = contents(tmp_path / "out")
+    (record,) = tmp_path.glob("out/runs/*/record.json")
+    written = record.stat().st_mtime_ns
+    assert "0 finished, 1 skipped" in dbench(*words).stdout
+    assert "0 finished, 1 skipped" in dbench(*words, "--rerun", "failed").stdout
+    assert record.stat().st_mtime_ns == written
+    assert "1 finished, 0 skipped" in dbench(*words, "--rerun", "all").stdout
+    assert record.stat().st_mtime_ns > written
+    assert contents(tmp_path / "out") == before
+    refused = dbench(*words, "--rerun", "everything")
+    assert refused.returncode == 2
+    assert "unknown value of --rerun 'everything'" in refused.stderr
+
+
+def test_lists_of_values_make_a_grid(dbench):
+    done = dbench(
+        *RUN[3:], "--models", "qlae", "--set", "model.symbols=5,10,20", "--set", "training.updates=3,20", "--dry-run"
+    )
+    assert len(set(done.stdout.split())) == 2 + 6, done.stdout + done.stderr
