@@ -26,7 +26,7 @@ import numpy.typing as npt
 from disentangle_bench.data.arrays import ArrayDataset
 from disentangle_bench.data.dataset import Card, Report, silent
 from disentangle_bench.data.files import CHUNK, locked
-from disentangle_bench.data.official import DAMAGED, write_array
+from disentangle_bench.data.prepared import DAMAGED, write_array
 from disentangle_bench.data.zips import array_header, stored_array, streamed_array
 from disentangle_bench.errors import BenchError
 

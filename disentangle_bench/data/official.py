@@ -8,40 +8,28 @@ only the ``.json`` is written.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import shutil
-import struct
-import tarfile
-import zipfile
-import zlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from disentangle_bench.atomic import atomic_path, write_text
 from disentangle_bench.data.arrays import ArrayDataset
 from disentangle_bench.data.dataset import Card, OfficialFile, Report, silent
 from disentangle_bench.data.download import fetch
-from disentangle_bench.data.files import CHUNK, digest, locked, megabytes, problem
+from disentangle_bench.data.files import digest, locked, megabytes, problem
+from disentangle_bench.data.prepared import DAMAGED, array_digest, check_in_place, read_record, write_array
 from disentangle_bench.data.zips import stored_array
 from disentangle_bench.errors import BenchError
 
 _log = logging.getLogger(__name__)
 
 Bytes = npt.NDArray[np.uint8]
-
-DAMAGED = (
-    *(OSError, EOFError, ValueError, KeyError, RuntimeError),
-    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error),
-)
-"""What h5py, zipfile, tarfile, gzip, scipy and Pillow raise for files that are damaged."""
 
 
 class OfficialDataset(ArrayDataset):
@@ -157,7 +145,7 @@ class OfficialDataset(ArrayDataset):
                 if member is None:
                     write_array(target, cls.card, cls.blocks(paths), record, report)
                 else:
-                    _check_in_place(target, paths[0], member, cls.card, cls.blocks(paths), record, report)
+                    check_in_place(target, paths[0], member, cls.card, cls.blocks(paths), record, report)
             except DAMAGED as error:
                 raise BenchError(
                     f"cannot prepare {target} from {paths[0]}: {error}; if that file is damaged, delete it."
@@ -203,94 +191,6 @@ def missing_file(card: Card, file: OfficialFile, folder: Path) -> BenchError:
         f"{card.name} needs the file {file.name}, which is not in {folder}: run `dbench data download {card.name}`, "
         f"or download {where}{size} and put it there.{alike or ' rooms3d and dsprites_rendered need no download.'}"
     )
-
-
-def read_record(target: Path) -> dict[str, Any]:
-    """What is known of the array ``target``; empty if nothing is."""
-    try:
-        content = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _write_record(target: Path, record: dict[str, Any]) -> None:
-    write_text(target.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
-
-
-def array_digest(array: Bytes, name: str, report: Report = silent) -> str:
-    """SHA-256 of an array's bytes, whichever file they lie in."""
-    state, rows = hashlib.sha256(), max(1, CHUNK // max(1, array[:1].nbytes))
-    for begin in range(0, len(array), rows):
-        state.update(np.ascontiguousarray(array[begin : begin + rows]).data)
-        report(f"checking {name}", min(begin + rows, len(array)) * array[:1].nbytes, array.nbytes)
-    return state.hexdigest()
-
-
-def _checked(card: Card, blocks: Iterator[Bytes], n: int) -> Iterator[Bytes]:
-    """The same blocks; raises ``BenchError`` unless they are n images of the card's shape."""
-    c, h, w = card.image_shape
-    done = 0
-    for block in blocks:
-        if block.dtype != np.uint8 or block.shape[1:] != (h, w, c):
-            raise BenchError(f"{card.name} has images uint8 {(h, w, c)}, not {block.dtype} {block.shape[1:]}.")
-        done += len(block)
-        yield block
-    if done != n:
-        raise BenchError(f"{card.name} has {n} images, and the file {done}.")
-
-
-def write_array(
-    target: Path, card: Card, blocks: Iterator[Bytes], record: dict[str, Any], report: Report, n: int | None = None
-) -> None:
-    """Write ``blocks`` to ``target`` as .npy, and its record; the array appears only when both are whole.
-
-    Whoever calls this holds the lock of ``target``.
-    """
-    c, h, w = card.image_shape
-    n = len(card.grid) if n is None else n
-    total, done = n * h * w * c, 0
-    if (free := shutil.disk_usage(target.parent).free) < total:
-        raise BenchError(
-            f"{card.name} takes {megabytes(total)} and {target.parent} has {megabytes(free)} left; "
-            "make room or give another data folder."
-        )
-    for stale in target.parent.glob(f".{target.stem}-*.tmp*"):
-        stale.unlink()  # of a process that was killed: nobody writes while we hold the lock
-    state = hashlib.sha256()
-    # A plain file, not a memory map: written pages of a map count as this process's memory.
-    with atomic_path(target) as temporary:
-        with temporary.open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (n, h, w, c)}
-            np.lib.format.write_array_header_1_0(file, header)
-            for block in _checked(card, blocks, n):
-                content = np.ascontiguousarray(block).data
-                file.write(content)
-                state.update(content)
-                done += block.nbytes
-                report(f"preparing {card.name}", done, total)
-        # First the record: an array that is there always has one.
-        _write_record(target, record | {"array": target.name, "bytes": total, "sha256": state.hexdigest()})
-
-
-def _check_in_place(
-    target: Path,
-    path: Path,
-    member: str,
-    card: Card,
-    blocks: Iterator[Bytes],
-    record: dict[str, Any],
-    report: Report,
-) -> None:
-    """Read the images where they lie, which checks them, and write the record that lets them be mapped."""
-    found = stored_array(path, member)
-    assert found is not None
-    state, done, total = hashlib.sha256(), 0, found.array.nbytes
-    for block in _checked(card, blocks, len(card.grid)):
-        state.update(np.ascontiguousarray(block).data)
-        done += block.nbytes
-        report(f"checking {path.name}", done, total)
-    _write_record(target, record | {"member": member, "crc": found.crc, "bytes": total, "sha256": state.hexdigest()})
 
 
 def adopt(card: Card, files: tuple[OfficialFile, ...], source: Path, folder: Path, report: Report = silent) -> Path:

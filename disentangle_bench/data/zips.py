@@ -80,4 +80,3 @@ def streamed_array(path: Path, member: str, rows: int) -> Iterator[npt.NDArray[n
                 if len(content) != n * row:
                     raise ValueError(f"{member} in {path} ends after {begin + len(content) // max(row, 1)} images")
                 yield np.frombuffer(content, dtype=np.uint8).reshape(n, *shape[1:])
-            file.read(1)  # at the end zipfile compares the CRC

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -248,6 +249,14 @@ def test_a_page_after_the_confirm_step_is_recognised(server, file, tmp_path):
     refused(dataclasses.replace(file, urls=(f"{server.url}/uc",)), tmp_path, "web page", "confirmed")
 
 
+def test_an_answer_that_ends_early_is_a_cut(tmp_path):
+    """urllib3 before 2 does not compare what came with what was announced."""
+    raw = types.SimpleNamespace(stream=lambda size, decode_content: iter([b"abc"]))
+    answer = types.SimpleNamespace(status_code=200, raw=raw)
+    with pytest.raises(download._Cut, match="after 3 of 5 bytes"):
+        download._save(answer, tmp_path / "x.part", 0, 5, lambda done: None)
+
+
 def test_a_compressed_answer_is_not_asked_for_and_a_gz_stays_one(server, file, tmp_path):
     def labelled(handler, content):
         handler.send_response(200)
@@ -365,8 +374,8 @@ def blocks(paths):
     yield case.images[100:]
 case.dataset.blocks = blocks
 if moment == "before the record":
-    import disentangle_bench.data.official as official
-    official._write_record = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+    import disentangle_bench.data.prepared as prepared
+    prepared.write_record = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 if moment == "before the array":
     def die(self, target):
         if target.suffix == ".npy":
