@@ -143,7 +143,8 @@ def run_grid(
     options: Options | None = None,
 ) -> Outcome:
     """Do what is to be done of a grid, by the executor of that name, and write ``results.csv``."""
-    places = slots(devices, jobs, runs_per_device, threads)
+    # Only here is it known what there is here; other executors choose and check the device where a run goes.
+    places = slots(devices, jobs, runs_per_device, threads) if executor == "local" else [devices]
     execute = executors.load(executor).execute
     folder = data_folder(data)
     todo = select(specs, out, rerun)
@@ -161,7 +162,8 @@ def run_grid(
                 display.listen(event)
                 outcome.note(event)
 
-            execute(work, listen, {"slots": places[: len(todo)], **(options or {})})
+            shares = {"slots": places[: len(todo)], "jobs": jobs, "runs_per_device": runs_per_device}
+            execute(work, listen, {**shares, **(options or {})})
     store.write_results(out)
     return outcome
 

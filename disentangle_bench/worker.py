@@ -65,8 +65,9 @@ def attempt(
     folder = store.run_folder(out, spec)
     try:
         with store.claimed(folder):
-            if fresh:
+            if fresh:  # the record goes too: a second attempt, not fresh, must not take it for its own
                 discard_checkpoints(folder)
+                (folder / store.RECORD).unlink(missing_ok=True)
             elif store.is_finished(folder):
                 return "done", "by another process"
             with store.Heartbeat(folder) as heartbeat:
