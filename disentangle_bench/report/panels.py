@@ -57,7 +57,7 @@ def traversals_figure(title: str, pictures: Arrays, matrices: Arrays) -> Figure:
     """
     images = pictures["traversals"][:MOST]
     d, steps = images.shape[:2]
-    active = _active(matrices, len(pictures["traversals"]))[:MOST]
+    active = active_latents(matrices, len(pictures["traversals"]))[:MOST]
     cell = min(0.6, 6.0 / steps)
     made, axis = _sheet(images, cell, 0.9, title, 0.75)
     axis.set_yticklabels(
@@ -91,13 +91,46 @@ def matrices_figure(title: str, matrices: Arrays, factor_names: Sequence[str]) -
     if not maps:
         raise ValueError("it has neither infomec.nmi nor dci.importance")
     k, d = next(iter(maps.values())).shape
-    active = _active(matrices, d)
+    active = active_latents(matrices, d)
     made = style.figure(min(max(1.9 + 0.42 * d, 4.0), 12), len(maps) * (0.75 + 0.26 * k) + 0.45)
     axes = made.subplots(len(maps), 1, squeeze=False).ravel()
     for axis, (name, matrix) in zip(axes, maps.items(), strict=True):
         _heat(made, axis, name, np.asarray(matrix, dtype=float), active)
         axis.set_yticks(range(k), [style.label(factor, 18, 2) for factor in factor_names])
     axes[-1].set_xlabel("latent" if active.all() else "latent (hatched: inactive)")
+    made.suptitle(title)
+    return made
+
+
+def codebook_figure(title: str, indices: npt.NDArray[Any], matrices: Arrays) -> Figure:
+    """How often each latent uses each symbol: a row per latent, a column per symbol, and the latent's perplexity.
+
+    ``indices`` [n, d] are the symbols chosen. Raises ``ValueError`` if they are none.
+    """
+    if indices.ndim != 2 or not len(indices) or indices.min() < 0:
+        raise ValueError("the codes' indices are no symbols [n, d]")
+    d, v = min(indices.shape[1], MOST), int(indices.max()) + 1
+    active = active_latents(matrices, indices.shape[1])[:d]
+    share = np.stack([np.bincount(indices[:, latent], minlength=v) for latent in range(d)]) / len(indices)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        perplexity = np.exp(-np.nansum(np.where(share > 0, share * np.log(share), 0), axis=1))
+    made = style.figure(style.WIDTH, 0.75 + 0.24 * d)
+    axis = made.subplots()
+    # The root: symbols that are seldom used are to be seen beside those that are used all the time.
+    shown = axis.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    axis.grid(visible=False)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    labels = [f"latent {latent}, perplexity {perplexity[latent]:.1f}" for latent in range(d)]
+    axis.set_yticks(range(d), [text if active[latent] else f"{text} (inactive)" for latent, text in enumerate(labels)])
+    for tick, on in zip(axis.get_yticklabels(), active, strict=True):
+        tick.set_color("black" if on else INACTIVE)
+    used = int((share > 0).any(axis=0).sum())
+    axis.set_xlabel(f"symbol (of {v}, {used} are used by some latent)")
+    axis.locator_params(axis="x", integer=True)
+    bar = made.colorbar(shown, ax=axis, fraction=0.03, pad=0.01, ticks=np.sqrt([0, 0.01, 0.1, 0.25, 0.5, 1]))
+    bar.ax.set_yticklabels(["0 %", "1 %", "10 %", "25 %", "50 %", "100 %"])
+    bar.outline.set_visible(False)
     made.suptitle(title)
     return made
 
@@ -125,7 +158,7 @@ def _heat(made: Figure, axis: Axes, name: str, matrix: npt.NDArray[np.float64], 
     made.colorbar(shown, ax=axis, fraction=0.03, pad=0.01).outline.set_visible(False)
 
 
-def _active(matrices: Arrays, d: int) -> npt.NDArray[np.bool_]:
-    """Which of the d latents are active; all, if the run does not say."""
+def active_latents(matrices: Arrays, d: int) -> npt.NDArray[np.bool_]:
+    """Which of the d latents [d] are active; all, if the run does not say."""
     active = np.asarray(matrices.get("infomec.active", np.ones(d)), dtype=bool)
     return active if active.shape == (d,) else np.ones(d, dtype=bool)

@@ -25,7 +25,7 @@ NOT_DISENTANGLEMENT = {"mse", "latents"}
 """Metrics whose scores do not say how disentangled the codes are."""
 
 
-def _panels(count: int, columns: int, height: float, extra: float) -> tuple[Figure, list[Axes]]:
+def panels(count: int, columns: int, height: float, extra: float) -> tuple[Figure, list[Axes]]:
     """A full-width figure of ``count`` panels in rows of up to ``columns``, each ``height`` inches high."""
     columns = min(columns, count)
     rows = math.ceil(count / columns)
@@ -36,11 +36,12 @@ def _panels(count: int, columns: int, height: float, extra: float) -> tuple[Figu
     return made, list(axes[:count])
 
 
-def _of(frame: pd.DataFrame, columns: list[str], key: tuple) -> pd.DataFrame:
+def of(frame: pd.DataFrame, columns: list[str], key: tuple) -> pd.DataFrame:
+    """The rows that have the values ``key`` in ``columns``."""
     return frame[(frame[columns] == list(key)).all(axis=1)]
 
 
-def _title(name: str, row: Any) -> str:
+def panel_title(name: str, row: Any) -> str:
     """A panel's title; a long one is broken after the metric's name so that it stays above its panel."""
     title = f"{name}{f' ({row.unit})' if row.unit else ''} {ARROWS[row.direction]}".rstrip()
     if len(title) <= 24:
@@ -55,12 +56,12 @@ def scores_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups:
     labels = [style.label(name) for name in setups.values()]
     lines = sum(max(2, text.count("\n") + 1) for text in labels)
     columns = 4 if len(kinds) == 4 or len(kinds) > 6 else 3
-    made, axes = _panels(len(kinds), columns, 0.6 + 0.13 * lines, 0.55)
+    made, axes = panels(len(kinds), columns, 0.6 + 0.13 * lines, 0.55)
     for place, (axis, (kind, name)) in enumerate(zip(axes, kinds.items(), strict=True)):
-        ours, values = _of(board, SCORE, kind), _of(scores, SCORE, kind)
+        ours, values = of(board, SCORE, kind), of(scores, SCORE, kind)
         for row, setup in enumerate(setups):
-            _strip(axis, row, _of(values, SETUP, setup)["value"].dropna().to_numpy(), _of(ours, SETUP, setup))
-        axis.set_title(_title(name, ours.iloc[0]))
+            _strip(axis, row, of(values, SETUP, setup)["value"].dropna().to_numpy(), of(ours, SETUP, setup))
+        axis.set_title(panel_title(name, ours.iloc[0]))
         axis.set_ylim(len(setups) - 0.5, -0.5)
         axis.set_yticks(range(len(setups)), labels if place % columns == 0 else [""] * len(setups))
         axis.tick_params(axis="y", length=0)
@@ -98,18 +99,18 @@ def reconstruction_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame,
     kinds = {kind: name for kind, name in kinds.items() if kind[0] not in NOT_DISENTANGLEMENT}
     if error is None or not kinds:
         return None
-    made, axes = _panels(len(kinds), 3, 1.9, 0.5 + 0.16 * math.ceil(len(setups) / 4))
-    x_values = _of(scores, SCORE, error)
+    made, axes = panels(len(kinds), 3, 1.9, 0.5 + 0.16 * math.ceil(len(setups) / 4))
+    x_values = of(scores, SCORE, error)
     for axis, (kind, name) in zip(axes, kinds.items(), strict=True):
-        y_values = _of(scores, SCORE, kind)
+        y_values = of(scores, SCORE, kind)
         for place, (setup, setup_name) in enumerate(setups.items()):
-            y = _of(y_values, SETUP, setup).set_index("seed")["value"]
-            x = _of(x_values, SETUP, setup).set_index("seed")["value"].reindex(y.index)
+            y = of(y_values, SETUP, setup).set_index("seed")["value"]
+            x = of(x_values, SETUP, setup).set_index("seed")["value"].reindex(y.index)
             look: dict[str, Any] = {"color": style.colour(place), "marker": style.marker(place)}
             axis.scatter(x, y, s=8, alpha=0.4, linewidths=0, **look)
-            _cross(axis, _of(_of(board, SETUP, setup), SCORE, error), _of(_of(board, SETUP, setup), SCORE, kind), look)
+            _cross(axis, of(of(board, SETUP, setup), SCORE, error), of(of(board, SETUP, setup), SCORE, kind), look)
             axis.plot([], [], linestyle="", markersize=5, label=style.label(setup_name, 32, 2), **look)
-        axis.set_title(_title(name, _of(board, SCORE, kind).iloc[0]))
+        axis.set_title(panel_title(name, of(board, SCORE, kind).iloc[0]))
         axis.locator_params(nbins=5)
     made.suptitle(f"{title} (small: seeds; large: mean and 95 % interval)")
     _legend(made, axes, f"{names.score_names(board)[error]} ↓")
@@ -155,7 +156,7 @@ def training_figure(title: str, histories: Mapping[tuple, list[pd.DataFrame]], s
     columns = sorted(counts, key=lambda name: (-counts[name], name != "mse", name))[:12]
     if not columns:
         return None
-    made, axes = _panels(len(columns), 3, 1.75, 0.5 + 0.16 * math.ceil(len(setups) / 4))
+    made, axes = panels(len(columns), 3, 1.75, 0.5 + 0.16 * math.ceil(len(setups) / 4))
     for axis, column in zip(axes, columns, strict=True):
         positive = True
         for place, setup in enumerate(setups):

@@ -70,12 +70,16 @@ def figure(width: float, height: float) -> Figure:
 
 def save(made: Figure, stem: Path) -> list[Path]:
     """Write ``stem``.png and ``stem``.pdf, without dates: the same figure gives the same bytes."""
+    import matplotlib
+
     targets = [stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")]
     for target, metadata in zip(targets, ({"Software": None}, {"CreationDate": None}), strict=True):
         with atomic_path(target) as temporary:
             made.savefig(temporary, metadata=metadata)
-        # The layout is found by the first save; finding it again takes as long as drawing.
-        made.set_layout_engine("none")
+        # The layout is found by the first save; finding it again takes as long as drawing. A place holder ("none")
+        # would still cost a drawing.
+        with matplotlib.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
+            made.set_layout_engine(None)
     return targets
 
 

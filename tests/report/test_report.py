@@ -73,7 +73,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
         out = synthetic.write_grid(tmp_path / name, ("qlae",), seeds=2)
         contents.append({path.relative_to(out): path.read_bytes() for path in write_report(out).paths})
     assert contents[0] == contents[1]
-    assert len(contents[0]) == 6 + len(PARQUET) + 2 * 6
+    assert len(contents[0]) == 6 + len(PARQUET) + 2 * 6 + 1
 
 
 def test_what_is_missing_failed_or_not_ranked_is_said(tmp_path):
@@ -223,7 +223,7 @@ from disentangle_bench.report import write_report
 heavy = [name for name in ("numpy", "scipy", "pandas", "matplotlib", "rich", "torch") if name in sys.modules]
 assert not heavy, heavy
 report = write_report(pathlib.Path({str(tmp_path)!r}))
-assert len(report.paths) == {6 + len(PARQUET) + 12}, report
+assert len(report.paths) == {6 + len(PARQUET) + 13}, report
 report.table()
 assert "torch" not in sys.modules and "matplotlib.pyplot" not in sys.modules and "sklearn" not in sys.modules
 """

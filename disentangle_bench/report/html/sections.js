@@ -54,9 +54,13 @@ const CAPTIONS = {
 function renderFigures() {
   const figures = current().figures;
   const zoom = (event) => event.currentTarget.closest("figure").classList.toggle("large");
+  const caption = (name) => {
+    const [kind, ...rest] = name.split("-");
+    return `${CAPTIONS[kind] || kind}${rest.length ? `: ${rest.join("-")}` : ""}`;
+  };
   byId("figure-list").replaceChildren(...figures.map((figure) => el("figure", null,
-    el("img", { src: figure.source, alt: `${CAPTIONS[figure.name] || figure.name}, ${current().title}`, onclick: zoom }),
-    el("figcaption", null, CAPTIONS[figure.name] || figure.name))));
+    el("img", { src: figure.source, alt: `${caption(figure.name)}, ${current().title}`, onclick: zoom }),
+    el("figcaption", null, caption(figure.name)))));
   if (!figures.length) byId("figure-list").append(el("p", { class: "muted" }, "This page was made without figures."));
 }
 

@@ -1,0 +1,226 @@
+"""Figures of ranks, improvement, settings and published numbers, the codebook's use, and moving traversals."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import records as synthetic
+from PIL import Image
+from test_figures import assert_all_text_is_inside
+
+from disentangle_bench.report import animation, comparisons, drawing, panels, published, style, varied, write_report
+from disentangle_bench.report import report as reports
+from disentangle_bench.report.names import setup_names
+
+MODELS = ("qlae", "beta_tcvae", "factor_vae")
+
+
+@pytest.fixture(autouse=True)
+def _style():
+    with style.style():
+        yield
+
+
+def read(folder):
+    found = reports.read_results(folder, None)
+    return found, setup_names(found.board)
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    return synthetic.write_grid(tmp_path_factory.mktemp("grid"), MODELS, seeds=4, companions=False)
+
+
+@pytest.fixture(scope="module")
+def betas(tmp_path_factory):
+    """A baseline with beta 1, and runs with beta 2, 4 and 30, of three seeds each."""
+    out = synthetic.write_grid(tmp_path_factory.mktemp("betas"), ("beta_vae",), seeds=3, companions=False)
+    for beta in (30.0, 4.0, 2.0):
+        for seed in range(3):
+            run = synthetic.spec("beta_vae", seed, settings={"latents": 10, "beta": beta}, changed=("model.beta",))
+            synthetic.write_run(out, run, {"dci.disentanglement": beta / 100 + seed / 1000})
+    return out
+
+
+def bars(axis):
+    """The horizontal bars of an axis, as (low, high, height)."""
+    segments = [segment for lines in axis.collections for segment in lines.get_segments()]
+    return sorted((line[0][0], line[1][0], line[0][1]) for line in segments)
+
+
+def test_ranks_show_rank_and_interval_of_each_score_and_their_mean(grid):
+    found, setups = read(grid)
+    made = comparisons.ranks_figure("title", found.board, found.means, setups)
+    assert_all_text_is_inside(made)
+    drawn = [axis for axis in made.axes if axis.axison]
+    assert len(drawn) == 9
+    assert drawn[0].get_title() == "mean rank over scores"
+    order = [setup[0] for setup in setups]
+    for axis, rows in (
+        (drawn[0], found.means.assign(low=found.means["ci_low"], high=found.means["ci_high"])),
+        (drawn[1], found.board.query("score == 'dci.disentanglement'").rename(
+            columns={"rank_low": "low", "rank_high": "high"})),
+    ):  # fmt: skip
+        expected = sorted((row.low, row.high, order.index(row.model)) for row in rows.itertuples())
+        assert np.array(bars(axis), dtype=float) == pytest.approx(np.array(expected, dtype=float))
+    assert comparisons.ranks_figure("title", found.board.query("model == 'qlae'"), found.means, setups) is None
+    assert comparisons.ranks_figure("title", found.board.assign(note="n<3"), found.means, setups) is None
+
+
+def test_improvement_is_of_the_row_over_the_column(tmp_path):
+    for seed in range(3):
+        synthetic.write_run(tmp_path, synthetic.spec("a", seed), {"dci.x": 0.9, "mse.mse": 1.0, "latents.active": 3})
+        synthetic.write_run(tmp_path, synthetic.spec("b", seed), {"dci.x": 0.1, "mse.mse": 1.0, "latents.active": 4})
+    found, setups = read(tmp_path)
+    board = found.board.copy()
+    board.loc[board["metric"] == "latents", "direction"] = "none"
+    made = comparisons.improvement_figure("title", board, found.scores, setups)
+    assert_all_text_is_inside(made)
+    second, first = (axis.images[0].get_array() for axis in made.axes)  # mse, a headline score, comes first
+    assert (first[0, 1], first[1, 0], second[0, 1]) == (1, 0, 0.5)
+    assert np.isnan(np.asarray(first.filled(np.nan))[0, 0])
+    assert comparisons.improvement_figure("title", board.query("model == 'a'"), found.scores, setups) is None
+
+
+def test_runs_that_differ_by_one_setting_are_a_series_with_the_baseline(betas):
+    found, _ = read(betas)
+    by_setup = {}
+    for setup, rows in found.scores.groupby(["model", "model_version", "changed", "settings"]):
+        by_setup[setup] = [record for record in found.records if record.folder.name in set(rows["run_id"])]
+    (one,) = varied.series(by_setup)
+    assert (one.name, one.key, one.values) == ("beta_vae", "model.beta", (1.0, 2.0, 4.0, 30.0))
+    made = comparisons.settings_figure("title", one, found.board, found.scores)
+    assert_all_text_is_inside(made)
+    axis = made.axes[0]
+    np.testing.assert_array_equal(axis.lines[0].get_xdata(), one.values)
+    assert axis.lines[0].get_ydata()[1:] == pytest.approx([0.021, 0.041, 0.301])
+    assert axis.get_xscale() == "log"
+
+
+def changed(model="m", settings=None, keys=(), version=1):
+    run = synthetic.spec(model, settings=settings, changed=keys, model_version=version)
+    text = " ".join(f"{key}={settings[key.partition('.')[2]]}" for key in keys)
+    return (model, version, text, run.digest[:10]), [type("Record", (), {"spec": run})]
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ([({"a": 1}, ()), ({"a": 2}, ("model.a",))], [("model.a", (1, 2))]),
+        ([({"a": 2}, ("model.a",))], []),
+        ([({"a": 1}, ()), ({"a": 1, "b": 2}, ("model.b",))], []),
+        ([({"a": "x"}, ("model.a",)), ({"a": "y"}, ("model.a",))], [("model.a", ("x", "y"))]),
+        # Two keys were changed: of those that share one, the other varies.
+        ([({"a": a, "b": b}, ("model.a", "model.b")) for a, b in ((1, 1), (2, 1), (3, 2))], [("model.a", (1, 2))]),
+        # A value set to what it is anyway is the baseline.
+        ([({"a": 1}, ()), ({"a": 1}, ("model.a",)), ({"a": 2}, ("model.a",))], [("model.a", (1, 2))]),
+    ],
+)
+def test_series(runs, expected):
+    found = varied.series(dict(changed(settings=settings, keys=keys) for settings, keys in runs))
+    assert [(one.key, one.values) for one in found] == expected
+
+
+def test_versions_of_a_model_are_no_series():
+    runs = [changed(settings={"a": 1}), changed(settings={"a": 2}, keys=("model.a",), version=2)]
+    assert varied.series(dict(runs)) == []
+
+
+def test_published_marks_second_hand_numbers(tmp_path):
+    synthetic.write_grid(tmp_path, ("qlae", "beta_vae"), seeds=3, companions=False, dataset="shapes3d")
+    found, _ = read(tmp_path)
+    made = comparisons.published_figure("title", found.comparison)
+    assert_all_text_is_inside(made)
+    axis = next(axis for axis in made.axes if axis.get_title() == "dci.disentanglement")
+    marks = [line for line in axis.lines if line.get_marker() == "D" and len(line.get_xdata())]
+    hollow = sorted(line.get_xdata()[0] for line in marks if line.get_markerfacecolor() == "white")
+    full = sorted(line.get_xdata()[0] for line in marks if line.get_markerfacecolor() != "white")
+    rows = found.comparison[found.comparison["score"] == "dci.disentanglement"]
+    assert hollow == sorted(rows["published_mean"][rows["provenance"] == published.SECOND_HAND])
+    assert full == sorted(rows["published_mean"][rows["provenance"] != published.SECOND_HAND])
+    assert hollow
+    assert full
+    assert comparisons.published_figure("title", found.comparison[:0]) is None
+
+
+def test_codebook_use_by_hand():
+    # Latent 0 uses two symbols equally (perplexity 2), latent 1 only symbol 3.
+    indices = np.array([[0, 3], [1, 3], [0, 3], [1, 3]])
+    made = panels.codebook_figure("title", indices, {"infomec.active": np.array([True, False])})
+    assert_all_text_is_inside(made)
+    np.testing.assert_allclose(made.axes[0].images[0].get_array() ** 2, [[0.5, 0.5, 0, 0], [0, 0, 0, 1]])
+    labels = [tick.get_text() for tick in made.axes[0].get_yticklabels()]
+    assert labels == ["latent 0, perplexity 2.0", "latent 1, perplexity 1.0 (inactive)"]
+    assert made.axes[0].get_xlabel() == "symbol (of 4, 3 are used by some latent)"
+    with pytest.raises(ValueError, match="no symbols"):
+        panels.codebook_figure("title", indices - 1, {})
+
+
+def test_codebook_is_drawn_for_quantised_models_only(tmp_path):
+    for model, arrays in (("qlae", {"indices": np.zeros((5, 10), int)}), ("beta_vae", {})):
+        folder = synthetic.write_run(tmp_path, synthetic.spec(model))
+        np.savez(folder / "codes.npz", codes=np.zeros((5, 10)), **arrays)
+    report = write_report(tmp_path)
+    assert {path.stem for path in report.paths if "codebook" in path.stem} == {"qlae-codebook"}
+
+
+def test_animation_moves_every_latent_and_names_it(tmp_path):
+    pictures = {"traversals": np.zeros((7, 4, 8, 8, 3), np.uint8)}
+    pictures["traversals"][5, 2] = 200
+    frames = animation.traversal_frames(pictures, {"infomec.active": np.arange(7) != 3})
+    # 4 steps up and 2 down again; two rows of up to 5, each image enlarged to 96 pixels.
+    assert len(frames) == 4 + 2
+    assert frames[0].size == (5 * 100 - 4, 2 * (96 + animation.CAPTION + 4) - 4)
+    pixels = np.stack([np.asarray(frame) for frame in frames])
+    sixth = pixels[:, animation.CAPTION * 2 + 100 + 20, 48]
+    assert (sixth[:, 0] == [0, 0, 200, 0, 200, 0]).all()
+    (path,) = animation.save_gif(frames, tmp_path / "x.gif")
+    with Image.open(path) as image:
+        assert image.is_animated
+        assert image.info["loop"] == 0
+    grey = {"traversals": np.zeros((2, 3, 64, 64, 1), np.uint8)}
+    assert animation.traversal_frames(grey, {})[0].mode == "RGB"
+
+
+def test_many_tables_are_drawn_by_several_processes_alike(tmp_path, monkeypatch):
+    for dataset in ("rooms3d", "shapes3d"):
+        synthetic.write_grid(tmp_path, ("qlae", "vq_vae"), seeds=2, companions=False, dataset=dataset)
+    found = []
+    for worthwhile in (100, 1):
+        monkeypatch.setattr(drawing, "WORTHWHILE", worthwhile)
+        monkeypatch.setattr(drawing, "_cores", lambda: 2)
+        said = []
+        report = write_report(tmp_path, progress=said.append)
+        found.append(({path: path.read_bytes() for path in report.paths}, report.notes))
+        assert any("2 at a time" in line for line in said) == (worthwhile == 1)
+    assert found[0] == found[1]
+
+
+def test_what_goes_wrong_in_another_process_is_not_lost(grid):
+    results, _ = read(grid)
+    broken = dataclasses.replace(results, scores=pd.DataFrame({"x": [1]}))
+    with pytest.raises(RuntimeError, match="drawing failed"):
+        drawing._elsewhere([broken])
+
+
+@pytest.mark.slow
+def test_600_records_with_all_figures_and_the_page(tmp_path):
+    """Under 60 s on an idle machine of two cores; where others compute, their share is allowed for."""
+    import os
+    import resource
+    import time
+
+    for dataset in ("rooms3d", "shapes3d", "dsprites", "cars3d", "mpi3d_real"):
+        synthetic.write_grid(tmp_path, seeds=20, dataset=dataset)
+        for place, folder in enumerate((tmp_path / "runs").glob(f"{dataset}-*")):
+            synthetic.write_pictures(folder, place)
+    began = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime + time.process_time()
+    report = write_report(tmp_path, html=tmp_path / "report.html")
+    wall = time.monotonic() - began
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime + time.process_time() - before
+    crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert wall < 60 * crowd, (wall, spent, crowd)
+    assert (tmp_path / "report.html").stat().st_size < 15e6
+    assert len([path for path in report.paths if path.suffix == ".pdf"]) == 5 * (5 + 6 * 3) + 1
