@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,12 @@ RESOURCES = _together(
     help="Which runs: missing (failed ones too), failed (only those), all (from the start).",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before work of more than a day on a CPU.")
+@click.option(
+    "--checkpoint-seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Between checkpoints."
+)
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files into the runs' folders, too.")
+@click.option("--wandb", is_flag=True, help="Log to Weights & Biases, too; offline unless WANDB_MODE says otherwise.")
+@click.option("--offline", is_flag=True, help="Download nothing; also by DBENCH_OFFLINE=1.")
 @click.option("--executor", default="local", show_default=True, help="Where runs are executed.")
 @click.option(
     "--slurm", default="", metavar="KEY=VALUE,...", help="For --executor slurm: partition=...,time=60,gres=gpu:1."
@@ -104,6 +111,10 @@ def run(
     remember: bool,
     rerun: str,
     yes: bool,
+    offline: bool,
+    checkpoint_seconds: float,
+    tensorboard: bool,
+    wandb: bool,
     executor: str,
     slurm: str,
     ray_address: str | None,
@@ -113,6 +124,8 @@ def run(
     from disentangle_bench import grid, store
     from disentangle_bench import run as runner
 
+    if offline:
+        os.environ["DBENCH_OFFLINE"] = "1"
     specs = runner.expand(models, datasets, seeds, protocol, changes)
     todo = runner.select(specs, out, rerun)
     if remember:
@@ -125,8 +138,11 @@ def run(
         return
     if executor == "local" and sum(spec.training.updates for spec in todo) >= LONG_UPDATES:
         _show_plan(todo, data_dir, yes, resources)
+    track = tuple(name for name, chosen in {"tensorboard": tensorboard, "wandb": wandb}.items() if chosen)
     options = {"slurm": slurm, "ray_address": ray_address}
-    outcome = runner.run_grid(specs, out, data=data_dir, rerun=rerun, executor=executor, options=options, **resources)
+    words: dict[str, Any] = {"data": data_dir, "rerun": rerun, "executor": executor, "options": options, "track": track}
+    words["checkpoint_seconds"] = checkpoint_seconds
+    outcome = runner.run_grid(specs, out, **words, **resources)
     show_leaderboard(out)
     click.echo(f"{len(outcome.finished)} finished, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed")
     for run_id, reason in outcome.left.items():

@@ -88,7 +88,8 @@ def states(out: Path) -> Iterator[State]:
 
 def _unfinished(spec: RunSpec, run_id: str, folder: Path) -> State:
     progress = store.read_progress(folder)
-    if progress and progress["age"] < STALE_SECONDS:
+    # A beat from the future was written before the clock was set back.
+    if progress and abs(progress["age"]) < STALE_SECONDS:
         left = "" if progress["seconds_left"] is None else f", {duration(progress['seconds_left'])} left"
         count = f"{progress['phase']} {progress['done']}/{progress['total']}"
         return State(spec, run_id, "running", f"{count}{left} ({progress['host']})")

@@ -33,6 +33,7 @@ def merge(sources: Sequence[Path], out: Path) -> tuple[list[str], list[str]]:
             elif _scores(other) != _scores(folder):
                 raise BenchError(f"{other} and {folder} are the same run with different scores: remove one of them")
     copied = [name for name, folder in chosen.items() if folder.parent.parent != out]
+    (out / "runs").mkdir(parents=True, exist_ok=True)
     for name in copied:
         target = out / "runs" / name
         temporary = out / f".{name}.tmp"  # not in runs/, where a merge that is cut off would leave half a run

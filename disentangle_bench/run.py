@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from disentangle_bench import executors, grid, store
+from disentangle_bench import executors, grid, store, tracking
 from disentangle_bench.data.bars import bars
 from disentangle_bench.data.files import data_folder
 from disentangle_bench.errors import BenchError, unknown
@@ -141,11 +141,14 @@ def run_grid(
     rerun: str = "missing",
     executor: str = "local",
     options: Options | None = None,
+    track: tuple[str, ...] = (),
+    checkpoint_seconds: float = 60.0,
 ) -> Outcome:
     """Do what is to be done of a grid, by the executor of that name, and write ``results.csv``."""
     # Only here is it known what there is here; other executors choose and check the device where a run goes.
     places = slots(devices, jobs, runs_per_device, threads) if executor == "local" else [devices]
     execute = executors.load(executor).execute
+    tracking.check(track)
     folder = data_folder(data)
     todo = select(specs, out, rerun)
     outcome = Outcome(skipped=sorted({spec.run_id for spec in specs} - {spec.run_id for spec in todo}))
@@ -154,7 +157,7 @@ def run_grid(
             dataset_class(name).prepare(folder, report=report)
     check_writable(out)
     grid.remember(out, specs)
-    work = Work(todo, out, places[0], threads, folder, fresh=rerun == "all")
+    work = Work(todo, out, places[0], threads, folder, rerun == "all", track, checkpoint_seconds)
     if todo:
         with Display(len(todo)) as display:
 

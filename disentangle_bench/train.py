@@ -82,7 +82,10 @@ def sum_of(losses: Losses) -> torch.Tensor:
 
 
 class Trainer:
-    """One run's training: the model, its optimiser and generator, and where it stands."""
+    """One run's training: the model, its optimiser and generator, and where it stands.
+
+    A new trainer stands where the newest readable checkpoint in its folder says, else at the beginning.
+    """
 
     def __init__(self, spec: RunSpec, dataset: Dataset, folder: Path, device: torch.device) -> None:
         self.spec = spec
@@ -97,6 +100,7 @@ class Trainer:
         self.step = 0
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
+        self._restore()
 
     def update(self) -> dict[str, torch.Tensor]:
         """One update of every player, on the next images. Returns losses and logs by name, for the history."""
@@ -115,14 +119,14 @@ class Trainer:
         self,
         progress: Callable[[int], None] = lambda step: None,
         should_stop: Callable[[], bool] = lambda: False,
+        on_row: Callable[[dict[str, float]], None] = lambda row: None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> Model:
-        """Train to the end, from the checkpoint in the folder if there is one.
+        """Train to the end. ``on_row`` is told of each new row of the history.
 
         Raises ``Diverged`` if the loss is not finite, and ``Interrupted``, after writing a checkpoint, if
         ``should_stop`` says so between two updates.
         """
-        self.restore()
         self.model.train()
         updates = self.spec.training.updates
         every = max(1, updates // HISTORY_ROWS)
@@ -132,6 +136,7 @@ class Trainer:
             numbers = self.update()
             if self.step % every == 0 or self.step == updates:
                 self.log(numbers)
+                on_row(self.history[-1])
             self.seconds = before + time.monotonic() - began
             progress(self.step)
             if should_stop() and self.step < updates:
@@ -164,8 +169,11 @@ class Trainer:
             "seconds": self.seconds,
         }
         current = self.folder / CHECKPOINT
+        # Through memory: torch's own writer reports a full disk as an error that nobody can tell from others.
+        content = io.BytesIO()
+        torch.save(state, content)
         with atomic_path(current) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(content.getbuffer())
             # Killed between the two renames, a run finds the previous generation alone, which does as well.
             if current.exists():
                 current.replace(self.folder / PREVIOUS)
@@ -175,7 +183,7 @@ class Trainer:
         writer.writerows(self.history)
         write_text(self.folder / HISTORY, text.getvalue())
 
-    def restore(self) -> None:
+    def _restore(self) -> None:
         """Take up the newest checkpoint in the folder that can be read, if there is one.
 
         A damaged or foreign one is passed over with a warning: training from further back gives the same numbers.

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from threadpoolctl import threadpool_limits
 
 from disentangle_bench import __version__, store
@@ -31,7 +31,8 @@ from disentangle_bench.metrics.threads import limited
 from disentangle_bench.protocols import PROTOCOLS
 from disentangle_bench.registry import dataset_class
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.train import Interrupted, Trainer, discard_checkpoints
+from disentangle_bench.tracking import tracked
+from disentangle_bench.train import CHECKPOINT_SECONDS, Interrupted, Trainer, discard_checkpoints
 
 Report = Callable[[str, int, int], None]
 """Called with the phase, how much of it is done, and how much there is."""
@@ -39,7 +40,8 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run happens: the device, the threads it may use there, and the folder with the datasets.
+    """Where a run happens: the device, the threads it may use there, the folder with the datasets, trackers, and
+    the seconds between checkpoints.
 
     Numbers are repeatable for one machine, device and number of threads; sums are split among threads, so another
     number of threads rounds differently.
@@ -48,6 +50,8 @@ class Place:
     device: str
     threads: int
     data: Path
+    track: tuple[str, ...] = ()
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
 
 
 ShouldStop = Callable[[], bool]
@@ -131,7 +135,8 @@ def run_one(spec: RunSpec, folder: Path, place: Place, report: Report, should_st
         dataset = dataset_class(spec.dataset).load(place.data)
         trainer = Trainer(spec, dataset, folder, device)
         updates = spec.training.updates
-        trainer.run(progress=lambda step: report("training", step, updates), should_stop=should_stop)
+        with tracked(place.track, spec, folder, trainer.step) as on_row:
+            trainer.run(lambda step: report("training", step, updates), should_stop, on_row, place.checkpoint_seconds)
 
         def report_scoring(phase: str, done: int, total: int) -> None:
             report(phase, done, total)
@@ -142,7 +147,7 @@ def run_one(spec: RunSpec, folder: Path, place: Place, report: Report, should_st
         record["environment"] |= {"threads": place.threads}
         weights = {name: tensor.contiguous().cpu() for name, tensor in trainer.model.state_dict().items()}
         with atomic_path(folder / "model.safetensors") as temporary:
-            save_file(weights, temporary)
+            temporary.write_bytes(save(weights))
     store.write_json(folder / store.RECORD, record)  # last: it says that the run is finished
     discard_checkpoints(folder)
     (folder / store.FAILED).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ LAYERS = [
     {"data", "models", "metrics"},
     {"registry", "baselines", "protocols"},
     {"resolve", "train", "evaluate", "testing"},
-    {"store", "worker", "score", "executors", "progress", "grid", "merge", "plan", "run"},
+    {"store", "worker", "score", "tracking", "executors", "progress", "grid", "merge", "plan", "run"},
     {"report"},
     {"cli", "cli_run", "cli_data"},
 ]

@@ -44,7 +44,8 @@ class Work:
     """What an executor is to do: the specs, the results folder, and what each run may use.
 
     ``device`` is where a run goes if the executor has no say of its own, ``data`` the folder with the datasets,
-    ``fresh`` whether runs start over instead of taking up their checkpoints and records.
+    ``fresh`` whether runs start over instead of taking up their checkpoints and records, ``track`` names trackers,
+    ``checkpoint_seconds`` lie between two checkpoints.
     """
 
     specs: Sequence[RunSpec]
@@ -53,6 +54,8 @@ class Work:
     threads: int
     data: Path
     fresh: bool = False
+    track: tuple[str, ...] = ()
+    checkpoint_seconds: float = 60.0
 
 
 Options: TypeAlias = Mapping[str, Any]

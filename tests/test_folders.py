@@ -1,0 +1,250 @@
+"""status, plan, merge, rm, worker and trackers, through the real command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from test_run import RUN, contents
+
+from disentangle_bench import __version__, grid, store
+from disentangle_bench.resolve import resolve
+
+WORDS = RUN[3:]
+
+
+def one_line(done):
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def part(smoke_grid, tmp_path):
+    """``part("qlae", "beta_vae", out="a")``: a results folder with finished runs of these models only."""
+
+    def make(*models, out="results"):
+        folder = tmp_path / out
+        (folder / "runs").mkdir(parents=True)
+        for path in (smoke_grid[0] / "runs").iterdir():
+            if path.name.split("-")[2] in models:
+                shutil.copytree(path, folder / "runs" / path.name)
+        return folder
+
+    return make
+
+
+def edit(folder, change):
+    """Change the record of the only run in ``folder``."""
+    (path,) = folder.glob("runs/*/record.json")
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return path.parent.name
+
+
+def test_status_of_a_partial_grid(dbench, part):
+    out = part("qlae")
+    dbench(*WORDS, "--models", "qlae,vq_vae,beta_vae", "--remember", "--out", out)
+    failed = resolve("vq_vae", "rooms3d", "smoke", 0).spec
+    folder = store.run_folder(out, failed)
+    folder.mkdir()
+    store.write_failure(folder, failed, "Diverged: loss not finite at update 7 of 20", "Traceback ...", out)
+    lines = dbench("status", out, "--all").stdout.splitlines()
+    states = {line.split()[1].split("-")[2]: line.split()[0] for line in lines[:-1]}
+    assert states == {"qlae": "done", "vq_vae": "failed", "beta_vae": "missing"}
+    assert "at update 7 of 20" in "".join(lines)
+    assert lines[-1] == "1 done, 0 running, 1 failed, 0 stopped, 1 missing"
+
+
+def test_a_record_of_an_older_version_is_kept_and_shown(dbench, part):
+    out = part("qlae")
+    edit(out, lambda content: content["package"].update(version="0.0.1"))
+    before = contents(out)
+    assert "made by version 0.0.1" in dbench("status", out).stdout
+    assert "0 finished, 1 skipped" in dbench(*WORDS, "--models", "qlae", "--out", out).stdout
+    assert contents(out) == before
+    assert __version__ != "0.0.1"
+
+
+def test_status_of_a_foreign_folder(dbench, tmp_path):
+    (tmp_path / "foreign").mkdir()
+    assert "is not a results folder" in one_line(dbench("status", "foreign"))
+    assert "is not a results folder" in one_line(dbench("status", "nowhere"))
+
+
+def test_plan_as_json_and_as_a_table(dbench):
+    words = ["--models", "beta_vae,qlae", "--datasets", "rooms3d", "--protocol", "cpu", "--seeds", "3"]
+    done = dbench("plan", *words, "--json", "--jobs", "2", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert [(row["model"], row["runs"]) for row in plan["runs"]] == [("beta_vae", 3), ("qlae", 3)]
+    seconds = sum(row["runs"] * (row["training_seconds"] + row["scoring_seconds"]) for row in plan["runs"])
+    assert plan["hours"] == pytest.approx(seconds / 2 / 3600)
+    for row in plan["runs"]:
+        assert row["training_seconds"] > 10
+        assert row["disk"] > 3_000_000  # 768,000 weights of four bytes
+    table = dbench("plan", *words, "--jobs", "2").stdout
+    assert "rooms3d beta_vae" in table
+    assert "2 at a time" in table
+
+
+def test_days_of_work_on_a_cpu_want_a_yes(dbench, tmp_path):
+    words = ["--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "cpu", "--device", "cpu"]
+    done = dbench("run", *words, "--set", "training.updates=1000000000", "--seeds", "1", "--out", "out")
+    assert done.returncode == 2, done.stderr
+    assert "give --yes to do it all the same" in done.stderr
+    assert "--protocol cpu" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_merge(dbench, part, tmp_path):
+    a, b = part("qlae", "vq_vae", out="a"), part("vq_vae", "beta_vae", out="b")
+    done = dbench("merge", a, b, "--out", "c")
+    assert done.returncode == 0, done.stderr
+    assert "3 runs copied" in done.stdout
+    assert contents(tmp_path / "c") == contents(a) | contents(b)
+    assert len((tmp_path / "c" / "results.csv").read_text().splitlines()) > 3
+    again = dbench("merge", a, b, "--out", "c")
+    assert "0 runs copied to c, 3 were there already" in again.stdout
+    assert "3 done, 0 running, 0 failed, 0 stopped, 0 missing" in dbench("status", "c").stdout
+
+
+def test_merge_refuses_different_scores_and_copies_nothing(dbench, part, tmp_path):
+    a, b = part("qlae", out="a"), part("qlae", out="b")
+    edit(b, lambda content: content["scores"][0].update(value=0.123))
+    assert "are the same run with different scores" in one_line(dbench("merge", a, b, "--out", "c"))
+    assert not (tmp_path / "c").exists()
+    before = contents(a)
+    assert "different scores" in one_line(dbench("merge", b, "--out", a))
+    assert contents(a) == before
+
+
+def test_merge_of_a_foreign_folder(dbench, part, tmp_path):
+    (tmp_path / "foreign").mkdir()
+    assert "is not a results folder" in one_line(dbench("merge", part("qlae", out="a"), "foreign", "--out", "c"))
+    assert not (tmp_path / "c").exists()
+
+
+def test_rm(dbench, part):
+    out = part("qlae", "vq_vae")
+    (name,) = (run_id for run_id in contents(out) if "qlae" in run_id)
+    assert "unknown run 'qlae'" in one_line(dbench("rm", out, "qlae", "--yes"))
+    assert len(contents(out)) == 2
+    asked = dbench("rm", out, name, input="n\n")
+    assert asked.returncode != 0
+    assert len(contents(out)) == 2
+    assert dbench("rm", out, name, "--yes").returncode == 0
+    assert [run_id for run_id in contents(out) if "qlae" in run_id] == []
+    assert "qlae" not in (out / "results.csv").read_text()
+
+
+def test_rm_leaves_a_run_that_is_held(dbench, part):
+    out = part("qlae")
+    (name,) = contents(out)
+    with store.claimed(out / "runs" / name):
+        assert "cannot be removed, another process is running it" in one_line(dbench("rm", out, name, "--yes"))
+    assert list(contents(out)) == [name]
+
+
+def test_worker_does_one_remembered_run(dbench, smoke_grid, tmp_path):
+    listed = dbench(*WORDS, "--models", "qlae,vq_vae", "--remember", "--out", "out")
+    names = [line.split()[-1] for line in listed.stdout.splitlines()]
+    done = dbench("worker", names[0], "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "out")[names[0]] == contents(smoke_grid[0])[names[0]]
+    assert "1 done, 0 running, 0 failed, 0 stopped, 1 missing" in dbench("status", "out").stdout
+    with store.claimed(tmp_path / "out" / "runs" / names[1]):
+        assert dbench("worker", names[1], "--out", "out").returncode == 75
+    assert "unknown run 'nonsense'" in one_line(dbench("worker", "nonsense", "--out", "out"))
+
+
+def test_worker_says_that_a_run_failed(dbench):
+    listed = dbench(*WORDS, "--models", "qlae", "--set", "training.learning_rate=1e30", "--remember", "--out", "out")
+    done = dbench("worker", listed.stdout.split()[-1], "--out", "out")
+    assert done.returncode == 1
+    assert "Diverged" in done.stderr
+
+
+def test_an_unknown_executor(dbench):
+    message = one_line(dbench(*WORDS, "--models", "qlae", "--executor", "slrum"))
+    assert "unknown executor 'slrum'. Did you mean 'slurm'?" in message
+
+
+def test_tracking_without_its_package_is_one_line(dbench, tmp_path):
+    try:
+        import wandb  # noqa: F401
+    except ImportError:
+        message = one_line(dbench(*WORDS, "--models", "qlae", "--wandb", "--out", "out"))
+        assert "pip install 'disentangle-bench[wandb]'" in message
+        assert not (tmp_path / "out").exists()
+    else:
+        pytest.skip("wandb is installed here")
+
+
+def test_tensorboard_gets_the_history(dbench, smoke_grid, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    done = dbench(*WORDS, "--models", "qlae", "--tensorboard", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("out/runs/*/tensorboard")
+    events = accumulator.EventAccumulator(str(folder))
+    events.Reload()
+    assert [event.step for event in events.Scalars("mse")] == list(range(1, 21))
+    (run_id,) = contents(tmp_path / "out")
+    assert contents(tmp_path / "out")[run_id] == contents(smoke_grid[0])[run_id]
+
+
+STUDY = """
+import json, resource, sys, time
+from pathlib import Path
+from disentangle_bench import grid
+from disentangle_bench.run import expand, select
+out = Path(sys.argv[1])
+began = time.perf_counter()
+# Locatello et al. 2019: 6 models x 6 settings x 7 datasets x 50 seeds.
+specs = expand("all", "rooms3d,shapes3d,dsprites,cars3d,smallnorb,mpi3d_toy,mpi3d_real", "50", "standard",
+               ["training.learning_rate=1e-3,1e-4,1e-5,2e-5,3e-5,4e-5"])
+assert len({spec.run_id for spec in specs}) == 12600
+expanded = time.perf_counter()
+assert len(select(specs, out, "missing")) == 12600
+grid.remember(out, specs)
+planned = time.perf_counter()
+counts = sum(state.state == "missing" for state in grid.states(out))
+assert counts == 12600, counts
+ended = time.perf_counter()
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps([expanded - began, planned - expanded, ended - planned, memory]))
+"""
+
+
+def test_a_study_of_12600_runs(tmp_path):
+    """Expanding, planning and status in under ten seconds (of an idle machine) and 500 MB."""
+    done = subprocess.run([sys.executable, "-c", STUDY, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expand, remember, status, memory = json.loads(done.stdout)
+    print(f"expand {expand:.1f} s, remember {remember:.1f} s, status {status:.1f} s, {memory:.0f} MB")
+    assert expand + remember + status < 30  # three times the promise: other tests share the machine
+    assert memory < 500
+
+
+def test_heartbeats_are_seldom_and_cheap(tmp_path):
+    """A thousand beats a second for two seconds write the file once: 2,000 calls cost less than a tenth of a second."""
+    with store.Heartbeat(tmp_path) as heartbeat:
+        began = time.perf_counter()
+        for step in range(2000):
+            heartbeat.beat("training", step, 2000)
+        assert time.perf_counter() - began < 0.5
+        assert store.read_progress(tmp_path)["done"] == 0
+    assert store.read_progress(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (7200, "2.0 h"), (172800, "2.0 days")]
+)
+def test_durations(seconds, text):
+    assert grid.duration(seconds) == text

@@ -1,0 +1,164 @@
+"""Runs survive what machines do to them: killed at any moment, a full disk, a folder that goes away, a wrong clock."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from test_run import RUN, contents
+
+from disentangle_bench import store
+from disentangle_bench.registry import MODELS
+
+KILLS = 20
+
+
+OFTEN = ("--checkpoint-seconds", "0")  # after every update, so that kills fall between files, too
+
+
+def survive(tmp_path, whole, words, kills, longest, seed):
+    """Kill the command again and again at random moments of its life, then let it end: the same bits."""
+    words = [*words, *OFTEN, "--out", str(tmp_path / "parts")]
+    moments = random.Random(seed)
+    finished = 0
+    for _ in range(kills):
+        command = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            command.wait(timeout=moments.uniform(1.0, longest))
+            finished += 1
+        except subprocess.TimeoutExpired:
+            os.killpg(command.pid, signal.SIGKILL)
+            command.wait()
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "parts") == whole
+    assert not list((tmp_path / "parts").glob("runs/*/failed.json"))
+    return finished
+
+
+def test_killed_at_random_moments(tmp_path, smoke_grid):
+    """Six models, twenty kills of the whole process group: weights, history, codes and scores are those undisturbed."""
+    words = [*RUN, "--models", "all", "--jobs", "2"]
+    finished = survive(tmp_path, contents(smoke_grid[0]), words, KILLS, 6.0, seed=0)
+    assert finished < KILLS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS.names("all"))
+def test_longer_runs_killed_at_random_moments(tmp_path, model):
+    words = [*RUN, "--models", model, "--set", "training.updates=400"]
+    subprocess.run([*words, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
+    survive(tmp_path, contents(tmp_path / "whole"), words, KILLS, 12.0, seed=1)
+
+
+ONE = [*RUN, "--models", "qlae", "--jobs", "1"]
+
+
+def wait_for(pattern, out, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not list(out.glob(pattern)):
+        assert time.monotonic() < deadline, f"no {pattern}"
+        time.sleep(0.02)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, smoke_grid):
+    """A file system of 3 MB takes the run's beginning and not its weights; with room, the same command ends it."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", small], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here (needs root)")
+    try:
+        words = [*ONE, "--out", str(small / "out")]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 1, done.stderr
+        assert "No space left on device" in done.stderr
+        assert "the disk is full: make room" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not list(small.glob("out/runs/*/record.json"))
+        subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        (run_id,) = contents(small / "out")
+        assert contents(small / "out")[run_id] == contents(smoke_grid[0])[run_id]
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+
+
+def test_a_read_only_folder_is_one_line(tmp_path, dbench):
+    """As a file system mounted read-only, which stops root as well."""
+    folder = tmp_path / "fixed"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("a read-only file system cannot be mounted here (needs root)")
+    try:
+        done = dbench(*ONE[3:], "--out", folder / "out")
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "cannot be written (Read-only file system)" in done.stderr
+
+
+def test_a_folder_deleted_in_mid_run(tmp_path, smoke_grid):
+    """The run goes on in memory and its record comes out whole: nothing else was lost with the folder."""
+    out = tmp_path / "out"
+    command = subprocess.Popen(
+        [*ONE, "--set", "training.updates=100", "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for("runs/*/progress.json", out)
+    shutil.rmtree(out)
+    output, errors = command.communicate(timeout=120)
+    assert "Traceback" not in errors
+    assert command.returncode == 0, errors
+    assert "1 finished" in output
+    (record,) = store.load_records(out)
+    assert {"record.json", "history.csv", "codes.npz", "model.safetensors"} <= {p.name for p in record.folder.iterdir()}
+
+
+def test_a_clock_that_was_set_back(tmp_path, smoke_grid, dbench):
+    """Files from the future: an interrupted run goes on, and is not taken for running."""
+    out = tmp_path / "out"
+    command = subprocess.Popen(
+        [*ONE, "--set", "training.updates=20", "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_for("runs/*/progress.json", out)
+    os.killpg(command.pid, signal.SIGKILL)
+    command.wait()
+    future = time.time() + 3 * 86400
+    for path in [*out.rglob("*"), out]:
+        os.utime(path, (future, future))
+    assert "0 running" in dbench("status", out).stdout
+    done = subprocess.run([*ONE, "--out", str(out)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (run_id,) = contents(out)
+    assert contents(out)[run_id] == contents(smoke_grid[0])[run_id]
+
+
+def test_a_stale_heartbeat_is_not_running(tmp_path, dbench):
+    """A process that died leaves progress.json behind; after a minute without a beat nobody believes it."""
+    dbench(*RUN[3:], "--models", "qlae", "--remember", "--out", tmp_path / "out")
+    assert not list((tmp_path / "out").glob("runs/*"))  # remembering begins nothing
+    planned = dbench("status", tmp_path / "out", "--all").stdout
+    assert "missing  rooms3d-smoke-qlae-seed0-" in planned
+    name = planned.split()[1]
+    folder = tmp_path / "out" / "runs" / name
+    folder.mkdir()
+    beat = {"schema": 1, "phase": "training", "done": 3, "total": 20, "seconds_left": 9.0, "host": "here", "pid": 1}
+    (folder / store.PROGRESS).write_text(json.dumps(beat))
+    assert f"running  {name}  training 3/20, 9 s left (here)" in dbench("status", tmp_path / "out").stdout
+    old = time.time() - 300
+    os.utime(folder / store.PROGRESS, (old, old))
+    assert f"stopped  {name}" in dbench("status", tmp_path / "out").stdout
