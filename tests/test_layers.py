@@ -18,7 +18,20 @@ LAYERS = [
     {"data", "models", "metrics"},
     {"registry", "baselines", "protocols"},
     {"resolve", "train", "evaluate", "testing"},
-    {"store", "worker", "score", "tracking", "executors", "progress", "grid", "merge", "plan", "run"},
+    {
+        "store",
+        "worker",
+        "score",
+        "tracking",
+        "executors",
+        "remote",
+        "slurm_job",
+        "progress",
+        "grid",
+        "merge",
+        "plan",
+        "run",
+    },  # fmt: skip
     {"report"},
     {"cli", "cli_run", "cli_data"},
 ]

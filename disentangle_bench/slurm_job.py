@@ -1,0 +1,92 @@
+"""What a Slurm job does on the machine where it runs, and questions to Slurm. ``executors/slurm.py`` submits it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from disentangle_bench import remote, store
+from disentangle_bench.spec import RunSpec
+from disentangle_bench.worker import Place, stopping
+
+WAIT_SECONDS = 5.0
+WAITS = 60
+EARLY_SECONDS = 60
+"""Slurm may tell a job this much before it was asked to."""
+
+
+def task(spec_json: str, out: Path, place: Place, fresh: bool, again: bool, end: Path, delay: int) -> None:
+    """Do one run, then write to ``end`` how it ended. Asked to end, write a checkpoint and requeue this job instead.
+
+    ``delay`` is how many seconds before its time limit Slurm tells the job. Restarted by Slurm, a run goes on.
+    """
+    spec = RunSpec.model_validate_json(spec_json)
+    restarted = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+    fresh, again = fresh and not restarted, again or restarted
+    end.unlink(missing_ok=True)
+    phases: set[str] = set()
+
+    def report(phase: str, done: int, total: int) -> None:
+        phases.add(phase)
+
+    with stopping() as should_stop:
+        # The note is all that the signal may leave: submitit's handler would end the process amid an update.
+        signal.signal(signal.SIGUSR2, signal.getsignal(signal.SIGTERM))
+        kind, text = remote.do(spec, out, place, report, should_stop, fresh=fresh, again=again)
+        if kind == "stopped":
+            # A job that was cancelled is not running any more in Slurm's eyes, and must not come back.
+            state, left = _own_state()
+            if state == "RUNNING" and phases and "training" not in phases and left < delay + EARLY_SECONDS:
+                kind, text = "failed", "scoring takes longer than a job may: give --slurm time=... more minutes"
+                store.write_failure(store.run_folder(out, spec), spec, text, "", out)
+            elif state == "RUNNING" and command("scontrol", "requeue", os.environ["SLURM_JOB_ID"]) is not None:
+                return
+        store.write_json(end, {"schema": store.SCHEMA, "kind": kind, "text": text})
+
+
+def _own_state() -> tuple[str, float]:
+    """The state of the job that this is, and the seconds it has left. Waits for slurmctld while that is away: it cannot
+    end the job then either.
+    """
+    words = ("squeue", "--noheader", "--states=all", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%T|%L")
+    for _ in range(WAITS):
+        printed = command(*words)
+        if printed is not None:
+            state, _, left = printed.strip().partition("|")
+            return state, seconds(left)
+        time.sleep(WAIT_SECONDS)
+    return "", float("inf")
+
+
+def seconds(left: str) -> float:
+    """Slurm's days-hours:minutes:seconds, with parts missing from the left; no limit is infinity."""
+    match = re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", left)
+    if not match:
+        return float("inf")
+    days, hours, minutes, rest = (int(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
+
+
+def states(names: Iterable[str]) -> dict[tuple[str, int], str] | None:
+    """The states of all jobs of these names that Slurm still knows, by name and index; None if it does not answer."""
+    if not (listed := ",".join(names)):
+        return {}
+    form = "--format=%j|%K|%T"
+    printed = command("squeue", "--noheader", "--array", "--states=all", f"--name={listed}", form)
+    if printed is None:
+        return None
+    rows = [line.split("|") for line in printed.splitlines()]
+    return {(name, int(index) if index.isdigit() else 0): state for name, index, state in rows}
+
+
+def command(*words: str) -> str | None:
+    """What one of Slurm's commands prints; None if it fails."""
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None

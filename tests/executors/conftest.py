@@ -1,0 +1,47 @@
+"""Grids by other executors, next to the local one."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from grids import LONG, Command, contents
+from local_slurm import LocalSlurm, missing
+
+
+@pytest.fixture
+def command(tmp_path):
+    """``command("out", "--models", "qlae")`` is a command that has not been started; ends what it left running."""
+    made = []
+
+    def make(out, *words, environment=None):
+        made.append(Command(tmp_path / out, words, environment or dict(os.environ)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each.process and each.process.poll() is None:
+            each.process.kill()
+            each.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    """A real Slurm of this test process's own; a test that stops its controller starts it again."""
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'disentangle-bench[slurm]'")
+    if missing():
+        pytest.skip(missing())
+    cluster = LocalSlurm(tmp_path_factory.mktemp("slurm", numbered=True) / "cluster")
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """What the grid ``LONG`` gives on this machine, by the local executor."""
+    here = Command(tmp_path_factory.mktemp("undisturbed") / "here", LONG, dict(os.environ))
+    here.complete(1)
+    return contents(here.out)

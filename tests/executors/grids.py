@@ -1,0 +1,80 @@
+"""Real ``dbench run`` commands in the background, and what they leave."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+from safetensors.numpy import load_file
+
+GRID = ["--datasets", "rooms3d", "--protocol", "smoke"]
+LONG = ("--models", "beta_vae", "--seeds", "1", "--set", "training.updates=400")
+"""A grid of one run that is long enough to be disturbed."""
+
+
+def contents(out):
+    """Scores, weights, codes and history of every run, by run id."""
+    found = {}
+    for folder in sorted((out / "runs").iterdir()):
+        record = json.loads((folder / "record.json").read_text())
+        weights = {name: array.tobytes() for name, array in load_file(folder / "model.safetensors").items()}
+        with np.load(folder / "codes.npz", allow_pickle=False) as file:
+            codes = {name: file[name].tobytes() for name in file.files}
+        found[folder.name] = (record["scores"], weights, codes, (folder / "history.csv").read_text())
+    return found
+
+
+def until(condition, what, seconds=120):
+    """Wait for something that is not None or empty, and give it."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.05)
+    return found
+
+
+class Command:
+    """A real ``dbench run`` in the background."""
+
+    def __init__(self, out, words, environment):
+        self.out = out
+        self.words = [sys.executable, "-m", "disentangle_bench", "run", *GRID, *words, "--out", str(out)]
+        self.environment = environment
+        self.process = None
+
+    def start(self):
+        self.process = subprocess.Popen(
+            self.words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment, cwd="/"
+        )
+        return self
+
+    def wait(self, seconds=400):
+        """Its status and all that it printed."""
+        output, errors = self.process.communicate(timeout=seconds)
+        return self.process.returncode, output + errors
+
+    def complete(self, count):
+        """Run it to the end, which must be good, with this many runs finished now."""
+        status, printed = self.start().wait()
+        assert status == 0, printed
+        assert f"{count} finished" in printed, printed
+        assert "0 failed" in printed, printed
+        return printed
+
+    def training(self, name=""):
+        """Wait until a run of that name trains; its run id and its heartbeat."""
+
+        def look():
+            for path in sorted(self.out.glob(f"runs/*{name}*/progress.json")):
+                try:
+                    beat = json.loads(path.read_text())
+                except (OSError, ValueError):
+                    continue
+                if beat["phase"] == "training" and beat["done"] > 0:
+                    return path.parent.name, beat
+            return None
+
+        return until(look, f"{name} to train in {self.out}")
