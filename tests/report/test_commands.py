@@ -19,7 +19,8 @@ def out(tmp_path_factory):
     return synthetic.write_grid(tmp_path_factory.mktemp("grid"), ("qlae", "vq_vae"), seeds=3, companions=False)
 
 
-def test_it_prints_table_files_and_what_is_missing(dbench, out):
+def test_it_prints_table_files_and_what_is_missing(dbench, tmp_path):
+    out = synthetic.write_grid(tmp_path / "small", ("qlae",), seeds=1, companions=False)
     done = dbench("report", out, "--format", "csv,tex", "--html", out / "x.html", "--metrics", "dci,mse.mse")
     assert done.returncode == 0, done.stderr
     assert "rooms3d, cpu" in done.stdout

@@ -185,7 +185,7 @@ def test_animation_moves_every_latent_and_names_it(tmp_path):
 
 def test_many_tables_are_drawn_by_several_processes_alike(tmp_path, monkeypatch):
     for dataset in ("rooms3d", "shapes3d"):
-        synthetic.write_grid(tmp_path, ("qlae", "vq_vae"), seeds=2, companions=False, dataset=dataset)
+        synthetic.write_run(tmp_path, synthetic.spec("qlae", dataset=dataset), {"dci.x": 0.5})
     found = []
     for worthwhile in (100, 1):
         monkeypatch.setattr(drawing, "WORTHWHILE", worthwhile)

@@ -130,6 +130,7 @@ def test_it_switches_dataset_protocol_score_and_statistic(page, folder):
     page.choose("#protocol", "quick")
     assert page.models() == ["qlae"]
     assert "Nothing here is ranked" in page.one("#leaderboard-lead").text
+    assert not page.one("#off").is_displayed()
     assert not page.texts(".board td.best")
 
 
@@ -175,6 +176,7 @@ def test_a_run_opens_and_closes(page, folder):
     page.one(f'#run-list [data-run="{run["id"]}"]').click()
     dialog = page.one("#run")
     assert dialog.is_displayed()
+    assert page.driver.switch_to.active_element.text == "Close"
     wanted = ["rooms3d · cpu · seed 0", "model.beta", "training.updates", "dci.disentanglement", "digest of the spec"]
     for text in [*wanted, "latent 9 (inactive)", "floor_hue", "abc"]:
         assert text in dialog.text, text
@@ -302,7 +304,7 @@ def test_old_foreign_and_damaged_records_are_left_out_and_said(chromium, tmp_pat
     for key in ("package", "environment", "seconds", "notes", "dataset", "finished", "parameters", "ranked"):
         content.pop(key, None)
     (bare / "record.json").write_text(json.dumps(content))
-    write_report(tmp_path, html=tmp_path / "x.html")
+    write_report(tmp_path, figures=False, html=tmp_path / "x.html")
     chromium.complaints()
     chromium.open(tmp_path / "x.html")
     assert "damaged/record.json" in chromium.one("#notes").text

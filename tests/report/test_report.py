@@ -1,5 +1,6 @@
 """write_report on whole, partial, broken and hostile results folders."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -228,3 +229,19 @@ report.table()
 assert "torch" not in sys.modules and "matplotlib.pyplot" not in sys.modules and "sklearn" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_terminal_prints_a_limited_number_of_rows_and_tables_and_says_so(tmp_path):
+    for place in range(45):
+        synthetic.write_run(tmp_path, synthetic.spec(f"model{place:02}"), {"mse.mse": 0.5})
+    for place in range(13):
+        synthetic.write_run(tmp_path, synthetic.spec("qlae", dataset=f"data{place:02}"), {"mse.mse": 0.5})
+    text = shown(write_report(tmp_path, figures=False), 100)
+    assert "data11, cpu" in text
+    assert "data12, cpu" not in text
+    assert "… and 2 more tables, in leaderboard.csv" in text
+    report = write_report(tmp_path, figures=False)
+    text = shown(dataclasses.replace(report, leaderboard=report.leaderboard.query("dataset == 'rooms3d'")), 100)
+    assert "model39" in text
+    assert "model40" not in text
+    assert "… and 5 more, in" in text

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -238,3 +239,13 @@ def test_tables_of_a_large_grid_are_fast_and_small(tmp_path):
     seconds, gigabytes = map(float, done.stdout.split())
     assert seconds < 20
     assert gigabytes < 1
+
+
+def test_documentation_names_the_columns_of_the_further_tables():
+    text = (Path(__file__).parents[2] / "docs" / "leaderboard_csv.md").read_text(encoding="utf-8")
+    means = text.split("## mean_ranks.csv")[1].split("## published.csv")[0]
+    rows = re.findall(r"^\| ([\w, ]+) \| (\w+) \|", means, flags=re.MULTILINE)[1:]
+    assert [(name, kind) for names, kind in rows for name in names.split(", ")] == list(ranking.MEAN_DTYPES.items())
+    for name in ("published_mean", "published_std", "published_n", "difference", "second_hand", "citation", "remark"):
+        assert name in published.COLUMNS
+        assert f"`{name}`" in text

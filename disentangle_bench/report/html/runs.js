@@ -59,7 +59,7 @@ function runPanel(run) {
     el("div", null,
       el("button", { type: "button", title: "Previous run (←)", onclick: () => step(run, -1) }, "←"),
       el("button", { type: "button", title: "Next run (→)", onclick: () => step(run, 1) }, "→"),
-      el("button", { type: "button", id: "close", title: "Close (Esc)", onclick: () => byId("run").close() }, "Close")))];
+      el("button", { type: "button", id: "close", autofocus: true, title: "Close (Esc)", onclick: () => byId("run").close() }, "Close")))];
   if (run.status === "failed") {
     parts.push(el("p", { class: "failed" }, run.error));
     if (run.command) parts.push(el("h3", null, "To repeat it"), el("pre", null, run.command));
