@@ -31,7 +31,7 @@ LAYERS = [
         "merge",
         "plan",
         "run",
-    },  # fmt: skip
+    },
     {"report"},
     {"cli", "cli_run", "cli_data"},
 ]
