@@ -65,6 +65,7 @@ def check_main_job(tmp_path, outputs):
     for name in ("beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"):
         assert name in outputs[-1]
     assert "leaderboard.md" in outputs[-1]
+    assert "report.html" in outputs[-1]
     report = tmp_path / "results" / "quick"
     assert (report / "leaderboard.csv").stat().st_size > 1000
     assert len(list(report.glob("figures/**/*.png"))) > 10
