@@ -185,7 +185,8 @@ def test_animation_moves_every_latent_and_names_it(tmp_path):
 
 def test_many_tables_are_drawn_by_several_processes_alike(tmp_path, monkeypatch):
     for dataset in ("rooms3d", "shapes3d"):
-        synthetic.write_run(tmp_path, synthetic.spec("qlae", dataset=dataset), {"dci.x": 0.5})
+        folder = synthetic.write_run(tmp_path, synthetic.spec("qlae", dataset=dataset), {"dci.x": 0.5})
+        synthetic.write_pictures(folder, latents=3)
     found = []
     for worthwhile in (100, 1):
         monkeypatch.setattr(drawing, "WORTHWHILE", worthwhile)
