@@ -224,4 +224,4 @@ def test_600_records_with_all_figures_and_the_page(tmp_path):
     crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     assert wall < 60 * crowd, (wall, spent, crowd)
     assert (tmp_path / "report.html").stat().st_size < 15e6
-    assert len([path for path in report.paths if path.suffix == ".pdf"]) == 5 * (5 + 6 * 3) + 1
+    assert len([path for path in report.paths if path.suffix == ".pdf"]) == 5 * (5 + 6 * 3) + 3
