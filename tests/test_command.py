@@ -163,7 +163,7 @@ class Plugin(Model):
 
     def __init__(self, config, *, image_shape, n_train, network):
         super().__init__()
-        self.config, self.kl_weight = config, config.kl_weight
+        self.config = config
         self.encoder = network.encoder(image_shape, 2 * config.latents)
         self.decoder = network.decoder(config.latents, image_shape)
 

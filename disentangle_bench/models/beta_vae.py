@@ -30,8 +30,7 @@ class BetaVAE(Model):
 
     def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
         super().__init__()
-        self.config = config
-        self.kl_weight = config.kl_weight
+        self.config: BetaVAE.Config = config
         self.encoder = network.encoder(image_shape, 2 * config.latents)
         self.decoder = network.decoder(config.latents, image_shape)
 
@@ -41,7 +40,7 @@ class BetaVAE(Model):
         reconstruction = self.decoder(gaussian.sample(mean, log_variance, noise))
         mse = F.mse_loss(reconstruction, x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
-        return {"autoencoder": mse + self.kl_weight * kl}, {"mse": mse.detach(), "kl": kl.detach()}
+        return {"autoencoder": mse + self.config.kl_weight * kl}, {"mse": mse.detach(), "kl": kl.detach()}
 
     def encode(self, x: Tensor) -> Codes:
         """Posterior means."""
