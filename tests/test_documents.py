@@ -20,17 +20,17 @@ def blocks(page, language):
 
 
 SNIPPETS = [
-    pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
+    pytest.param("\n".join(blocks(page, "python")), id=str(page.relative_to(ROOT)))
     for page in PAGES
-    for number, block in enumerate(blocks(page, "python"))
+    if blocks(page, "python")
 ]
 
 
-@pytest.mark.parametrize("block", SNIPPETS)
-def test_python_snippets_run(block, smoke_grid, tmp_path):
-    """In a folder that has a ``results`` folder with runs, as the pages assume."""
+@pytest.mark.parametrize("code", SNIPPETS)
+def test_python_snippets_run(code, smoke_grid, tmp_path):
+    """A page's blocks one after another, in a folder that has a ``results`` folder with runs, as the pages assume."""
     (tmp_path / "results").symlink_to(copy_of(smoke_grid[0], tmp_path))
-    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 

@@ -172,8 +172,8 @@ def test_worker_says_that_a_run_failed(dbench):
 
 
 def test_an_unknown_executor(dbench):
-    message = one_line(dbench(*WORDS, "--models", "qlae", "--executor", "slrum"))
-    assert "unknown executor 'slrum'. Did you mean 'slurm'?" in message
+    message = one_line(dbench(*WORDS, "--models", "qlae", "--executor", "locla"))
+    assert "unknown executor 'locla'. Did you mean 'local'?" in message
 
 
 def test_tracking_without_its_package_is_one_line(dbench, tmp_path):
@@ -200,10 +200,11 @@ def test_tensorboard_gets_the_history(dbench, smoke_grid, tmp_path):
 
 
 STUDY = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from disentangle_bench import grid
 from disentangle_bench.run import expand, select
+from disentangle_bench.worker import peak_memory
 out = Path(sys.argv[1])
 began = time.perf_counter()
 # Locatello et al. 2019: 6 models x 6 settings x 7 datasets x 50 seeds.
@@ -217,7 +218,7 @@ planned = time.perf_counter()
 counts = sum(state.state == "missing" for state in grid.states(out))
 assert counts == 12600, counts
 ended = time.perf_counter()
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+memory = peak_memory() / 2**20
 print(json.dumps([expanded - began, planned - expanded, ended - planned, memory]))
 """
 

@@ -101,7 +101,7 @@ def decimals(largest: float) -> int:
     """How many decimals show three significant digits of a column whose largest absolute value this is."""
     if not largest or not math.isfinite(largest):
         return 3
-    return min(max(2 - math.floor(math.log10(min(largest, 0.99) if largest <= 1 else largest)), 0), 9)
+    return min(max(2 - math.floor(math.log10(min(largest, 0.99) if largest <= 1 else largest)), 0), 6)
 
 
 def ranges(numbers: list[int]) -> str:
