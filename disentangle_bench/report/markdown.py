@@ -154,7 +154,7 @@ def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
             found.append(f"{reason}: {', '.join(notes[word])}.")
     found += _missing_seeds(scores, setups)
     if len(set(scores["package_version"])) > 1:
-        found.append(f"Made with the package versions {', '.join(sorted(set(scores.package_version)))}.")
+        found.append(f"Made with the package versions {', '.join(sorted(set(scores.package_version)))}, not pooled.")
     if len(names.score_names(rows)) > rows["score"].nunique():
         found.append("Scores of several variants or metric versions are present; they have columns of their own.")
     if rows[["model", "changed"]].drop_duplicates().shape[0] < len(setups):

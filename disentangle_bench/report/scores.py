@@ -37,13 +37,15 @@ def one_line(text: object) -> str:
     return _CONTROL.sub(" ", str(text)).strip()
 
 
-def settings_digest(spec: RunSpec) -> str:
+def settings_digest(spec: RunSpec, package_version: str) -> str:
     """Ten digits that two runs share exactly if they are the same training and sample under different seeds.
 
-    It is made of the spec without seed and without the metrics' variants, which every score carries itself. It is what
-    keeps ``--set model.beta=1`` and ``--set model.beta=4`` apart, whose ``changed`` is the same.
+    It is made of the version of the package that ran it, and of the spec without seed and without the metrics'
+    variants, which every score carries itself. It keeps apart what different versions made, and
+    ``--set model.beta=1`` and ``--set model.beta=4``, whose ``changed`` is the same.
     """
     content = spec.model_dump(mode="json", exclude={"seed": True, "scoring": {"metrics"}})
+    content["package_version"] = package_version
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -56,6 +58,7 @@ def _changed(spec: RunSpec) -> str:
 def run_row(record: Record) -> dict[str, Any]:
     """What is known of one run, without its scores; texts are on one line, but for ``run_id``, its folder's name."""
     spec, content = record.spec, record.content
+    version = str(content.get("package", {}).get("version", ""))
     row: dict[str, Any] = {
         "dataset": spec.dataset,
         "dataset_version": spec.dataset_version,
@@ -64,11 +67,11 @@ def run_row(record: Record) -> dict[str, Any]:
         "model": spec.model,
         "model_version": spec.model_version,
         "changed": _changed(spec),
-        "settings": settings_digest(spec),
+        "settings": settings_digest(spec, version),
         "seed": spec.seed,
         "ranked": bool(content.get("ranked", False)),
         "off_protocol": bool(spec.changed),
-        "package_version": content.get("package", {}).get("version", ""),
+        "package_version": version,
         "finished": content.get("finished") or "",
     }
     row = {name: one_line(value) if isinstance(value, str) else value for name, value in row.items()}

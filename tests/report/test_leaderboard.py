@@ -81,6 +81,14 @@ def test_different_runs_are_never_pooled(other):
     assert found["n"].tolist() == [3, 3]
 
 
+def test_records_of_another_package_version_are_never_pooled():
+    old = three("qlae", [0.7, 0.8, 0.9])
+    for record in old:
+        record.content["package"]["version"] = "0.0.9"
+    found = board(three("qlae", [0.1, 0.2, 0.3]) + old)
+    assert dict(found.set_index("package_versions")["mean"]) == pytest.approx({"0.1.0": 0.2, "0.0.9": 0.8})
+
+
 def test_changed_values_are_told_apart_though_their_names_are_the_same():
     changed = {"changed": ("model.beta",)}
     records = three("qlae", [0.1, 0.2, 0.3], settings={"latents": 10, "beta": 2.0}, **changed)
