@@ -10,7 +10,7 @@ from typing import Any
 
 from disentangle_bench import store
 from disentangle_bench.errors import BenchError
-from disentangle_bench.executors import Event, Listen
+from disentangle_bench.executors import Event, Listen, Work
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.worker import Place, Report, ShouldStop, attempt
 
@@ -19,6 +19,11 @@ ATTEMPTS = 2
 
 PATIENCE = 120.0
 """Seconds that a lost run's second process waits for the first's lock: a dead machine's may be held that long."""
+
+
+def place(work: Work, device: str) -> Place:
+    """Where a run happens, for a machine that sees the same folders by the same absolute names."""
+    return Place(device, work.threads, work.data.resolve(), work.track, work.checkpoint_seconds)
 
 
 def do(
@@ -47,9 +52,9 @@ def do(
         time.sleep(1)
 
 
-def fail(spec: RunSpec, out: Path, cause: str, details: str, listen: Listen) -> None:
+def fail(spec: RunSpec, out: Path, cause: str, details: str, listen: Listen, times: int = ATTEMPTS) -> None:
     """Record a run that was lost for good, by its cause in one line and what its process wrote."""
-    error = f"the process of this run ended unexpectedly, {ATTEMPTS} times: {' '.join(cause.split())}"
+    error = f"the process of this run ended unexpectedly, {times} times: {' '.join(cause.split())}"
     with contextlib.suppress(OSError):  # as in attempt: the line still reaches the one who listens
         store.write_failure(store.run_folder(out, spec), spec, error, details, out)
     listen(Event(spec.run_id, "failed", error))

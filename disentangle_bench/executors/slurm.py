@@ -30,7 +30,6 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.executors import Event, Listen, Options, Work
 from disentangle_bench.slurm_job import command, states, task
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.worker import Place
 
 FOLDER, RUNS, ENDS = "slurm", "runs.json", "ends"
 POLL_SECONDS = 10.0
@@ -194,7 +193,7 @@ class _Jobs:
             executor = submitit.SlurmExecutor(folder, python=f"exec {shlex.quote(sys.executable)}")
             known = self.settings.known | {"use_srun": False, "job_name": name}
             executor.update_parameters(**known, additional_parameters=self.settings.others)
-            place = Place(work.device, work.threads, work.data.resolve(), work.track)
+            place = remote.place(work, work.device)
             calls: list[tuple[Any, ...]] = []
             for index, (spec, _) in enumerate(batch):
                 end = folder / ENDS / f"{index}.json"

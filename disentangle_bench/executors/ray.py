@@ -1,0 +1,171 @@
+"""Runs as tasks of a Ray cluster. The results folder must be on a disk that all its nodes share.
+
+Every run has a process of its own, which ends with it (``max_calls=1``). Ray's own retries are off: whether a lost run
+is tried again, and from where, is decided here, as for the other executors.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import NodeDiedError, RayError, TaskCancelledError
+
+from disentangle_bench import remote
+from disentangle_bench.errors import BenchError
+from disentangle_bench.executors import Event, Listen, Options, Work
+from disentangle_bench.metrics.threads import available
+from disentangle_bench.spec import RunSpec
+from disentangle_bench.worker import Place, stopping
+
+POLL_SECONDS = 2.0
+STOP_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
+MOVES = 10
+"""How often a run is taken up elsewhere because its node went: more, and the run itself is what ends nodes."""
+
+STORE_BYTES = 100_000_000
+"""Of Ray's shared memory on this machine: tasks take and give a few kilobytes."""
+
+
+def execute(work: Work, listen: Listen, options: Options) -> None:
+    """Do all runs as Ray tasks and tell ``listen`` what happens.
+
+    ``options["ray_address"]`` is a running cluster's address; without one, Ray is started on this machine's cores.
+    A run takes ``work.threads`` CPUs and, on a GPU, one GPU divided by ``options["runs_per_device"]``;
+    ``options["jobs"]`` limits how many go at a time. A run whose node dies goes on elsewhere from its checkpoint; one
+    whose process alone is lost is tried once more. On KeyboardInterrupt the runs write checkpoints and end.
+    """
+    _connect(options.get("ray_address"), work.threads)
+    try:
+        tasks = _Tasks(work, listen, options)
+        try:
+            tasks.run()
+        finally:
+            tasks.stop()
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str | None, threads: int) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports to its makers otherwise
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    if address is None:
+        if threads > available():
+            raise BenchError(f"--threads {threads} is more than this machine's {available()} cores: give fewer")
+        quiet |= {"num_cpus": available(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    try:
+        if match := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or ""):
+            # Ray itself tries for many minutes to reach an address where nobody is.
+            socket.create_connection((match[1], int(match[2])), timeout=CONNECT_SECONDS).close()
+        ray.init(address=address or "local", **quiet)
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
+        line = " ".join(str(error).split())
+        raise BenchError(
+            f"--ray-address {address!r} cannot be reached ({line}): give host:port as ray start printed it"
+        ) from error
+
+
+def resources(device: str, threads: int, runs_per_device: int, cluster: dict[str, float]) -> tuple[str, dict[str, Any]]:
+    """The device of every run, and what it takes of the cluster: ``auto`` is a GPU if the cluster has any."""
+    if device == "auto":
+        device = "cuda" if cluster.get("GPU") else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise BenchError(f"--devices {device!r}: Ray hands out the cluster's devices, so give auto, cpu or cuda")
+    # Where a task takes no GPU, Ray may leave all of them visible: the device must be said.
+    return device, {"num_cpus": threads, "num_gpus": 1 / runs_per_device if device == "cuda" else 0}
+
+
+@dataclass
+class _Run:
+    """A run, how often its process was lost, and how often it moved because its node went."""
+
+    spec: RunSpec
+    lost: int = 0
+    moved: int = 0
+    started: bool = False
+
+
+class _Tasks:
+    """All tasks of one command."""
+
+    def __init__(self, work: Work, listen: Listen, options: Options) -> None:
+        self.work, self.listen, self.out = work, listen, work.out.resolve()
+        self.limit = options.get("jobs") or len(work.specs)
+        device, shares = resources(
+            work.device, work.threads, options.get("runs_per_device") or 1, ray.cluster_resources()
+        )
+        self.place = remote.place(work, device)
+        self.task: Any = ray.remote(max_calls=1, max_retries=0, **shares)(task)
+        self.beats = remote.Heartbeats(self.out, listen)
+        self.waiting = [_Run(spec) for spec in reversed(work.specs)]
+        self.active: dict[Any, _Run] = {}
+
+    def run(self) -> None:
+        """Work until nothing is left."""
+        while self.waiting or self.active:
+            while self.waiting and len(self.active) < self.limit:
+                self._start(self.waiting.pop())
+            self._look(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Ask what is left to write a checkpoint and end, and wait ten seconds for it."""
+        for reference in self.active:
+            ray.cancel(reference)  # SIGINT in the task's process; a task that has not begun never does
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.active and time.monotonic() < deadline:
+            self._look(0.5, stopping=True)
+
+    def _start(self, run: _Run) -> None:
+        again = run.lost + run.moved > 0
+        self.beats.expect(run.spec)
+        words = (run.spec.model_dump_json(), self.out, self.place, self.work.fresh and not again, again)
+        self.active[self.task.remote(*words)] = run
+
+    def _look(self, seconds: float, stopping: bool = False) -> None:
+        ready, _ = ray.wait(list(self.active), timeout=seconds, fetch_local=True)
+        for reference in ready:
+            run = self.active.pop(reference)
+            try:
+                kind, text = ray.get(reference)
+            except TaskCancelledError:
+                kind, text = "stopped", "before it began"
+            except RayError as error:
+                self._lost(run, error, stopping)
+                continue
+            if kind == "stopped" and not stopping:  # asked by Ray, which is about to remove the node
+                self._again(run, moved=True)
+            else:
+                self.listen(Event(run.spec.run_id, kind, text))
+        for run in self.active.values():
+            if self.beats.look(run.spec) and not run.started:
+                run.started = True
+                self.listen(Event(run.spec.run_id, "started"))
+
+    def _lost(self, run: _Run, error: RayError, stopping: bool) -> None:
+        """A task ended without a result: it is tried again, or has failed for good."""
+        moved = isinstance(error, NodeDiedError)
+        if stopping:
+            self.listen(Event(run.spec.run_id, "stopped", "its process was lost"))
+        elif run.moved + 1 < MOVES if moved else run.lost + 1 < remote.ATTEMPTS:
+            self._again(run, moved)
+        else:
+            cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            remote.fail(run.spec, self.out, cause, str(error), self.listen, MOVES if moved else remote.ATTEMPTS)
+
+    def _again(self, run: _Run, moved: bool) -> None:
+        self.waiting.append(_Run(run.spec, run.lost + (not moved), run.moved + moved))
+        self.listen(Event(run.spec.run_id, "retried"))
+
+
+def task(spec_json: str, out: Path, place: Place, fresh: bool, again: bool) -> tuple[str, str]:
+    """Do one run in a process of a node. Gives how it ended and a line on it."""
+    spec = RunSpec.model_validate_json(spec_json)
+    with stopping() as should_stop:
+        return remote.do(spec, out, place, lambda phase, done, total: None, should_stop, fresh=fresh, again=again)

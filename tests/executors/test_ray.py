@@ -1,0 +1,139 @@
+"""Grids on a real Ray: the bits of the local ones, also where a node is killed on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from grids import LONG, contents, until
+
+pytest.importorskip("ray", reason="ray is not installed: pip install 'disentangle-bench[ray]'")
+STORE = 100_000_000
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A Ray of two nodes with one core each, and a head for the books only: ``(cluster, nodes)``."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        yield made, [made.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
+    finally:
+        made.shutdown()
+
+
+def node_of(pid, nodes):
+    """The node on which a process runs, by the parents of the process."""
+    raylets = {node.all_processes["raylet"][0].process.pid: node for node in nodes}
+    while pid > 1:
+        if pid in raylets:
+            return raylets[pid]
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    raise AssertionError("on none of the nodes")
+
+
+@pytest.fixture
+def there(command, cluster):
+    """The command for the grid ``LONG`` on the cluster."""
+    words = ["--executor", "ray", "--ray-address", cluster[0].address, "--checkpoint-seconds", "0.5"]
+    return command("there", *LONG, *words)
+
+
+def test_without_an_address_ray_is_started_here(command):
+    words = ["--models", "qlae", "--seeds", "2"]
+    here, there = command("here", *words), command("there", *words, "--executor", "ray")
+    here.complete(2)
+    assert " done" in there.complete(2)
+    assert contents(there.out) == contents(here.out)
+
+
+@pytest.mark.slow
+def test_a_whole_grid_with_a_node_killed(command, cluster):
+    """All models, two seeds, a node killed in the middle: the other ends it."""
+    whole, nodes = cluster
+    words = ["--models", "all", "--seeds", "2", "--set", "training.updates=60"]
+    here, there = command("here", *words), command("there", *words, "--executor", "ray", "--ray-address", whole.address)
+    here.complete(12)
+    there.start()
+    run_id, beat = there.training()
+    whole.remove_node(node_of(beat["pid"], nodes), allow_graceful=False)
+    status, printed = there.wait()
+    assert status == 0, printed
+    assert f"{run_id} retried" in printed
+    assert "12 finished" in printed
+    assert contents(there.out) == contents(here.out)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_from_its_checkpoint_when_its_node_is_killed(there, cluster, undisturbed):
+    whole, nodes = cluster
+    there.start()
+    run_id, beat = there.training()
+    checkpoint = there.out / "runs" / run_id / "checkpoint.pt"
+    until(checkpoint.exists, "a checkpoint")
+    node = node_of(beat["pid"], nodes)
+    whole.remove_node(node, allow_graceful=False)
+    until(lambda: there.training()[1]["pid"] != beat["pid"], "another process")
+    _, second = there.training()
+    assert node_of(second["pid"], [other for other in nodes if other is not node])
+    assert second["done"] > 1, "from the checkpoint, not from the start"
+    status, printed = there.wait()
+    assert status == 0, printed
+    assert f"{run_id} retried" in printed
+    assert contents(there.out) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_process_lost_twice_is_a_failure(there):
+    there.start()
+    _, first = there.training()
+    os.kill(first["pid"], signal.SIGKILL)
+    until(lambda: there.training()[1]["pid"] != first["pid"], "a second process")
+    os.kill(there.training()[1]["pid"], signal.SIGKILL)
+    status, printed = there.wait()
+    assert status == 1, printed
+    (failed,) = there.out.glob("runs/*/failed.json")
+    assert "ended unexpectedly, 2 times: WorkerCrashedError" in json.loads(failed.read_text())["error"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(there, undisturbed):
+    there.start()
+    run_id, _ = there.training()
+    began = time.monotonic()
+    there.process.send_signal(signal.SIGINT)
+    status, printed = there.wait()
+    assert time.monotonic() - began < 15
+    assert status == 130, printed
+    assert f"{run_id} stopped: stopped after update" in printed
+    assert "Traceback" not in printed
+    assert list(there.out.glob("runs/*/checkpoint.pt"))
+    there.complete(1)
+    assert contents(there.out) == undisturbed
+
+
+def test_what_a_run_takes_of_a_cluster():
+    from disentangle_bench.errors import BenchError
+    from disentangle_bench.executors.ray import resources
+
+    gpus = {"CPU": 64.0, "GPU": 4.0}
+    assert resources("auto", 2, 1, {"CPU": 8.0}) == ("cpu", {"num_cpus": 2, "num_gpus": 0})
+    assert resources("auto", 1, 2, gpus) == ("cuda", {"num_cpus": 1, "num_gpus": 0.5})
+    assert resources("cpu", 1, 2, gpus) == ("cpu", {"num_cpus": 1, "num_gpus": 0})
+    with pytest.raises(BenchError, match="give auto, cpu or cuda"):
+        resources("cuda:1", 1, 1, gpus)
+
+
+def test_an_address_that_nobody_has_is_one_line(command):
+    there = command("there", "--models", "qlae", "--seeds", "1", "--executor", "ray", "--ray-address", "127.0.0.1:9")
+    status, printed = there.start().wait()
+    assert status == 2, printed
+    assert "--ray-address '127.0.0.1:9' cannot be reached" in printed
+    assert "Traceback" not in printed
