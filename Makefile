@@ -7,10 +7,10 @@ check:
 	$(MAKE) test
 
 test:
-	pytest -n auto
+	pytest -n 4
 
 slow:
-	pytest -n auto -m "slow or not slow"
+	pytest -n 4 -m "slow or not slow"
 
 docs:
 	mkdocs build --strict

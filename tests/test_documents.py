@@ -86,8 +86,8 @@ def test_the_main_job_as_it_stands(tmp_path):
 
 
 def test_the_test_command_is_what_ci_runs():
-    assert marked("tests") == 'pip install -e ".[test]" && pytest -n auto'
-    assert "\npytest -n 2" in (ROOT / ".ci" / "run").read_text()
+    assert marked("tests") == 'pip install -e ".[test]" && pytest -n 4'
+    assert "\npytest -n 4" in (ROOT / ".ci" / "run").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

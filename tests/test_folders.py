@@ -89,8 +89,8 @@ def test_plan_as_json_and_as_a_table(dbench):
     for row in plan["runs"]:
         assert row["training_seconds"] > 10
         assert row["disk"] > 3_000_000  # 768,000 weights of four bytes
-    table = dbench("plan", *words, "--jobs", "2").stdout
-    assert "rooms3d beta_vae" in table
+    table = dbench("plan", *words, "--models", "qlae", "--jobs", "2").stdout
+    assert "rooms3d qlae" in table
     assert "2 at a time" in table
 
 
