@@ -226,14 +226,15 @@ def test_second_hand_numbers_are_marked(tmp_path):
 
 @pytest.mark.slow
 def test_tables_of_a_large_grid_are_fast_and_small(tmp_path):
+    """Of 12,600 runs: in 20 seconds of a processor, which on a busy machine is less than the clock's, and 1 GB."""
     for dataset in range(7):
         for model in range(60):
             for seed in range(30):
                 synthetic.write_run(tmp_path, synthetic.spec(f"model{model}", seed, dataset=f"data{dataset}"))
     code = (
-        "import resource, time, pathlib\nfrom disentangle_bench.report import write_report\nbegan = time.monotonic()\n"
+        "import resource, time, pathlib\nfrom disentangle_bench.report import write_report\n"
         f"write_report(pathlib.Path({str(tmp_path)!r}), figures=False)\n"
-        "print(time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)\n"
+        "print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seconds, gigabytes = map(float, done.stdout.split())
