@@ -44,16 +44,22 @@ def task(spec_json: str, out: Path, place: Place, fresh: bool, again: bool, end:
             if state == "RUNNING" and phases and "training" not in phases and left < delay + EARLY_SECONDS:
                 kind, text = "failed", "scoring takes longer than a job may: give --slurm time=... more minutes"
                 store.write_failure(store.run_folder(out, spec), spec, text, "", out)
-            elif state == "RUNNING" and command("scontrol", "requeue", os.environ["SLURM_JOB_ID"]) is not None:
+            elif state == "RUNNING" and command("scontrol", "requeue", _own_id()) is not None:
                 return
         store.write_json(end, {"schema": store.SCHEMA, "kind": kind, "text": text})
+
+
+def _own_id() -> str:
+    """The id that means this job alone: the number in SLURM_JOB_ID is, for one job of an array, also the array's."""
+    array, index = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return f"{array}_{index}" if array and index else os.environ["SLURM_JOB_ID"]
 
 
 def _own_state() -> tuple[str, float]:
     """The state of the job that this is, and the seconds it has left. Waits for slurmctld while that is away: it cannot
     end the job then either.
     """
-    words = ("squeue", "--noheader", "--states=all", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%T|%L")
+    words = ("squeue", "--noheader", "--states=all", f"--jobs={_own_id()}", "--format=%T|%L")
     for _ in range(WAITS):
         printed = command(*words)
         if printed is not None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from grids import LONG, contents, until
@@ -24,6 +27,17 @@ def both(command, slurm):
 
 def queue(slurm, form="%A|%T"):
     return [line.split("|") for line in slurm.command("squeue", "-h", "--array", "-o", form).splitlines()]
+
+
+def job_of(pid):
+    """The job of a process, in the form that Slurm's commands take for one of an array; and its own number."""
+    variables = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    found = dict(variable.partition("=")[::2] for variable in variables)
+    return f"{found['SLURM_ARRAY_JOB_ID']}_{found['SLURM_ARRAY_TASK_ID']}", found["SLURM_JOB_ID"]
+
+
+def restarts(slurm, job):
+    return int(re.search(r"Restarts=(\d+)", slurm.command("scontrol", "show", "job", job))[1])
 
 
 def test_a_grid_ends_with_the_same_bits(both):
@@ -53,24 +67,32 @@ def test_a_cancelled_job_is_reported_and_the_same_command_goes_on(both, slurm, u
 
 @pytest.mark.slow
 def test_a_job_told_to_end_is_requeued_also_while_slurmctld_is_away(both, slurm, undisturbed):
-    """The signal is the one that Slurm sends before the time limit and on preemption."""
-    _, there = both(*LONG)
+    """The signal is the one that Slurm sends before the time limit and on preemption. It goes to the job that has the
+    number of its array: only this one may be requeued.
+    """
+    _, there = both(*LONG, "--seeds", "2")
     there.start()
-    _, beat = there.training()
-    ((job, _),) = queue(slurm)
+    beats = [there.training(f"seed{seed}")[1] for seed in range(2)]
+    jobs = {
+        job: (number == job.partition("_")[0], beat["pid"]) for beat in beats for job, number in [job_of(beat["pid"])]
+    }
+    ((told, pid),) = ((job, pid) for job, (is_array, pid) in jobs.items() if is_array)
+    (other,) = set(jobs) - {told}
     slurm.stop_controller()
     try:
-        os.kill(beat["pid"], signal.SIGUSR2)
+        os.kill(pid, signal.SIGUSR2)
         until(lambda: list(there.out.glob("runs/*/checkpoint.pt")), "a checkpoint")
         time.sleep(2)
         assert there.process.poll() is None, "the command must wait for slurmctld"
     finally:
         slurm.start_controller()
-    until(lambda: "Restarts=1" in slurm.command("scontrol", "show", "job", job), "the requeue")
+    until(lambda: restarts(slurm, told), "the requeue")
     status, printed = there.wait()
     assert status == 0, printed
-    assert "1 finished" in printed
-    assert contents(there.out) == undisturbed
+    assert "2 finished" in printed
+    assert " retried" not in printed
+    assert (restarts(slurm, told), restarts(slurm, other)) == (1, 0)
+    assert undisturbed.items() <= contents(there.out).items()
 
 
 @pytest.mark.slow
@@ -136,29 +158,30 @@ def test_a_job_lost_twice_is_a_failure(both, slurm):
 
 @pytest.mark.slow
 def test_a_whole_grid_with_everything_at_once(both, slurm):
-    """All models, two seeds. Jobs reach their real time limit, one is cancelled, slurmctld is restarted."""
-    words = ["--models", "all", "--seeds", "2"]
-    here, there = both(*words, slurm_words="poll=0.5,time=1,signal_delay_s=5")
-    long_here, long_there = both(*LONG[:-1], "training.updates=2000", slurm_words="poll=0.5,time=1,signal_delay_s=5")
+    """All models, two seeds, and one long run. That reaches its real time limit, a job is cancelled half-way, and
+    slurmctld is restarted in between.
+    """
+    limits = "poll=0.5,time=1,signal_delay_s=5"
+    long_here, long_there = both(*LONG[:-1], "training.updates=2500", slurm_words=limits)
+    here, there = both("--models", "all", "--seeds", "2", "--set", "training.updates=150", slurm_words=limits)
     long_there.start()
-    run_id, _ = long_there.training()
+    long_run, _ = long_there.training()
     ((limited, _),) = queue(slurm)
     there.start()
-    there.training()
+    there.training("smoke-b")
     slurm.stop_controller()
     time.sleep(3)
     slurm.start_controller()
-    others = until(lambda: [job for job, state in queue(slurm) if job != limited and state == "RUNNING"], "a job")
-    slurm.command("scancel", others[0])
+    cancelled, beat = there.training("factor_vae")
+    slurm.command("scancel", job_of(beat["pid"])[0])
     status, printed = there.wait()
     assert status == 0, printed
-    assert "left: " in printed
-    until(lambda: "Restarts=0" not in slurm.command("scontrol", "show", "job", limited), f"{run_id} at its limit")
-    there.start()
-    status, printed = there.wait()
-    assert status == 0, printed
+    assert f"left: {cancelled}: stopped " in printed
+    assert "11 finished" in printed
     status, printed = long_there.wait()
     assert status == 0, printed
+    assert restarts(slurm, limited) > 0, f"{long_run} was not at its limit"
+    there.complete(1)
     here.complete(12)
     long_here.complete(1)
     assert len(contents(here.out)) == 13
@@ -184,3 +207,33 @@ def test_what_slurm_does_not_take_is_one_line(both, given, said):
     assert said in printed
     assert "Traceback" not in printed
     assert not list(there.out.glob("slurm/*"))
+
+
+@pytest.mark.slow
+def test_the_script_in_the_documentation(command, slurm, tmp_path, undisturbed):
+    """``dbench worker`` under a script of one's own: told to end, it is requeued and goes on; cancelled, it is not."""
+    page = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text()
+    (script,) = (
+        block for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) if block.startswith("#!/bin/bash")
+    )
+    script = script.replace("#SBATCH --gres=gpu:1\n", "").replace(
+        "dbench worker", f"{sys.executable} -m disentangle_bench worker"
+    )
+    (tmp_path / "runs.sh").write_text(script.replace("results/cpu", "there"))
+    there = command("there", *LONG, "--remember")
+    _, printed = there.start().wait()
+    (run_id,) = (line.split()[2] for line in printed.splitlines() if line.startswith("to do"))
+    (tmp_path / "runs.txt").write_text(f"{run_id}\n")
+    words = ["sbatch", "--parsable", "--array=1-1", f"--chdir={tmp_path}", str(tmp_path / "runs.sh")]
+    array = slurm.command(*words).strip()
+    for name in ("requeued", "cancelled"):
+        there.training()
+        ((job, _),) = queue(slurm)
+        slurm.command("scancel", *(["--signal=TERM", "--batch"] if name == "requeued" else []), job)
+        until(lambda: list(there.out.glob("runs/*/checkpoint.pt")), "a checkpoint")
+        until(lambda: not list(there.out.glob("runs/*/progress.json")), "the end of the process")
+    until(lambda: not queue(slurm), "the end of the cancelled job")
+    assert restarts(slurm, f"{array}_1") == 1
+    slurm.command(*words)
+    until(lambda: list(there.out.glob("runs/*/record.json")), "a record")
+    assert contents(there.out) == undisturbed
