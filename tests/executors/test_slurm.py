@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from grids import LONG, contents, until
 
+from disentangle_bench.errors import BenchError
+from disentangle_bench.slurm_job import seconds
+
 
 @pytest.fixture
 def both(command, slurm):
@@ -48,6 +51,7 @@ def test_a_grid_ends_with_the_same_bits(both):
     assert not list(there.out.glob("slurm/*")), "submitit's files go with the jobs"
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_is_reported_and_the_same_command_goes_on(both, slurm, undisturbed):
     _, there = both(*LONG)
     there.start()
@@ -194,17 +198,47 @@ def test_a_whole_grid_with_everything_at_once(both, slurm):
         ("gpu", "--slurm 'gpu' is not understood: give key=value"),
         ("time=", "--slurm 'time=' is not understood"),
         ("array=0-3", "--slurm array=... is set by dbench"),
-        ("time=2", "--slurm time=2 (minutes) is too short"),
+        ("time=2", "--slurm time=2 .minutes. is too short"),
         ("poll=often", "--slurm poll=often is not understood: give a number above 0"),
-        ("poll=0.5,partition=nowhere", "Slurm did not take the jobs: Batch job submission failed: Invalid partition"),
-        ("poll=0.5,no_such_option=1", "Slurm did not take the jobs"),
+        ("poll=0", "--slurm poll=0 is not understood: give a number above 0"),
     ],
 )
-def test_what_slurm_does_not_take_is_one_line(both, given, said):
-    _, there = both("--models", "qlae", "--seeds", "1", slurm_words=given)
+def test_malformed_words(given, said):
+    with pytest.raises(BenchError, match=said):
+        parse_slurm(given)
+
+
+def parse_slurm(given):
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'disentangle-bench[slurm]'")
+    from disentangle_bench.executors.slurm import parse
+
+    return parse(given, 2, 3)
+
+
+def test_words_that_submitit_does_not_know_go_to_sbatch():
+    settings = parse_slurm("partition=gpu, time=90,gres=gpu:1,signal-delay-s=30,licenses=a:1,poll=0.5")
+    assert settings.known["partition"] == "gpu"
+    assert settings.known["time"] == 90
+    assert settings.known["gres"] == "gpu:1"
+    assert settings.known["cpus_per_task"] == 2
+    assert settings.known["array_parallelism"] == 3
+    assert settings.others == {"licenses": "a:1", "signal": "B:USR2@30", "requeue": True}
+    assert settings.poll == 0.5
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [("0:58", 58), ("1:00:01", 3601), ("2-00:00:10", 172810), ("UNLIMITED", float("inf")), ("INVALID", float("inf"))],
+)
+def test_the_time_a_job_has_left(left, expected):
+    assert seconds(left) == expected
+
+
+def test_what_slurm_refuses_is_one_line(both):
+    _, there = both("--models", "qlae", "--seeds", "1", slurm_words="partition=nowhere")
     status, printed = there.start().wait()
     assert status == 2, printed
-    assert said in printed
+    assert "Slurm did not take the jobs: Batch job submission failed: Invalid partition" in printed
     assert "Traceback" not in printed
     assert not list(there.out.glob("slurm/*"))
 
