@@ -24,6 +24,7 @@ LAYERS = [
         "score",
         "tracking",
         "executors",
+        "forkserver",
         "remote",
         "slurm_job",
         "progress",

@@ -223,8 +223,8 @@ def test_a_killed_command_leaves_no_lock_behind(started):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_a_command_within_ten_seconds_with_checkpoints(started, number):
-    command = started("factor_qvae", "--set", "training.updates=100000", "--yes")
-    run_process(command, "factor_qvae")
+    command = started("qlae", "--set", "training.updates=100000", "--yes")
+    run_process(command, "qlae")
     time.sleep(1.0)
     began = time.monotonic()
     os.killpg(command.pid, number)

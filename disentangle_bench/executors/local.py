@@ -73,7 +73,7 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["disentangle_bench.worker"])
+    context.set_forkserver_preload(["disentangle_bench.forkserver"])
     return context
 
 
