@@ -23,6 +23,7 @@ from disentangle_bench.progress import Display
 from disentangle_bench.registry import DATASETS, MODELS, dataset_class
 from disentangle_bench.resolve import resolve
 from disentangle_bench.spec import RunSpec
+from disentangle_bench.train import CHECKPOINT_SECONDS
 from disentangle_bench.worker import Place, attempt, stopping
 
 
@@ -142,7 +143,7 @@ def run_grid(
     executor: str = "local",
     options: Options | None = None,
     track: tuple[str, ...] = (),
-    checkpoint_seconds: float = 60.0,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Outcome:
     """Do what is to be done of a grid, by the executor of that name, and write ``results.csv``."""
     # Only here is it known what there is here; other executors choose and check the device where a run goes.

@@ -90,6 +90,14 @@ def score_results(
 
 def _score_run(folder: Path, metrics: dict[str, str]) -> None:
     """Score one run's codes and put the scores into its record: matrices first, the record last."""
+    try:
+        with store.claimed(folder):
+            _rescore(folder, metrics)
+    except store.Busy as busy:
+        raise BenchError(f"{busy}: score it when that has ended") from busy
+
+
+def _rescore(folder: Path, metrics: dict[str, str]) -> None:
     with limited(1):
         scores = score(load_evaluation(folder / "codes.npz"), metrics)
     record = store.read_json(folder / store.RECORD)

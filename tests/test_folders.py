@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from test_run import RUN, contents
+from grid_runs import RUN, contents
 
 from disentangle_bench import __version__, grid, store
 from disentangle_bench.resolve import resolve

@@ -7,32 +7,17 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.numpy import load_file
+from grid_runs import RUN, contents
 
 from disentangle_bench import store
 from disentangle_bench.evaluate import load_evaluation, score
 from disentangle_bench.registry import MODELS
 from disentangle_bench.spec import RunSpec
-
-RUN = [sys.executable, "-m", "disentangle_bench", "run", "--datasets", "rooms3d", "--seeds", "1", "--protocol", "smoke"]
-
-
-def contents(out):
-    """Scores, weights, codes and history of every run, by run id."""
-    found = {}
-    for folder in sorted((out / "runs").iterdir()):
-        record = json.loads((folder / "record.json").read_text())
-        weights = {name: array.tobytes() for name, array in load_file(folder / "model.safetensors").items()}
-        with np.load(folder / "codes.npz", allow_pickle=False) as file:
-            codes = {name: file[name].tobytes() for name in file.files}
-        found[folder.name] = (record["scores"], weights, codes, (folder / "history.csv").read_text())
-    return found
 
 
 def test_the_same_grid_again_with_other_jobs_gives_the_same_bits(smoke_grid, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from disentangle_bench import store
 from disentangle_bench.metrics import dci, infomec
 
 GOLDEN = Path(__file__).parent / "golden" / "metrics"
@@ -219,6 +220,16 @@ def test_a_run_without_codes_keeps_its_record_and_is_named(dbench, copied):
     assert done.returncode == 1
     assert f"not scored: {first}: there is no file" in done.stderr
     assert "Traceback" not in done.stderr
+    assert records(copied)[first] == before[first]
+
+
+def test_a_run_that_is_held_is_left_alone(dbench, copied):
+    before = records(copied)
+    first = next(iter(before))
+    with store.claimed(copied / "runs" / first):
+        done = dbench("score", copied)
+    assert done.returncode == 1
+    assert f"not scored: {first}: another process is running it" in done.stderr
     assert records(copied)[first] == before[first]
 
 

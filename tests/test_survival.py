@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from test_run import RUN, contents
+from grid_runs import RUN, contents
 
 from disentangle_bench import store
 from disentangle_bench.registry import MODELS

@@ -53,9 +53,9 @@ class Work:
     device: str
     threads: int
     data: Path
-    fresh: bool = False
-    track: tuple[str, ...] = ()
-    checkpoint_seconds: float = 60.0
+    fresh: bool
+    track: tuple[str, ...]
+    checkpoint_seconds: float
 
 
 Options: TypeAlias = Mapping[str, Any]

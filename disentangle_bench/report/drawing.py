@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from disentangle_bench.metrics.threads import available
 from disentangle_bench.report.scores import SETUP, one_line
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def draw(tables: Sequence[Table], say: Callable[[str], None]) -> Drawn:
     from disentangle_bench.report.figures import draw_table
 
     sizes = [len(table.board[SETUP].drop_duplicates()) for table in tables]
-    jobs = min(_cores(), len(tables)) if sum(sizes) >= WORTHWHILE else 1
+    jobs = min(available(), len(tables)) if sum(sizes) >= WORTHWHILE else 1
     if jobs < 2:
         made: Drawn = []
         for table in tables:
@@ -50,13 +51,6 @@ def draw(tables: Sequence[Table], say: Callable[[str], None]) -> Drawn:
                                strict=True):  # fmt: skip
             found |= dict(zip(share, part, strict=True))
     return [found[place] for place in range(len(tables))]
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
 
 
 def _elsewhere(tables: list[Table]) -> Drawn:

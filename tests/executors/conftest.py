@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from grids import LONG, Command, contents
+from grid_runs import contents
+from grids import LONG, Command
 from local_slurm import LocalSlurm, missing
 
 

@@ -7,24 +7,9 @@ import subprocess
 import sys
 import time
 
-import numpy as np
-from safetensors.numpy import load_file
-
 GRID = ["--datasets", "rooms3d", "--protocol", "smoke"]
 LONG = ("--models", "beta_vae", "--seeds", "1", "--set", "training.updates=400")
 """A grid of one run that is long enough to be disturbed."""
-
-
-def contents(out):
-    """Scores, weights, codes and history of every run, by run id."""
-    found = {}
-    for folder in sorted((out / "runs").iterdir()):
-        record = json.loads((folder / "record.json").read_text())
-        weights = {name: array.tobytes() for name, array in load_file(folder / "model.safetensors").items()}
-        with np.load(folder / "codes.npz", allow_pickle=False) as file:
-            codes = {name: file[name].tobytes() for name in file.files}
-        found[folder.name] = (record["scores"], weights, codes, (folder / "history.csv").read_text())
-    return found
 
 
 def until(condition, what, seconds=120):

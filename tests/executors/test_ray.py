@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from grids import LONG, contents, until
+from grid_runs import contents
+from grids import LONG, until
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'disentangle-bench[ray]'")
 STORE = 100_000_000

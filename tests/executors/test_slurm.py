@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from grids import LONG, contents, until
+from grid_runs import contents
+from grids import LONG, until
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.slurm_job import seconds

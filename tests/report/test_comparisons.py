@@ -190,7 +190,7 @@ def test_many_tables_are_drawn_by_several_processes_alike(tmp_path, monkeypatch)
     found = []
     for worthwhile in (100, 1):
         monkeypatch.setattr(drawing, "WORTHWHILE", worthwhile)
-        monkeypatch.setattr(drawing, "_cores", lambda: 2)
+        monkeypatch.setattr(drawing, "available", lambda: 2)
         said = []
         report = write_report(tmp_path, progress=said.append)
         found.append(({path: path.read_bytes() for path in report.paths}, report.notes))
