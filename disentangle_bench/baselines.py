@@ -20,11 +20,19 @@ class Source(Part):
     note: str = ""
 
 
-class Baseline(Part):
-    """One file's content."""
+class Choice(Part):
+    """Settings and where they come from."""
 
     source: Source
     settings: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class Baseline(Choice):
+    """One file's content: the model's settings on the dataset, and ``[protocols.NAME]`` where a protocol means others,
+    because two sources disagree.
+    """
+
+    protocols: dict[str, Choice] = Field(default_factory=dict)
 
 
 def folder() -> Path:

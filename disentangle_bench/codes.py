@@ -18,11 +18,13 @@ class Codes:
 
     ``values`` [n, d] is the latents' numeric value (posterior mean, quantised scalar): tree-based metrics read its
     order. ``indices`` [n, d] is the chosen symbol of each latent, or None for a continuous model: estimators for
-    discrete variables read it. Models fill it with torch tensors, metrics get numpy arrays.
+    discrete variables read it. ``deviations`` [n, d] are the posterior's standard deviations where it is Gaussian.
+    Models fill it with torch tensors, metrics get numpy arrays.
     """
 
     values: Any
     indices: Any | None = None
+    deviations: Any | None = None
 
     @property
     def discrete(self) -> bool:

@@ -16,14 +16,14 @@ import torch
 
 from disentangle_bench.atomic import atomic_path
 from disentangle_bench.codes import Codes, Evaluation
-from disentangle_bench.data.dataset import Dataset, Index
+from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics.inputs import as_arrays, as_codes
 from disentangle_bench.metrics.latents import read_codes
-from disentangle_bench.models.model import Model
+from disentangle_bench.models.model import Model, Noise
 from disentangle_bench.registry import metric_module
-from disentangle_bench.sampling import split
-from disentangle_bench.spec import Scoring
+from disentangle_bench.sampling import evaluation_sample
+from disentangle_bench.spec import RunSpec, seed_for
 from disentangle_bench.train import to_float
 
 BATCH = 250
@@ -43,22 +43,12 @@ class Scores:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def sample(dataset: Dataset, scoring: Scoring) -> tuple[Index, int]:
-    """The evaluation sample, positions [n] of test images, and how many of them fit predictors.
-
-    The same for every model and seed. A test split that is too small is used whole, in the same proportion.
-    """
-    test = split(len(dataset)).test
-    wanted = scoring.train_images + scoring.test_images
-    n = min(wanted, len(test))
-    return test[:n], n * scoring.train_images // wanted
-
-
 def encode(
-    model: Model, dataset: Dataset, scoring: Scoring, device: torch.device, progress: Callable[[int, int], None]
+    model: Model, dataset: Dataset, spec: RunSpec, device: torch.device, progress: Callable[[int, int], None]
 ) -> Evaluation:
     """Codes, factors and squared errors of the evaluation sample."""
-    index, n_train = sample(dataset, scoring)
+    index, n_train = evaluation_sample(spec, len(dataset))
+    noise = Noise(torch.Generator(device).manual_seed(seed_for(spec.seed, "codes")))
     images = dataset.place(device)
     values, indices, errors = [], [], []
     model.eval()
@@ -66,6 +56,8 @@ def encode(
         for start in range(0, len(index), BATCH):
             x = to_float(images(index[start : start + BATCH]))
             codes = model.encode(x)
+            if spec.scoring.codes == "sample" and codes.deviations is not None:
+                codes = Codes(codes.values + codes.deviations * noise.normal(codes.values))
             error = (model.decode(codes) - x).square().double().mean(dim=(1, 2, 3))
             values.append(codes.values.cpu().numpy())
             errors.append(error.cpu().numpy())
@@ -111,11 +103,11 @@ def score(
     return scores
 
 
-def draw(model: Model, dataset: Dataset, evaluation: Evaluation, scoring: Scoring, device: torch.device) -> Any:
+def draw(model: Model, dataset: Dataset, evaluation: Evaluation, spec: RunSpec, device: torch.device) -> Any:
     """Pictures as bytes: ``originals`` and ``reconstructions`` [m, h, w, c] of the first evaluation images, and
     ``traversals`` [d, steps, h, w, c]: the first image with one latent moved through what the sample shows of it.
     """
-    index, _ = sample(dataset, scoring)
+    index, _ = evaluation_sample(spec, len(dataset))
     codes = evaluation.codes
     d = codes.values.shape[1]
     with torch.inference_mode():

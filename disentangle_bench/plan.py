@@ -16,9 +16,10 @@ import torch
 
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.data.dataset import Dataset
-from disentangle_bench.evaluate import BATCH, sample, score
+from disentangle_bench.evaluate import BATCH, score
 from disentangle_bench.metrics.threads import limited
 from disentangle_bench.registry import dataset_class
+from disentangle_bench.sampling import evaluation_sample
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.train import Trainer, to_float
 from disentangle_bench.worker import peak_memory, repeatable
@@ -143,7 +144,7 @@ def _update_seconds(trainer: Trainer) -> float:
 
 
 def _encoding_seconds(trainer: Trainer, dataset: Dataset) -> float:
-    index, _ = sample(dataset, trainer.spec.scoring)
+    index, _ = evaluation_sample(trainer.spec, len(dataset))
     device = trainer.generator.device
     with torch.inference_mode():
         x = to_float(trainer.images(index[:BATCH]))
@@ -155,7 +156,7 @@ def _encoding_seconds(trainer: Trainer, dataset: Dataset) -> float:
 
 def _metric_seconds(spec: RunSpec, dataset: Dataset) -> float:
     """Scores of a few rows of random codes, scaled up: the metrics' cost grows about linearly with the rows."""
-    index, n_train = sample(dataset, spec.scoring)
+    index, n_train = evaluation_sample(spec, len(dataset))
     rows = min(SCORED_ROWS, len(index))
     values = np.random.default_rng(0).standard_normal((rows, int(spec.settings["latents"])))
     factors = dataset.factors(index[:rows])
@@ -170,5 +171,5 @@ def _metric_seconds(spec: RunSpec, dataset: Dataset) -> float:
 def _disk(trainer: Trainer, dataset: Dataset) -> int:
     """Weights, and codes (at most 16 bytes per latent and 8 per factor and image), uncompressed."""
     weights = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
-    index, _ = sample(dataset, trainer.spec.scoring)
+    index, _ = evaluation_sample(trainer.spec, len(dataset))
     return weights + len(index) * (16 * trainer.model.config.latents + 8 * len(dataset.card.factor_names) + 8)

@@ -32,7 +32,11 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
     """
     card = dataset_class(dataset).card
     chosen, rules = model_class(model), protocol(protocol_name)
-    settings, sources = _settings(model, dataset, latents=2 * len(card.factor_names))
+    settings, sources = _settings(model, dataset, rules.name, latents=2 * len(card.factor_names))
+    given = _changes(changes)
+    # How long a model is trained can depend on its settings: with no discriminator it has all steps for itself.
+    own = {key: given[f"model.{key}"] for key in settings if f"model.{key}" in given}
+    players = _validated_settings(model, settings | own).players
     spec = _validated(
         {
             "model": model,
@@ -43,31 +47,37 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
             "protocol_version": rules.version,
             "seed": seed,
             "settings": settings,
-            "training": rules.training.model_dump(),
+            "training": rules.training_of(players).model_dump(),
             "scoring": rules.scoring.model_dump(),
         }
     )
     protocol_source = f"protocol {rules.name}, version {rules.version}"
     sources = dict.fromkeys((key for key in flat(spec) if not key.startswith("model.")), protocol_source) | sources
-    if changes:
-        spec, changed = _changed(spec, changes)
+    if players > 1 and rules.training_of(players) != rules.training:
+        sources["training.updates"] += f": {rules.training.updates} steps of {players} optimisers"
+    if given:
+        spec, changed = _changed(spec, given)
         sources |= dict.fromkeys(changed, "--set")
     _check_names(spec)
     return Resolved(spec, sources)
 
 
-def _settings(model: str, dataset: str, latents: int) -> tuple[dict[str, Scalar], dict[str, str]]:
-    """A model's complete settings on a dataset, and where each comes from."""
+def _settings(model: str, dataset: str, protocol_name: str, latents: int) -> tuple[dict[str, Scalar], dict[str, str]]:
+    """A model's complete settings on a dataset under a protocol, and where each comes from."""
     config = model_class(model).Config
     baseline = baselines.read(model, dataset)
-    given: dict[str, Any] = dict(baseline.settings) if baseline else {}
-    given.setdefault("latents", latents)
+    choices: dict[str, baselines.Choice] = {"": baseline} if baseline else {}
+    if baseline and protocol_name in baseline.protocols:
+        choices |= {f" [protocols.{protocol_name}]": baseline.protocols[protocol_name]}
+    given: dict[str, Any] = {"latents": latents}
+    for choice in choices.values():
+        given |= choice.settings
     complete = _validated_settings(model, given).model_dump()
     sources = dict.fromkeys((f"model.{key}" for key in complete), f"default of {config.__qualname__}")
     sources["model.latents"] = "twice the number of factors"
-    if baseline:
-        source = f"baselines/{model}/{dataset}.toml: {baseline.source.kind}, {baseline.source.reference}"
-        sources |= dict.fromkeys((f"model.{key}" for key in baseline.settings), source)
+    for section, choice in choices.items():
+        source = f"baselines/{model}/{dataset}.toml{section}: {choice.source.kind}, {choice.source.reference}"
+        sources |= dict.fromkeys((f"model.{key}" for key in choice.settings), source)
     return complete, sources
 
 
@@ -87,18 +97,24 @@ def _validated(content: dict[str, Any]) -> RunSpec:
         raise BenchError(baselines.first_problem(error)) from error
 
 
-def _changed(spec: RunSpec, changes: Sequence[str]) -> tuple[RunSpec, list[str]]:
-    """Apply ``key=value`` words; words that change nothing leave no mark."""
-    before = flat(spec)
-    after = dict(before)
-    for word in changes:
+def _changes(words: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` words as a table."""
+    table = {}
+    for word in words:
         key, equals, value = word.partition("=")
-        key = key.strip()
         if not equals or not value.strip():
             raise BenchError(f"--set takes key=value, not {word!r}: for example --set training.updates=100")
+        table[key.strip()] = _value(value.strip())
+    return table
+
+
+def _changed(spec: RunSpec, changes: dict[str, Any]) -> tuple[RunSpec, list[str]]:
+    """Apply changes; those that change nothing leave no mark."""
+    before = flat(spec)
+    for key in changes:
         if key not in before:
             raise unknown("setting", key, before)
-        after[key] = _value(value.strip())
+    after = before | changes
     content = spec.model_dump()
     content["settings"] = {}
     for key, value in after.items():

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from disentangle_bench.data.dataset import Index
-from disentangle_bench.spec import seed_for
+from disentangle_bench.spec import RunSpec, seed_for
 
 TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
 """Shares of a dataset's images; the rest is the test split."""
@@ -23,6 +23,12 @@ def permutation(n: int, *key: int | str) -> Index:
     return np.argsort(np.random.Philox(seed_for(*key)).random_raw(n), kind="stable").astype(np.int64)
 
 
+def with_replacement(n: int, draws: int, *key: int | str) -> Index:
+    """``draws`` numbers from 0 .. n-1, each as likely as the others, that depend on ``key`` only."""
+    # The remainder of 64 random bits favours small numbers by less than n / 2**64.
+    return (np.random.Philox(seed_for(*key)).random_raw(draws) % np.uint64(n)).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class Split:
     """Positions of the training, validation and test images, each in random order. Nothing reads ``validation`` yet:
@@ -34,11 +40,29 @@ class Split:
     test: Index
 
 
-def split(n: int) -> Split:
-    """The one split of a dataset of n images: the same for all models, seeds and protocols."""
-    order = permutation(n, "split", n)
+def split(n: int, seed: int | None = None) -> Split:
+    """The split of a dataset of n images: the same for all models, seeds and protocols, unless a seed is given."""
+    order = permutation(n, "split", n) if seed is None else permutation(n, "split", n, seed)
     train, validation = int(TRAIN_SHARE * n), int(VALIDATION_SHARE * n)
     return Split(order[:train], order[train : train + validation], order[train + validation :])
+
+
+def split_of(spec: RunSpec, n: int) -> Split:
+    """The split of a dataset of n images that a run is trained and scored with."""
+    return split(n, spec.seed if spec.training.split == "seed" else None)
+
+
+def evaluation_sample(spec: RunSpec, n: int) -> tuple[Index, int]:
+    """Positions of the images that a run on a dataset of n images is scored on, and how many of them fit predictors.
+
+    A test split that is too small is used whole, in the same proportion.
+    """
+    scoring = spec.scoring
+    wanted = scoring.train_images + scoring.test_images
+    if scoring.images == "all":
+        return with_replacement(n, wanted, spec.seed, "evaluation"), scoring.train_images
+    test = split_of(spec, n).test[:wanted]
+    return test, len(test) * scoring.train_images // wanted
 
 
 class Stream:

@@ -23,7 +23,11 @@ class Training(Part):
 
     One update of the autoencoder sees ``batch_size`` images; images that only a discriminator sees come on top. The
     learning rate falls along half a cosine from ``learning_rate`` at the first update to ``final_learning_rate`` at
-    the last.
+    the last, or ``half_cosine`` updates after the first if that is not 0: a longer run then climbs back.
+
+    ``clock`` is what a model's own schedules count: updates, or the steps of all optimisers, which are two per update
+    where there is a discriminator. Players take their steps ``together``, from the same weights, or ``in_turn``.
+    ``split`` is ``fixed`` for all seeds or drawn by each ``seed``. ``precision`` is of the networks in training.
     """
 
     network: str
@@ -31,17 +35,25 @@ class Training(Part):
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     final_learning_rate: float = Field(ge=0)
-    precision: Literal["fp32"] = "fp32"
+    half_cosine: int = Field(0, ge=0)
+    clock: Literal["updates", "optimiser_steps"] = "updates"
+    steps: Literal["together", "in_turn"] = "together"
+    split: Literal["fixed", "seed"] = "fixed"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
 
 
 class Scoring(Part):
-    """How a trained model is scored: on how many held-out images, and by which variant of each metric.
+    """How a trained model is scored: on how many images, and by which variant of each metric.
 
     The first ``train_images`` of the sample fit the metrics' predictors, the other ``test_images`` test them.
+    ``images`` are those of the test split, the same for all seeds, or ``all``: drawn by each seed with replacement from
+    the whole dataset, training images included. ``codes`` of Gaussian latents are posterior means or one ``sample``.
     """
 
     train_images: int = Field(ge=2)
     test_images: int = Field(ge=1)
+    images: Literal["test", "all"] = "test"
+    codes: Literal["mean", "sample"] = "mean"
     metrics: dict[str, str]
 
 

@@ -20,7 +20,7 @@ from disentangle_bench.codes import Codes, Evaluation, MetricCard
 from disentangle_bench.data.dataset import Card, Dataset
 from disentangle_bench.models.model import ImageShape, Model, Noise, Settings
 from disentangle_bench.models.networks import network
-from disentangle_bench.train import sum_of
+from disentangle_bench.train import evaluated, sum_of
 
 GROUP_KEYS = {"params", "lr_scale", "betas", "weight_decay"}
 
@@ -81,12 +81,13 @@ def _fresh(
         torch.manual_seed(seed)
         model: Model = make(config, image_shape=image_shape, n_train=1000, network=network(network_name)).to(dtype)
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(8 * model.batches_per_update, *image_shape, generator=generator, device="cpu").to(dtype)
+    x = torch.rand(8 * config.players, *image_shape, generator=generator, device="cpu").to(dtype)
     return model, x
 
 
 def _losses(model: Model, x: Tensor, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    return model.losses(x, 0, Noise(torch.Generator().manual_seed(seed)))
+    losses, logs = model.losses(x, 0, Noise(torch.Generator().manual_seed(seed)))
+    return evaluated(losses), logs
 
 
 def _check_groups(model: Model) -> None:

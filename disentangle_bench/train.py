@@ -18,7 +18,7 @@ from disentangle_bench.data.dataset import Card, Dataset
 from disentangle_bench.models.model import Losses, Model, Noise
 from disentangle_bench.models.networks import network
 from disentangle_bench.registry import model_class
-from disentangle_bench.sampling import Stream, split
+from disentangle_bench.sampling import Stream, split_of
 from disentangle_bench.spec import RunSpec, Training, seed_for
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
@@ -45,8 +45,10 @@ def discard_checkpoints(folder: Path) -> None:
 
 
 def learning_rate(training: Training, step: int) -> float:
-    """Half a cosine from ``learning_rate`` at step 0 to ``final_learning_rate`` at the last step."""
-    progress = step / max(1, training.updates - 1)
+    """Half a cosine from ``learning_rate`` at step 0 to ``final_learning_rate`` at the last step, or at step
+    ``half_cosine``, from where it climbs back.
+    """
+    progress = step / (training.half_cosine or max(1, training.updates - 1))
     span = training.learning_rate - training.final_learning_rate
     return training.final_learning_rate + 0.5 * span * (1 + math.cos(math.pi * progress))
 
@@ -76,9 +78,14 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
     return images.to(torch.float32).div_(255)
 
 
+def evaluated(losses: Losses) -> dict[str, torch.Tensor]:
+    """Each player's loss as a scalar, taken in their order."""
+    return {player: loss if isinstance(loss, torch.Tensor) else loss() for player, loss in losses.items()}
+
+
 def sum_of(losses: Losses) -> torch.Tensor:
     """The scalar whose gradient all players follow."""
-    return torch.stack(list(losses.values())).sum()
+    return torch.stack(list(evaluated(losses).values())).sum()
 
 
 class Trainer:
@@ -90,13 +97,15 @@ class Trainer:
     def __init__(self, spec: RunSpec, dataset: Dataset, folder: Path, device: torch.device) -> None:
         self.spec = spec
         self.folder = folder
-        train = split(len(dataset)).train
+        train = split_of(spec, len(dataset)).train
         self.model = build_model(spec, dataset.card, device, n_train=len(train))
         self.optimizer = build_optimizer(self.model, spec.training)
         self.generator = torch.Generator(device).manual_seed(seed_for(spec.seed, "noise"))
         self.noise = Noise(self.generator)
         self.images = dataset.place(device)
-        self.stream = Stream(train, spec.training.batch_size * self.model.batches_per_update, spec.seed)
+        players = self.model.config.players
+        self.clock = players if spec.training.clock == "optimiser_steps" else 1
+        self.stream = Stream(train, spec.training.batch_size * players, spec.seed)
         self.step = 0
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -108,12 +117,17 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
         x = to_float(self.images(self.stream.batch(self.step)))
-        losses, logs = self.model.losses(x, self.step, self.noise)
-        self.optimizer.zero_grad()
-        sum_of(losses).backward()
-        self.optimizer.step()
+        losses, logs = self.model.losses(x, self.clock * self.step, self.noise)
+        in_turn = self.spec.training.steps == "in_turn"
+        values: dict[str, torch.Tensor] = {}
+        for turn in [{player: loss} for player, loss in losses.items()] if in_turn else [losses]:
+            now = evaluated(turn)
+            self.optimizer.zero_grad()
+            sum_of(now).backward()
+            self.optimizer.step()  # passes over parameters without a gradient: those of the other players
+            values |= now
         self.step += 1
-        return {f"loss.{player}": loss.detach() for player, loss in losses.items()} | logs
+        return {f"loss.{player}": loss.detach() for player, loss in values.items()} | logs
 
     def run(
         self,
@@ -145,8 +159,14 @@ class Trainer:
             if time.monotonic() - saved > checkpoint_seconds:
                 self.save()
                 saved = time.monotonic()
+        self.model.eval()
+        self.model.finish(self.training_images)
         self.save()
-        return self.model.eval()
+        return self.model
+
+    def training_images(self, n: int) -> torch.Tensor:
+        """The first n of the training images, or all where there are fewer, as numbers 0 .. 1."""
+        return to_float(self.images(self.stream.images[:n]))
 
     def log(self, tensors: dict[str, torch.Tensor]) -> None:
         """Add a row to the history: the losses and logs of the update just made."""

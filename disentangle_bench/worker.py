@@ -157,9 +157,9 @@ def _score(trainer: Trainer, dataset: Dataset, folder: Path, device: torch.devic
     """Score the trained model, keep codes, matrices and pictures, and make the record's content."""
     spec = trainer.spec
     began = datetime.now(UTC)
-    evaluation = encode(trainer.model, dataset, spec.scoring, device, lambda done, n: report("encoding", done, n))
+    evaluation = encode(trainer.model, dataset, spec, device, lambda done, n: report("encoding", done, n))
     save_evaluation(folder / "codes.npz", evaluation)
-    save_arrays(folder / "pictures.npz", draw(trainer.model, dataset, evaluation, spec.scoring, device))
+    save_arrays(folder / "pictures.npz", draw(trainer.model, dataset, evaluation, spec, device))
     encoding = (datetime.now(UTC) - began).total_seconds()
     names = list(spec.scoring.metrics)
     scores = score(evaluation, spec.scoring.metrics, lambda name: report(name, names.index(name), len(names)))
@@ -178,7 +178,7 @@ def _score(trainer: Trainer, dataset: Dataset, folder: Path, device: torch.devic
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "images": {
             "autoencoder": images,
-            "discriminator": images * (trainer.model.batches_per_update - 1),
+            "discriminator": images * (trainer.model.config.players - 1),
             "evaluation": n,
         },
         "seconds": {"training": trainer.seconds, "encoding": encoding, "metrics": scores.seconds},

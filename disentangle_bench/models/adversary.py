@@ -7,6 +7,7 @@ parameter groups then makes the very steps of a loop with two optimisers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -25,7 +26,8 @@ SLOPE = 0.2
 def discriminator(inputs: int, hidden_layers: int) -> nn.Sequential:
     """Tells codes (logit 0) from codes with shuffled latents (logit 1): [b, inputs] to [b, 2].
 
-    Hidden layers of 1000 with leaky ReLU of slope 0.2 (Kim & Mnih 2018, appendix A).
+    Hidden layers of 1000 with leaky ReLU of slope 0.2 (Kim & Mnih 2018, appendix A); weights start from N(0, 0.02),
+    biases from 0 (released code of Baykal et al. 2024).
     """
     layers: list[nn.Module] = []
     for before, after in pairwise([inputs, *[WIDTH] * hidden_layers, 2]):
@@ -33,7 +35,7 @@ def discriminator(inputs: int, hidden_layers: int) -> nn.Sequential:
     layers.pop()  # no activation on the logits
     for module in layers:
         if isinstance(module, nn.Linear):
-            nn.init.kaiming_normal_(module.weight, a=SLOPE)
+            nn.init.normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
     return nn.Sequential(*layers)
 
@@ -53,6 +55,19 @@ def discriminator_loss(discriminator: nn.Module, z: Tensor, shuffled: Tensor) ->
     return 0.5 * (F.cross_entropy(logits[: len(z)], real) + F.cross_entropy(logits[len(z) :], fake))
 
 
+def discriminator_turn(
+    discriminator: nn.Module, z: Tensor, other: Callable[[], Tensor], noise: Noise
+) -> Callable[[], Tensor]:
+    """The discriminator's loss on codes ``z`` and on those that ``other`` gives, shuffled; both when its turn comes."""
+
+    def loss() -> Tensor:
+        with torch.no_grad():
+            shuffled = shuffle_latents(other(), noise)
+        return discriminator_loss(discriminator, z, shuffled)
+
+    return loss
+
+
 def shuffle_latents(z: Tensor, noise: Noise) -> Tensor:
     """Each latent of [b, d] (or [b, d, v]: its v weights together) permuted across the batch on its own."""
     order = noise.permutations(len(z), z.shape[1])
@@ -64,8 +79,8 @@ def shuffle_latents(z: Tensor, noise: Noise) -> Tensor:
 class Adversary(Settings):
     """Settings of models with a discriminator; each model's ``Config`` says its own defaults.
 
-    ``gamma`` weighs the total correlation; the discriminator's learning rate is ``discriminator_lr_scale`` times the
-    schedule's, its Adam moments ``discriminator_beta1`` and ``_beta2``.
+    ``gamma`` weighs the total correlation, and at 0 there is no discriminator; its learning rate is
+    ``discriminator_lr_scale`` times the schedule's, its Adam moments ``discriminator_beta1`` and ``_beta2``.
     """
 
     gamma: float = Field(1e-4, ge=0)
@@ -74,11 +89,28 @@ class Adversary(Settings):
     discriminator_beta1: float = Field(0.9, ge=0, lt=1)
     discriminator_beta2: float = Field(0.999, ge=0, lt=1)
 
+    @property
+    def players(self) -> int:
+        """The autoencoder, and the discriminator if there is one."""
+        return 2 if self.gamma > 0 else 1
 
-def param_group(discriminator: nn.Module, config: Adversary) -> dict[str, Any]:
-    """The discriminator's group for Adam."""
-    return {
-        "params": list(discriminator.parameters()),
-        "lr_scale": config.discriminator_lr_scale,
-        "betas": (config.discriminator_beta1, config.discriminator_beta2),
-    }
+
+def discriminator_for(config: Adversary, inputs: int) -> nn.Sequential | None:
+    """The discriminator of codes [b, inputs] that the settings ask for; None if they ask for none."""
+    return discriminator(inputs, config.discriminator_layers) if config.players == 2 else None
+
+
+def param_groups(model: nn.Module, discriminator: nn.Module | None, config: Adversary) -> list[dict[str, Any]]:
+    """Groups for Adam: the model without its discriminator, and that at its own learning rate and moments."""
+    if discriminator is None:
+        return [{"params": list(model.parameters())}]
+    own = list(discriminator.parameters())
+    known = {id(parameter) for parameter in own}
+    return [
+        {"params": [parameter for parameter in model.parameters() if id(parameter) not in known]},
+        {
+            "params": own,
+            "lr_scale": config.discriminator_lr_scale,
+            "betas": (config.discriminator_beta1, config.discriminator_beta2),
+        },
+    ]

@@ -50,8 +50,7 @@ class BetaTCVAE(Model):
 
     def encode(self, x: Tensor) -> Codes:
         """Posterior means."""
-        mean, _ = gaussian.split(self.encoder(x))
-        return Codes(mean)
+        return gaussian.codes(self.encoder(x))
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of latent values."""

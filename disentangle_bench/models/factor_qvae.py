@@ -5,8 +5,7 @@ Baykal, Kandemir & Unal, *Disentanglement with Factor Quantized Variational Auto
 
 from __future__ import annotations
 
-import math
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from pydantic import Field
@@ -29,72 +28,67 @@ class FactorQVAE(Model):
     Loss: MSE + kl_weight * KL(posterior || uniform) (sum over K, mean over batch and latents) + gamma * TC(w), where
     the discriminator of FactorVAE sees the d * K weights, a latent's K weights shuffled together. There is no
     codebook or commitment loss: the codebook learns through the decoder and the posterior.
-    With ``gamma = 0`` there is no discriminator (the paper's QVAE).
+    With ``gamma = 0`` there is no discriminator (the paper's QVAE). The paper's ablations are settings: vectors in
+    place of scalars (``embedding_dim``), and a codebook for each latent.
     """
 
     version = 1
 
     class Config(adversary.Adversary):
-        """``symbols``: K. The discriminator's defaults are the released code's."""
+        """``symbols``: K; ``embedding_dim``: length of the codebook's values, 1 for scalars. The discriminator's
+        defaults are the released code's.
+        """
 
         symbols: int = Field(64, ge=2)
+        embedding_dim: int = Field(1, ge=1)
+        codebook: Literal["global", "per_latent"] = "global"
         kl_weight: float = Field(1e-3, ge=0)
         temperature_decay: float = Field(1e-5, ge=0)
 
     def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
         super().__init__()
         self.config: FactorQVAE.Config = config
-        self.encoder = network.encoder(image_shape, config.latents)
-        self.decoder = network.decoder(config.latents, image_shape)
-        self.codebook = nn.Parameter(torch.randn(config.symbols))
-        self.discriminator: nn.Module | None = None
-        if config.gamma > 0:
-            self.batches_per_update = 2
-            inputs = config.latents * config.symbols
-            self.discriminator = adversary.discriminator(inputs, config.discriminator_layers)
+        width = config.latents * config.embedding_dim
+        self.encoder = network.encoder(image_shape, width)
+        self.decoder = network.decoder(width, image_shape)
+        latents = [config.latents] if config.codebook == "per_latent" else []
+        self.codebook = nn.Parameter(torch.randn(*latents, config.symbols, config.embedding_dim))
+        self.discriminator = adversary.discriminator_for(config, config.latents * config.symbols)
 
-    def temperature(self, step: int) -> float:
-        """Of the Gumbel-softmax sample at this update of the autoencoder."""
-        return math.exp(-self.config.temperature_decay * step)
-
-    def _log_posterior(self, x: Tensor) -> Tensor:
-        """log q(symbol | x) of each latent, [b, d, K]."""
-        return (-quantise.squared_distances(self.encoder(x), self.codebook)).log_softmax(dim=2)
+    def _tokens(self, x: Tensor) -> Tensor:
+        tokens: Tensor = self.encoder(x).unflatten(1, (self.config.latents, self.config.embedding_dim))
+        return tokens
 
     def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
         """The autoencoder's loss on the first batch of ``x``, and the discriminator's if there is one."""
-        x, *others = x.chunk(self.batches_per_update)
-        log_posterior = self._log_posterior(x)
-        weights = quantise.gumbel_softmax(log_posterior, self.temperature(step), noise)
-        mse = F.mse_loss(self.decoder(weights @ self.codebook), x)
+        x, *others = x.chunk(self.config.players)
+        temperature = quantise.temperature(self.config.temperature_decay, step)
+        log_posterior = quantise.log_posterior(self._tokens(x), self.codebook)
+        weights = quantise.gumbel_softmax(log_posterior, temperature, noise)
+        mse = F.mse_loss(self.decoder(quantise.mixture(weights, self.codebook).flatten(1)), x)
         kl = quantise.kl_to_uniform(log_posterior).mean()
-        losses = {"autoencoder": mse + self.config.kl_weight * kl}
+        loss = mse + self.config.kl_weight * kl
         logs = {"mse": mse.detach(), "kl": kl.detach()}
-        if self.discriminator is not None:
-            tc = adversary.total_correlation(self.discriminator, weights)
-            with torch.no_grad():
-                weights_other = quantise.gumbel_softmax(self._log_posterior(others[0]), self.temperature(step), noise)
-                shuffled = adversary.shuffle_latents(weights_other, noise)
-            losses["autoencoder"] = losses["autoencoder"] + self.config.gamma * tc
-            losses["discriminator"] = adversary.discriminator_loss(self.discriminator, weights, shuffled)
-            logs["tc"] = tc.detach()
-        return losses, logs
+        if self.discriminator is None:
+            return {"autoencoder": loss}, logs
+        tc = adversary.total_correlation(self.discriminator, weights)
+
+        def other() -> Tensor:
+            log_posterior = quantise.log_posterior(self._tokens(others[0]), self.codebook)
+            return quantise.gumbel_softmax(log_posterior, temperature, noise)
+
+        turn = adversary.discriminator_turn(self.discriminator, weights, other, noise)
+        return {"autoencoder": loss + self.config.gamma * tc, "discriminator": turn}, logs | {"tc": tc.detach()}
 
     def encode(self, x: Tensor) -> Codes:
         """Nearest values and their indices: the posterior's mode."""
-        indices = quantise.nearest(self.encoder(x), self.codebook)
-        return Codes(quantise.look_up(self.codebook, indices), indices)
+        return quantise.codes(self.codebook, quantise.nearest(self._tokens(x), self.codebook))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of latent values."""
-        images: Tensor = self.decoder(codes.values)
+        """Images of symbols."""
+        images: Tensor = self.decoder(quantise.decoder_input(self.codebook, codes))
         return images
 
     def param_groups(self) -> list[dict[str, Any]]:
         """The autoencoder with its codebook, and the discriminator at its own learning rate and moments."""
-        groups: list[dict[str, Any]] = [
-            {"params": [*self.encoder.parameters(), *self.decoder.parameters(), self.codebook]}
-        ]
-        if self.discriminator is not None:
-            groups.append(adversary.param_group(self.discriminator, self.config))
-        return groups
+        return adversary.param_groups(self, self.discriminator, self.config)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, final
 
-import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,11 +18,10 @@ from disentangle_bench.models.networks import Network
 class FactorVAE(Model):
     """beta-VAE's loss + gamma * mean(D(z)[0] - D(z)[1]), with a discriminator D that learns to tell z from z with
     shuffled latents (paper, equation 2 and algorithm 2). The shuffled codes come from the second half of an update's
-    images.
+    images. With ``gamma = 0`` there is no discriminator, and this is beta-VAE.
     """
 
     version = 1
-    batches_per_update = 2
 
     class Config(adversary.Adversary):
         """The discriminator's defaults are the paper's (appendix A); its learning rate 1e-4 is 0.1 times our 1e-3."""
@@ -39,28 +37,30 @@ class FactorVAE(Model):
         self.config: FactorVAE.Config = config
         self.encoder = network.encoder(image_shape, 2 * config.latents)
         self.decoder = network.decoder(config.latents, image_shape)
-        self.discriminator = adversary.discriminator(config.latents, config.discriminator_layers)
+        self.discriminator = adversary.discriminator_for(config, config.latents)
 
     def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
         """Both players' losses: the autoencoder's on the first half of ``x``."""
-        x, x_other = x.chunk(2)
+        x, *others = x.chunk(self.config.players)
         mean, log_variance = gaussian.split(self.encoder(x))
         z = gaussian.sample(mean, log_variance, noise)
         mse = F.mse_loss(self.decoder(z), x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
+        loss = mse + self.config.kl_weight * kl
+        logs = {"mse": mse.detach(), "kl": kl.detach()}
+        if self.discriminator is None:
+            return {"autoencoder": loss}, logs
         tc = adversary.total_correlation(self.discriminator, z)
-        with torch.no_grad():
-            z_other = gaussian.sample(*gaussian.split(self.encoder(x_other)), noise)
-            shuffled = adversary.shuffle_latents(z_other, noise)
-        adversary_loss = adversary.discriminator_loss(self.discriminator, z, shuffled)
-        loss = mse + self.config.kl_weight * kl + self.config.gamma * tc
-        logs = {"mse": mse.detach(), "kl": kl.detach(), "tc": tc.detach()}
-        return {"autoencoder": loss, "discriminator": adversary_loss}, logs
+
+        def other() -> Tensor:
+            return gaussian.sample(*gaussian.split(self.encoder(others[0])), noise)
+
+        turn = adversary.discriminator_turn(self.discriminator, z, other, noise)
+        return {"autoencoder": loss + self.config.gamma * tc, "discriminator": turn}, logs | {"tc": tc.detach()}
 
     def encode(self, x: Tensor) -> Codes:
         """Posterior means."""
-        mean, _ = gaussian.split(self.encoder(x))
-        return Codes(mean)
+        return gaussian.codes(self.encoder(x))
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of latent values."""
@@ -69,7 +69,4 @@ class FactorVAE(Model):
 
     def param_groups(self) -> list[dict[str, Any]]:
         """The autoencoder, and the discriminator at its own learning rate and moments."""
-        return [
-            {"params": [*self.encoder.parameters(), *self.decoder.parameters()]},
-            adversary.param_group(self.discriminator, self.config),
-        ]
+        return adversary.param_groups(self, self.discriminator, self.config)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from disentangle_bench.codes import Codes
 from disentangle_bench.models.model import Noise
 
 
@@ -14,6 +15,12 @@ def split(statistics: Tensor) -> tuple[Tensor, Tensor]:
     """An encoder's output [b, 2d] as mean [b, d] and log variance [b, d]."""
     mean, log_variance = statistics.chunk(2, dim=1)
     return mean, log_variance
+
+
+def codes(statistics: Tensor) -> Codes:
+    """An encoder's output [b, 2d] as codes: posterior means, and the standard deviations beside them."""
+    mean, log_variance = split(statistics)
+    return Codes(mean, deviations=torch.exp(0.5 * log_variance))
 
 
 def sample(mean: Tensor, log_variance: Tensor, noise: Noise) -> Tensor:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from disentangle_bench.codes import Codes
@@ -14,8 +16,10 @@ from disentangle_bench.spec import Part
 ImageShape: TypeAlias = tuple[int, int, int]
 """Channels, height, width."""
 
-Losses: TypeAlias = dict[str, Tensor]
-"""One scalar per player; most models have one player, ``autoencoder``."""
+Losses: TypeAlias = Mapping[str, Tensor | Callable[[], Tensor]]
+"""One scalar per player, or a function that gives it when the player's turn comes; most models have one player,
+``autoencoder``.
+"""
 
 Logs: TypeAlias = dict[str, Tensor]
 """Detached scalars by name, for ``history.csv``."""
@@ -24,7 +28,12 @@ Logs: TypeAlias = dict[str, Tensor]
 class Settings(Part):
     """A model's settings: each model's ``Config`` derives from it. Every model has ``latents``, the number d."""
 
-    latents: int
+    latents: int = Field(ge=1)
+
+    @property
+    def players(self) -> int:
+        """How many losses are followed, each by its own parameters and on its own images: 2 with a discriminator."""
+        return 1
 
 
 class Noise:
@@ -60,21 +69,27 @@ class Model(nn.Module, ABC):
     version: ClassVar[int]
     Config: ClassVar[type[Settings]]
     config: Settings
-    batches_per_update: int = 1
-    """How many batches of images one update takes: 2 where a discriminator sees images of its own."""
 
     @abstractmethod
     def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
         """Each player's loss, and what else to write down.
 
-        ``x`` [batches_per_update * b, c, h, w] in [0, 1]; ``step`` counts updates from 0. The trainer follows the
-        gradient of the sum. Players of an adversarial game see each other detached: no parameter gets a gradient
-        from two losses, so one backward pass and one Adam make the very steps of one optimiser per player.
+        ``x`` [players * b, c, h, w] in [0, 1], a batch per player; ``step`` counts from 0 what the protocol's clock
+        counts. The trainer follows the gradient of the sum. Players of an adversarial game see each other detached:
+        no parameter gets a gradient from two losses, so one backward pass and one Adam make the very steps of one
+        optimiser per player. A loss given as a function is called after the steps of the players before it, in
+        protocols whose players take turns.
         """
 
     @abstractmethod
     def encode(self, x: Tensor) -> Codes:
         """Codes of images [n, c, h, w]: values [n, d], and indices [n, d] for a discrete model. Deterministic."""
+
+    def finish(self, images: Callable[[int], Tensor]) -> None:
+        """Whatever is to be fitted once training is over, kept in buffers; nothing for most models.
+
+        ``images(n)`` gives at most n training images [n, c, h, w] in [0, 1], always the same.
+        """
 
     @abstractmethod
     def decode(self, codes: Codes) -> Tensor:

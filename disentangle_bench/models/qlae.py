@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from pydantic import Field
@@ -26,9 +26,12 @@ class QLAE(Model):
     version = 1
 
     class Config(Settings):
-        """``symbols``: values per latent; ``weight_decay``: decoupled, on weights, not on biases and codebooks."""
+        """``symbols``: values per latent; ``initial``: evenly spaced on [-0.5, 0.5], or normal; ``weight_decay``:
+        decoupled, on weights, not on biases and codebooks.
+        """
 
         symbols: int = Field(10, ge=2)
+        initial: Literal["even", "normal"] = "even"
         quantisation_weight: float = Field(0.01, ge=0)
         commitment_weight: float = Field(0.01, ge=0)
         weight_decay: float = Field(0.1, ge=0)
@@ -38,25 +41,26 @@ class QLAE(Model):
         self.config: QLAE.Config = config
         self.encoder = network.encoder(image_shape, config.latents)
         self.decoder = network.decoder(config.latents, image_shape)
-        self.codebooks = nn.Parameter(torch.linspace(-0.5, 0.5, config.symbols).repeat(config.latents, 1))
+        even = torch.linspace(-0.5, 0.5, config.symbols).repeat(config.latents, 1)
+        values = even if config.initial == "even" else torch.randn(config.latents, config.symbols)
+        self.codebooks = nn.Parameter(values.unsqueeze(2))
 
     def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction, quantisation and commitment."""
-        z = self.encoder(x)
+        z = self.encoder(x).unsqueeze(2)
         values = quantise.look_up(self.codebooks, quantise.nearest(z, self.codebooks))
-        mse = F.mse_loss(self.decoder(quantise.straight_through(z, values)), x)
+        mse = F.mse_loss(self.decoder(quantise.straight_through(z, values).flatten(1)), x)
         quantisation, commitment = quantise.quantisation_losses(z, values)
         loss = mse + self.config.quantisation_weight * quantisation + self.config.commitment_weight * commitment
         return {"autoencoder": loss}, {"mse": mse.detach(), "quantisation": quantisation.detach()}
 
     def encode(self, x: Tensor) -> Codes:
         """Nearest values and their indices."""
-        indices = quantise.nearest(self.encoder(x), self.codebooks)
-        return Codes(quantise.look_up(self.codebooks, indices), indices)
+        return quantise.codes(self.codebooks, quantise.nearest(self.encoder(x).unsqueeze(2), self.codebooks))
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of latent values."""
-        images: Tensor = self.decoder(codes.values)
+        images: Tensor = self.decoder(quantise.decoder_input(self.codebooks, codes))
         return images
 
     def param_groups(self) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Parts shared by models whose latents are symbols.
 
-A scalar codebook is [v] if all d latents share it and [d, v] if each has its own.
+A codebook is [v, e] if all d latents share it and [d, v, e] if each has its own: v values of e numbers, e = 1 for
+scalars. Tokens, one per latent, are [b, d, e].
 """
 
 from __future__ import annotations
@@ -12,25 +13,46 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from disentangle_bench.codes import Codes
 from disentangle_bench.models.model import Noise
 
 
-def squared_distances(z: Tensor, codebook: Tensor) -> Tensor:
-    """(z_j - value_v)^2 of scalars [b, d] to every value of their codebook: [b, d, v]."""
-    return (z[:, :, None] - codebook).square()
+def squared_distances(tokens: Tensor, codebook: Tensor) -> Tensor:
+    """|token - value|^2 of tokens [b, d, e] to every value of their codebook: [b, d, v]."""
+    return (tokens[:, :, None] - codebook).square().sum(dim=3)
 
 
-def nearest(z: Tensor, codebook: Tensor) -> Tensor:
-    """The index of each scalar's nearest codebook value, int64 [b, d]; the lower index where two are as near."""
+def nearest(tokens: Tensor, codebook: Tensor) -> Tensor:
+    """The index of each token's nearest codebook value, int64 [b, d]; the lower index where two are as near."""
     with torch.no_grad():
-        return squared_distances(z, codebook).argmin(dim=2)
+        return squared_distances(tokens, codebook).argmin(dim=2)
 
 
 def look_up(codebook: Tensor, indices: Tensor) -> Tensor:
-    """The scalar values [b, d] of indices [b, d]."""
-    if codebook.dim() == 1:
-        return codebook[indices]
-    return codebook.expand(len(indices), -1, -1).gather(2, indices[:, :, None]).squeeze(2)
+    """The values [b, d, e] of indices [b, d]."""
+    if codebook.dim() == 2:
+        return F.embedding(indices, codebook)
+    latents = torch.arange(indices.shape[1], device=indices.device)
+    return codebook[latents, indices]
+
+
+def mixture(weights: Tensor, codebook: Tensor) -> Tensor:
+    """The weighted means [b, d, e] of a codebook's values; weights [b, d, v]."""
+    return (weights[:, :, None] @ codebook).squeeze(2)
+
+
+def codes(codebook: Tensor, indices: Tensor) -> Codes:
+    """Symbols [b, d] as codes: with their scalars, or their own numbers, which have no order, where a symbol is a
+    vector.
+    """
+    values = look_up(codebook, indices).squeeze(2) if codebook.shape[-1] == 1 else indices.to(codebook.dtype)
+    return Codes(values, indices)
+
+
+def decoder_input(codebook: Tensor, codes: Codes) -> Tensor:
+    """The values of codes' symbols side by side, [b, d * e]."""
+    assert codes.indices is not None  # a discrete model's encode always gives them
+    return look_up(codebook, codes.indices).flatten(1)
 
 
 def straight_through(z: Tensor, quantised: Tensor) -> Tensor:
@@ -43,6 +65,16 @@ def quantisation_losses(z: Tensor, quantised: Tensor) -> tuple[Tensor, Tensor]:
     the codebook ("commitment"). Means over all elements (van den Oord et al. 2017, arXiv 1711.00937, equation 3).
     """
     return F.mse_loss(quantised, z.detach()), F.mse_loss(z, quantised.detach())
+
+
+def log_posterior(tokens: Tensor, codebook: Tensor) -> Tensor:
+    """log q(symbol | x), [b, d, v]: a softmax over minus the squared distances (Baykal et al. 2024)."""
+    return (-squared_distances(tokens, codebook)).log_softmax(dim=2)
+
+
+def temperature(decay: float, step: int) -> float:
+    """Of Gumbel-softmax samples: exp(-decay * step)."""
+    return math.exp(-decay * step)
 
 
 def gumbel_softmax(log_probabilities: Tensor, temperature: float, noise: Noise) -> Tensor:

@@ -69,13 +69,11 @@ class VQVAE(Model):
 
     def encode(self, x: Tensor) -> Codes:
         """Indices of the nearest vectors, as numbers and as symbols."""
-        indices = self._nearest(self._tokens(x))
-        return Codes(indices.to(x.dtype), indices)
+        return quantise.codes(self.codebook, self._nearest(self._tokens(x)))
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of symbols."""
-        assert codes.indices is not None  # encode always gives them
-        images: Tensor = self.decoder(F.embedding(codes.indices, self.codebook).flatten(1))
+        images: Tensor = self.decoder(quantise.decoder_input(self.codebook, codes))
         return images
 
     def param_groups(self) -> list[dict[str, Any]]:

@@ -34,13 +34,13 @@ def textbook_step(model, x, step, noise, autoencoder, discriminator):
         temperature = math.exp(-config.temperature_decay * step)
 
         def encode(images):
-            log_p = torch.log_softmax(-((model.encoder(images)[:, :, None] - model.codebook) ** 2), dim=2)
+            log_p = torch.log_softmax(-((model.encoder(images)[:, :, None] - model.codebook[:, 0]) ** 2), dim=2)
             gumbel = -torch.log(-torch.log(noise.uniform(log_p)))
             return log_p, torch.softmax((log_p + gumbel) / temperature, dim=2)
 
         log_p, z = encode(x)
         kl = (log_p.exp() * (log_p + math.log(config.symbols))).sum(2).mean()
-        images = model.decoder(z @ model.codebook)
+        images = model.decoder(z @ model.codebook[:, 0])
     else:
 
         def encode(images):

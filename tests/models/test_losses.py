@@ -11,6 +11,7 @@ from disentangle_bench.models import adversary, gaussian, quantise
 from disentangle_bench.models.model import Noise
 from disentangle_bench.models.networks import network
 from disentangle_bench.registry import model_class
+from disentangle_bench.train import evaluated
 
 B, D, N = 6, 3, 1000
 
@@ -23,15 +24,15 @@ def build(name, **settings):
         model = chosen(config, image_shape=(1, 32, 32), n_train=N, network=network("conv64")).double()
         for parameter in model.parameters():
             parameter.data += 0.05 * torch.randn_like(parameter)  # biases and ties away from their special values
-    x = torch.rand(
-        B * model.batches_per_update, 1, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-    )
+    x = torch.rand(B * config.players, 1, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     return model, x
 
 
 def losses(model, x, step=0):
     out, logs = model.losses(x, step, Noise(torch.Generator().manual_seed(2)))
-    return {key: value.item() for key, value in out.items()}, {key: value.item() for key, value in logs.items()}
+    return {key: value.item() for key, value in evaluated(out).items()}, {
+        key: value.item() for key, value in logs.items()
+    }
 
 
 def numbers(tensor):
@@ -168,7 +169,7 @@ def test_vq_vae():
 
 def test_qlae():
     model, x = build("qlae", symbols=5, quantisation_weight=0.6, commitment_weight=0.2)
-    z, codebooks = numbers(model.encoder(x)), numbers(model.codebooks)
+    z, codebooks = numbers(model.encoder(x)), numbers(model.codebooks)[:, :, 0]
     index = [[min(range(5), key=lambda v: abs(row[j] - codebooks[j, v])) for j in range(D)] for row in z]
     values = np.array([[codebooks[j, row[j]] for j in range(D)] for row in index])
     reconstruction = mse(model.decoder(torch.from_numpy(values)), x)
@@ -185,7 +186,7 @@ def test_factor_qvae(gamma):
     step, k = 30_000, 6
     model, x = build("factor_qvae", symbols=k, kl_weight=0.3, gamma=gamma, discriminator_layers=2)
     generator = torch.Generator().manual_seed(2)
-    codebook, temperature = numbers(model.codebook), np.exp(-1e-5 * step)
+    codebook, temperature = numbers(model.codebook)[:, 0], np.exp(-1e-5 * step)
     halves = [numbers(model.encoder(half)) for half in x.split(B)]
     log_posterior = [log_softmax(-((z[:, :, None] - codebook) ** 2), axis=2) for z in halves]
 
@@ -214,14 +215,14 @@ def test_factor_qvae(gamma):
 
 
 def test_straight_through_passes_the_gradient_to_the_codes_only():
-    z = torch.tensor([[0.2, -0.4]], dtype=torch.float64, requires_grad=True)
-    codebook = torch.tensor([-0.5, 0.0, 0.5], dtype=torch.float64, requires_grad=True)
+    z = torch.tensor([[[0.2], [-0.4]]], dtype=torch.float64, requires_grad=True)
+    codebook = torch.tensor([[-0.5], [0.0], [0.5]], dtype=torch.float64, requires_grad=True)
     values = quantise.look_up(codebook, quantise.nearest(z, codebook))
-    assert values.tolist() == [[0.0, -0.5]]
+    assert values.tolist() == [[[0.0], [-0.5]]]
     out = quantise.straight_through(z, values)
     assert out.tolist() == values.tolist()
-    (torch.tensor([[3.0, 5.0]]) * out).sum().backward()
-    assert z.grad.tolist() == [[3.0, 5.0]]
+    (torch.tensor([[[3.0], [5.0]]]) * out).sum().backward()
+    assert z.grad.tolist() == [[[3.0], [5.0]]]
     assert codebook.grad is None or not codebook.grad.any()
 
 
