@@ -72,8 +72,8 @@ class Residual:
 
     Three groups of two residual blocks with 128, 256 and 512 channels, max-pooling after the first two; then two
     hidden layers of 128. The decoder starts from a map of 64 channels at a quarter of the image's side and goes through
-    512, 256 and 128 channels with nearest-neighbour upsampling. The input is shifted by -0.5. Weights are N(0, 0.02),
-    biases zero. Sides must be multiples of 4. ``width`` scales all channels: 0.25 is for tests and benchmarks.
+    512, 256 and 128 channels with nearest-neighbour upsampling. The input is shifted by -0.5 and the output back, as the
+    released code reconstructs the shifted image. Weights are N(0, 0.02), biases zero. Sides must be multiples of 4. ``width`` scales all channels: 0.25 is for tests and benchmarks.
     """
 
     HIDDEN = 128
@@ -100,7 +100,7 @@ class Residual:
         layers: list[nn.Module] = [nn.Linear(inputs, start[0] * start[1] * start[2]), ChannelsLast(start)]
         widths = tuple(reversed(self.channels))
         layers += self._blocks(self.START, widths, kernels=(1, 3, 3, 3), between=lambda: nn.Upsample(scale_factor=2))
-        layers += [nn.ReLU(), nn.Conv2d(self.channels[0], c, 1)]
+        layers += [nn.ReLU(), nn.Conv2d(self.channels[0], c, 1), Shift(0.5)]
         return _normal(nn.Sequential(*layers))
 
     def _blocks(
