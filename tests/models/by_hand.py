@@ -1,0 +1,310 @@
+"""Every built-in model once more, straight from its equations: plain loops over images, latents and symbols.
+
+Nothing here calls the package. A function gets the model's parameters by name, its settings, one update's images, the
+step and the run's noise, and gives each player's loss as a graph on those parameters. The network is conv64.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+
+class Draws:
+    """Random numbers in the order in which the models draw them, from a generator equal to theirs."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        return torch.empty(shape, dtype=torch.float64).normal_(generator=self.generator)
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        return torch.empty(shape, dtype=torch.float64).uniform_(generator=self.generator)
+
+    def orders(self, b: int, d: int) -> list[list[int]]:
+        """For each latent an order of the b images."""
+        keys = torch.rand(b, d, generator=self.generator).tolist()
+        return [sorted(range(b), key=lambda i, j=j: keys[i][j]) for j in range(d)]
+
+
+class StraightThrough(torch.autograd.Function):
+    """The second argument forwards; the gradient goes to the first one, as if nothing had happened."""
+
+    @staticmethod
+    def forward(ctx, z, rounded):
+        return rounded.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient, None
+
+
+# --- networks -------------------------------------------------------------------------------------------------------
+
+
+def layers(p, part):
+    """Weights and biases of one part of the model, in order."""
+    of_part = [value for name, value in p.items() if name.startswith(f"{part}.")]
+    return list(zip(of_part[::2], of_part[1::2], strict=True))
+
+
+def encoder(p, image):
+    """One image [c, h, w] to the encoder's outputs: four convolutions, two linear layers."""
+    *convolutions, hidden, head = layers(p, "encoder")
+    assert len(convolutions) == 4
+    out = image
+    for weight, bias in convolutions:
+        out = torch.relu(F.conv2d(out[None], weight, bias, stride=2, padding=1)[0])
+    out = torch.relu(hidden[0] @ out.flatten() + hidden[1])
+    return head[0] @ out + head[1]
+
+
+def decoder(p, z):
+    """Numbers [d] to an image [c, h, w]: two linear layers, four transposed convolutions."""
+    first, second, *convolutions = layers(p, "decoder")
+    assert len(convolutions) == 4
+    out = torch.relu(first[0] @ z + first[1])
+    out = torch.relu(second[0] @ out + second[1])
+    side = math.isqrt(len(out) // 64)
+    out = out.reshape(64, side, side)
+    for number, (weight, bias) in enumerate(convolutions):
+        out = F.conv_transpose2d(out[None], weight, bias, stride=2, padding=1)[0]
+        if number < 3:
+            out = torch.relu(out)
+    return out
+
+
+def discriminator(p, z):
+    """Numbers to two logits, leaky ReLU of slope 0.2 between."""
+    *hidden, last = layers(p, "discriminator")
+    for weight, bias in hidden:
+        z = weight @ z + bias
+        z = torch.where(z > 0, z, 0.2 * z)
+    return last[0] @ z + last[1]
+
+
+def reconstruction_error(p, x, inputs):
+    """Mean squared error over images, channels and pixels."""
+    total = 0
+    for image, z in zip(x, inputs, strict=True):
+        total = total + ((decoder(p, z) - image) ** 2).sum()
+    return total / x.numel()
+
+
+# --- Gaussian latents -----------------------------------------------------------------------------------------------
+
+
+def gaussian_latents(p, c, x, draws):
+    """Means, log variances and one sample of every latent of every image, as lists of lists of scalars."""
+    noise = draws.normal(len(x), c.latents)
+    means, log_variances, samples = [], [], []
+    for i, image in enumerate(x):
+        out = encoder(p, image)
+        means.append([out[j] for j in range(c.latents)])
+        log_variances.append([out[c.latents + j] for j in range(c.latents)])
+        samples.append([m + v.exp().sqrt() * n for m, v, n in zip(means[i], log_variances[i], noise[i], strict=True)])
+    return means, log_variances, samples
+
+
+def mean_kl(means, log_variances):
+    """KL against N(0, 1), summed over latents, mean over images."""
+    total = 0
+    for mean, log_variance in zip(means, log_variances, strict=True):
+        for m, v in zip(mean, log_variance, strict=True):
+            total = total + (v.exp() + m * m - 1 - v) / 2
+    return total / len(means)
+
+
+def bound(p, c, x, draws):
+    """beta-VAE's loss, and the samples."""
+    means, log_variances, samples = gaussian_latents(p, c, x, draws)
+    error = reconstruction_error(p, x, [torch.stack(z) for z in samples])
+    return error + c.kl_weight * mean_kl(means, log_variances), samples
+
+
+def beta_vae(p, c, x, step, draws, n_train):
+    return {"autoencoder": bound(p, c, x, draws)[0]}
+
+
+def beta_tcvae(p, c, x, step, draws, n_train):
+    means, log_variances, samples = gaussian_latents(p, c, x, draws)
+    b, d = len(x), c.latents
+
+    def density(z, mean, log_variance):
+        return torch.exp(-((z - mean) ** 2) / (2 * log_variance.exp())) / torch.sqrt(2 * math.pi * log_variance.exp())
+
+    def weight(i, k):
+        """Of image k's posterior in the estimate of q(z_i)."""
+        if c.estimator == "weighted":
+            return 1 / (n_train * b)
+        m = b - 1
+        if k == i:
+            return 1 / n_train
+        return (n_train - m) / (n_train * m) if k == (i + 1) % b else 1 / m
+
+    mi = tc = dimension_kl = 0
+    for i in range(b):
+        joint, product, own, prior = 0, 1, 1, 1
+        for k in range(b):
+            of_all = 1
+            for j in range(d):
+                of_all = of_all * density(samples[i][j], means[k][j], log_variances[k][j])
+            joint = joint + weight(i, k) * of_all
+        for j in range(d):
+            marginal = 0
+            for k in range(b):
+                marginal = marginal + weight(i, k) * density(samples[i][j], means[k][j], log_variances[k][j])
+            product = product * marginal
+            own = own * density(samples[i][j], means[i][j], log_variances[i][j])
+            prior = prior * density(samples[i][j], torch.tensor(0.0), torch.tensor(0.0))
+        mi = mi + torch.log(own / joint) / b
+        tc = tc + torch.log(joint / product) / b
+        dimension_kl = dimension_kl + torch.log(product / prior) / b
+    error = reconstruction_error(p, x, [torch.stack(z) for z in samples])
+    return {"autoencoder": error + c.kl_weight * (mi + c.tc_weight * tc + dimension_kl)}
+
+
+# --- discriminators -------------------------------------------------------------------------------------------------
+
+
+def adversarial(p, c, loss, codes, other_codes, draws):
+    """The autoencoder's loss with its total correlation, and the discriminator's.
+
+    ``codes`` and ``other_codes`` are [image][latent], each latent a tensor of one or several numbers.
+    """
+    b, d = len(codes), len(codes[0])
+    total_correlation = 0
+    for code in codes:
+        logits = discriminator(p, torch.cat(code))
+        total_correlation = total_correlation + (logits[0] - logits[1]) / b
+    orders = draws.orders(b, d)
+    entropy = 0
+    for i in range(b):
+        real = torch.cat(codes[i]).detach()
+        shuffled = torch.cat([other_codes[orders[j][i]][j] for j in range(d)]).detach()
+        for code, label in ((real, 0), (shuffled, 1)):
+            odds = discriminator(p, code).exp()
+            entropy = entropy - torch.log(odds[label] / odds.sum()) / b
+    return {"autoencoder": loss + c.gamma * total_correlation, "discriminator": 0.5 * entropy}
+
+
+def factor_vae(p, c, x, step, draws, n_train):
+    if c.gamma == 0:
+        return beta_vae(p, c, x, step, draws, n_train)
+    half = len(x) // 2
+    loss, samples = bound(p, c, x[:half], draws)
+    others = gaussian_latents(p, c, x[half:], draws)[2]
+    codes, other_codes = ([[z.reshape(1) for z in row] for row in rows] for rows in (samples, others))
+    return adversarial(p, c, loss, codes, other_codes, draws)
+
+
+# --- symbols --------------------------------------------------------------------------------------------------------
+
+
+def values_of(codebook, j):
+    """The values that latent j may take: a codebook is shared [v, e], or one per latent [d, v, e]."""
+    return codebook if codebook.dim() == 2 else codebook[j]
+
+
+def tokens_of(out, d, e):
+    """An encoder's outputs as d tokens of e numbers."""
+    return [out[j * e : (j + 1) * e] for j in range(d)]
+
+
+def squared(a, b):
+    """The squared distance of two vectors."""
+    return sum((a[n] - b[n]) ** 2 for n in range(len(a)))
+
+
+def quantised(p, c, x, codebook, e):
+    """MSE + quantisation and commitment, with the gradient straight through the nearest values."""
+    inputs, quantisation, commitment = [], 0, 0
+    for image in x:
+        tokens = tokens_of(encoder(p, image), c.latents, e)
+        rounded = []
+        for j, token in enumerate(tokens):
+            nearest = min(values_of(codebook, j), key=lambda value, token=token: squared(token, value).item())
+            rounded.append(StraightThrough.apply(token, nearest.detach()))
+            quantisation = quantisation + squared(token.detach(), nearest)
+            commitment = commitment + squared(token, nearest.detach())
+        inputs.append(torch.cat(rounded))
+    count = len(x) * c.latents * e
+    error = reconstruction_error(p, x, inputs)
+    return error + c.quantisation_weight * quantisation / count + c.commitment_weight * commitment / count
+
+
+def vq_vae(p, c, x, step, draws, n_train):
+    return {"autoencoder": quantised(p, c, x, p["codebook"], c.embedding_dim)}
+
+
+def qlae(p, c, x, step, draws, n_train):
+    return {"autoencoder": quantised(p, c, x, p["codebooks"], 1)}
+
+
+def log_posteriors(p, c, x):
+    """[image][latent][symbol]: log softmax of minus the squared distances."""
+    found = []
+    for image in x:
+        rows = []
+        for j, token in enumerate(tokens_of(encoder(p, image), c.latents, c.embedding_dim)):
+            minus = [-squared(token, value) for value in values_of(p["codebook"], j)]
+            total = torch.log(sum(s.exp() for s in minus))
+            rows.append([s - total for s in minus])
+        found.append(rows)
+    return found
+
+
+def soft_symbols(log_p, c, step, draws):
+    """Gumbel-softmax samples [image][latent], each the weights of the symbols."""
+    uniform = draws.uniform(len(log_p), c.latents, c.symbols)
+    temperature = math.exp(-c.temperature_decay * step)
+    samples = []
+    for i, rows in enumerate(log_p):
+        samples.append([])
+        for j, row in enumerate(rows):
+            gumbel = [-math.log(-math.log(uniform[i, j, v].item())) for v in range(c.symbols)]
+            odds = [torch.exp((row[v] + gumbel[v]) / temperature) for v in range(c.symbols)]
+            samples[i].append(torch.stack([o / sum(odds) for o in odds]))
+    return samples
+
+
+def mean_kl_to_uniform(log_p):
+    """KL against 1/K each, summed over the K symbols, mean over images and latents."""
+    total, count = 0, 0
+    for rows in log_p:
+        for row in rows:
+            count += 1
+            for s in row:
+                total = total + s.exp() * (s - math.log(1 / len(row)))
+    return total / count
+
+
+def mixtures(weights, codebook):
+    """The decoder's inputs: each latent's values averaged with its weights, side by side."""
+    inputs = []
+    for row in weights:
+        parts = []
+        for j, symbols in enumerate(row):
+            parts.append(sum(w * value for w, value in zip(symbols, values_of(codebook, j), strict=True)))
+        inputs.append(torch.cat(parts))
+    return inputs
+
+
+def soft_quantised(p, c, x, step, draws, log_posteriors):
+    """MSE + kl_weight * KL and, with a discriminator, the game on the symbols' weights."""
+    half = len(x) // 2 if getattr(c, "gamma", 0) else len(x)
+    log_p = log_posteriors(p, c, x[:half])
+    weights = soft_symbols(log_p, c, step, draws)
+    error = reconstruction_error(p, x[:half], mixtures(weights, p["codebook"]))
+    loss = error + c.kl_weight * mean_kl_to_uniform(log_p)
+    if half == len(x):
+        return {"autoencoder": loss}
+    others = soft_symbols(log_posteriors(p, c, x[half:]), c, step, draws)
+    return adversarial(p, c, loss, weights, others, draws)
+
+
+def factor_qvae(p, c, x, step, draws, n_train):
+    return soft_quantised(p, c, x, step, draws, log_posteriors)

@@ -1,0 +1,158 @@
+"""One update of each model in float64 against an independent, plain re-derivation, loss and every gradient to 1e-9.
+
+The re-derivations are in by_hand.py. Then whole updates of the trainer against those gradients and Adam by hand.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import by_hand
+import numpy as np
+import pytest
+import torch
+
+from disentangle_bench import train
+from disentangle_bench.data.dataset import Card, Dataset
+from disentangle_bench.models.model import Noise
+from disentangle_bench.models.networks import network
+from disentangle_bench.registry import MODELS, model_class
+from disentangle_bench.resolve import resolve
+from disentangle_bench.train import Trainer, evaluated
+
+B, D, N, STEP = 4, 3, 50, 30_000
+SMALL = {"kl_weight": 0.3, "gamma": 0.7, "discriminator_layers": 2}
+SOFT = {**SMALL, "symbols": 5}
+HARD = {"symbols": 5, "quantisation_weight": 0.6, "commitment_weight": 0.2}
+
+CASES = {
+    "beta_vae": ("beta_vae", {"kl_weight": 0.3}),
+    "factor_vae": ("factor_vae", SMALL),
+    "factor_vae, gamma 0": ("factor_vae", {**SMALL, "gamma": 0.0}),
+    "beta_tcvae, weighted": ("beta_tcvae", {"kl_weight": 0.3, "tc_weight": 4.0}),
+    "beta_tcvae, stratified": ("beta_tcvae", {"kl_weight": 0.3, "tc_weight": 4.0, "estimator": "stratified"}),
+    "vq_vae": ("vq_vae", {**HARD, "embedding_dim": 2}),
+    "qlae": ("qlae", HARD),
+    "factor_qvae": ("factor_qvae", SOFT),
+    "factor_qvae, vectors": ("factor_qvae", {**SOFT, "embedding_dim": 3}),
+    "factor_qvae, a codebook per latent": ("factor_qvae", {**SOFT, "codebook": "per_latent"}),
+    "factor_qvae, gamma 0": ("factor_qvae", {**SOFT, "gamma": 0.0}),
+}
+"""Model and settings: every term weighs enough to be seen. The re-derivation has the model's name."""
+
+cases = pytest.mark.parametrize(("name", "settings"), CASES.values(), ids=CASES)
+
+
+def test_every_built_in_model_has_a_rederivation():
+    built_in = {entry.name for entry in MODELS.entries.values() if entry.group != "plugin"}
+    assert {name for name, _ in CASES.values()} == built_in
+
+
+def build(name, settings):
+    """A model in float64 whose biases are not zero and whose codes are not nearly the same, and its update's images."""
+    chosen = model_class(name)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = chosen.Config(latents=D, **settings)
+        model = chosen(config, image_shape=(1, 16, 16), n_train=N, network=network("conv64")).double()
+        for parameter in model.parameters():
+            parameter.data += 0.05 * torch.randn_like(parameter)
+        x = torch.rand(B * config.players, 1, 16, 16, dtype=torch.float64)
+    return model, x
+
+
+def by_hand_gradients(name, parameters, config, x, step, draws, n_train):
+    """Each player's loss, and of every parameter the gradient of the loss that its player follows."""
+    leaves = {key: value.detach().clone().requires_grad_() for key, value in parameters.items()}
+    losses = getattr(by_hand, name)(leaves, config, x, step, draws, n_train)
+    gradients = {}
+    for player, loss in losses.items():
+        own = {k: leaf for k, leaf in leaves.items() if k.startswith("discriminator.") == (player == "discriminator")}
+        gradients |= zip(own, torch.autograd.grad(loss, list(own.values())), strict=True)
+    return losses, gradients
+
+
+@cases
+def test_losses_and_gradients(name, settings):
+    model, x = build(name, settings)
+    losses, _ = model.losses(x, STEP, Noise(torch.Generator().manual_seed(2)))
+    losses = evaluated(losses)
+    sum(losses.values()).backward()
+    parameters = dict(model.named_parameters())
+    expected, gradients = by_hand_gradients(name, parameters, model.config, x, STEP, by_hand.Draws(2), N)
+    assert losses.keys() == expected.keys()
+    for player, loss in losses.items():
+        assert abs(loss.item() - expected[player].item()) < 1e-9, player
+    assert gradients.keys() == parameters.keys()
+    for key, parameter in parameters.items():
+        assert gradients[key].any(), key
+        assert (parameter.grad - gradients[key]).abs().max() < 1e-9, key
+
+
+class Adam(NamedTuple):
+    """What the optimiser is to do with one parameter."""
+
+    lr_scale: float = 1.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    weight_decay: float = 0.0
+
+
+DECAYS = {"vq_vae": 0.01, "qlae": 0.1}
+
+
+def adam_of(name, key, parameter):
+    """Which Adam each parameter of a model at its defaults has, from the papers."""
+    if key.startswith("discriminator."):
+        return Adam(0.1, 0.5, 0.9) if name == "factor_vae" else Adam()
+    is_weight = key.endswith(".weight")  # not a bias or a codebook
+    return Adam(weight_decay=DECAYS.get(name, 0.0) if is_weight else 0.0)
+
+
+class Speckles(Dataset):
+    """60 images of noise."""
+
+    card = Card("speckles", 1, "", ("a", "b"), (6, 10), (1, 16, 16), "CC0", "")
+
+    @classmethod
+    def load(cls, folder):
+        return cls()
+
+    def images(self, index):
+        everything = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 1), dtype=np.uint8)
+        return everything[np.asarray(index)]
+
+    def place(self, device):
+        return lambda index: torch.from_numpy(self.images(index)).to(device).permute(0, 3, 1, 2)
+
+
+@cases
+def test_updates_of_the_trainer(tmp_path, monkeypatch, name, settings):
+    """Three updates: the gradients above, then Adam with decoupled weight decay, element by element of its formulas."""
+    monkeypatch.setattr(train, "to_float", lambda images: images.double() / 255)
+    rates = ["training.learning_rate=0.01", "training.final_learning_rate=0.002", "training.updates=3"]
+    spec = resolve(name, "rooms3d", "smoke", 0, [*rates, f"training.batch_size={B}"]).spec
+    complete = model_class(name).Config(latents=D, **settings).model_dump()
+    trainer = Trainer(spec.model_copy(update={"settings": complete}), Speckles(), tmp_path, torch.device("cpu"))
+    model = trainer.model.double()
+    p = {key: value.detach().clone() for key, value in model.named_parameters()}
+    m = {key: torch.zeros_like(value) for key, value in p.items()}
+    v = {key: torch.zeros_like(value) for key, value in p.items()}
+    draws = by_hand.Draws(0)
+    draws.generator.set_state(trainer.generator.get_state())
+    for step, rate in enumerate([0.01, 0.006, 0.002]):
+        x = trainer.images(trainer.stream.batch(step)).double() / 255
+        losses, gradients = by_hand_gradients(name, p, model.config, x, step, draws, n_train=48)
+        numbers = trainer.update()
+        for player, loss in losses.items():
+            assert abs(numbers[f"loss.{player}"].item() - loss.item()) < 1e-9, player
+        for key, g in gradients.items():
+            adam = adam_of(name, key, p[key])
+            lr, t = rate * adam.lr_scale, step + 1
+            p[key] = p[key] - lr * adam.weight_decay * p[key]
+            m[key] = adam.beta1 * m[key] + (1 - adam.beta1) * g
+            v[key] = adam.beta2 * v[key] + (1 - adam.beta2) * g * g
+            m_hat, v_hat = m[key] / (1 - adam.beta1**t), v[key] / (1 - adam.beta2**t)
+            p[key] = p[key] - lr * m_hat / (torch.sqrt(v_hat) + 1e-8)
+    for key, parameter in model.named_parameters():
+        assert (parameter - p[key]).abs().max() < 1e-9, key
