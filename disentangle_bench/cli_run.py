@@ -30,6 +30,7 @@ SET = click.option(
 
 
 DATA_DIR = click.option("--data-dir", help="Folder with the datasets.  [default: $DBENCH_DATA or the user's cache]")
+COMPILE = click.option("--compile", is_flag=True, help="Compile the networks with torch.compile; recorded.")
 THREADS = click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -61,6 +62,10 @@ GRID = _together(
     ),
     PROTOCOL,
     SET,
+    click.option(
+        "--grid", "grid_file", type=click.Path(path_type=Path), help="TOML file whose [grid] has lists of values."
+    ),
+    click.option("--precision", help="Of the networks in training: fp32, tf32 or bf16.  [default: the protocol's]"),
     DATA_DIR,
 )
 RESOURCES = _together(
@@ -79,6 +84,7 @@ RESOURCES = _together(
 @GRID
 @OUT
 @RESOURCES
+@COMPILE
 @click.option("--dry-run", is_flag=True, help="Print the grid; do nothing.")
 @click.option("--remember", is_flag=True, help="Print the grid and keep it in the results folder; run nothing.")
 @click.option(
@@ -105,8 +111,11 @@ def run(
     seeds: str,
     protocol: str,
     changes: tuple[str, ...],
+    grid_file: Path | None,
+    precision: str | None,
     data_dir: str | None,
     out: Path,
+    compile: bool,
     dry_run: bool,
     remember: bool,
     rerun: str,
@@ -126,7 +135,7 @@ def run(
 
     if offline:
         os.environ["DBENCH_OFFLINE"] = "1"
-    specs = runner.expand(models, datasets, seeds, protocol, changes)
+    specs = runner.expand(models, datasets, seeds, protocol, changes, grid_file, precision)
     todo = runner.select(specs, out, rerun)
     if remember:
         runner.check_writable(out)
@@ -141,7 +150,7 @@ def run(
     track = tuple(name for name, chosen in {"tensorboard": tensorboard, "wandb": wandb}.items() if chosen)
     options = {"slurm": slurm, "ray_address": ray_address}
     words: dict[str, Any] = {"data": data_dir, "rerun": rerun, "executor": executor, "options": options, "track": track}
-    words["checkpoint_seconds"] = checkpoint_seconds
+    words |= {"checkpoint_seconds": checkpoint_seconds, "compile": compile}
     outcome = runner.run_grid(specs, out, **words, **resources)
     show_leaderboard(out)
     click.echo(f"{len(outcome.finished)} finished, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed")
@@ -207,7 +216,7 @@ def _plan_table(measured: Any) -> Any:
 @GRID
 @RESOURCES
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def plan(as_json: bool, data_dir: str | None, changes: tuple[str, ...], **words: Any) -> None:
+def plan(as_json: bool, data_dir: str | None, **words: Any) -> None:
     """Estimate what a grid costs on this machine in time, memory and disk, from a short measurement."""
     import json
 
@@ -215,8 +224,8 @@ def plan(as_json: bool, data_dir: str | None, changes: tuple[str, ...], **words:
 
     from disentangle_bench import run as runner
 
-    grid = {name: words.pop(name) for name in ("models", "datasets", "seeds", "protocol")}
-    specs = runner.expand(**grid, changes=changes)
+    asked = ("models", "datasets", "seeds", "protocol", "changes", "grid_file", "precision")
+    specs = runner.expand(**{name: words.pop(name) for name in asked})
     measured = runner.estimate(specs, data=data_dir, **words)
     if as_json:
         click.echo(json.dumps(measured.as_json(), indent=1))
@@ -278,8 +287,9 @@ def rm(results: Path, run_ids: tuple[str, ...], yes: bool) -> None:
 @OUT
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
 @THREADS
+@COMPILE
 @DATA_DIR
-def worker(run_id: str, out: Path, device: str, threads: int, data_dir: str | None) -> None:
+def worker(run_id: str, out: Path, device: str, threads: int, compile: bool, data_dir: str | None) -> None:
     """Do one run of a results folder in this process, for any scheduler.
 
     The grid must be known there: dbench run --remember keeps it and prints the ids. Ends with status 0 if the run is
@@ -287,7 +297,7 @@ def worker(run_id: str, out: Path, device: str, threads: int, data_dir: str | No
     """
     from disentangle_bench.run import run_single
 
-    kind, text = run_single(run_id, out, device=device, threads=threads, data=data_dir)
+    kind, text = run_single(run_id, out, device=device, threads=threads, data=data_dir, compile=compile)
     click.echo(f"{run_id} {kind}{': ' if text else ''}{text}", err=kind != "done")
     ctx = click.get_current_context()
     ctx.exit({"done": 0, "failed": 1}.get(kind, 75))

@@ -23,7 +23,7 @@ PATIENCE = 120.0
 
 def place(work: Work, device: str) -> Place:
     """Where a run happens, for a machine that sees the same folders by the same absolute names."""
-    return Place(device, work.threads, work.data.resolve(), work.track, work.checkpoint_seconds)
+    return Place(device, work.threads, work.data.resolve(), work.track, work.checkpoint_seconds, work.compile)
 
 
 def do(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import sys
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +25,7 @@ from disentangle_bench.plan import Plan, measure
 from disentangle_bench.progress import Display
 from disentangle_bench.registry import DATASETS, MODELS, dataset_class
 from disentangle_bench.resolve import resolve
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.spec import RunSpec, Scalar
 from disentangle_bench.train import CHECKPOINT_SECONDS
 from disentangle_bench.worker import Place, attempt, stopping
 
@@ -61,26 +64,70 @@ def parse_seeds(text: str) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
-def alternatives(changes: Sequence[str]) -> list[list[str]]:
-    """``--set`` words whose values are comma-separated lists as all combinations of single values."""
-    choices = []
+def alternatives(changes: Sequence[str], grid_file: Path | None = None) -> list[list[str]]:
+    """``--set`` words whose values are comma-separated lists, and a file's ``[grid]``, as all combinations of single
+    values.
+    """
+    choices: dict[str, list[str]] = {}
     for word in changes:
         key, equals, values = word.partition("=")
-        choices.append([f"{key}{equals}{value}" for value in values.split(",")])
-    return [list(combination) for combination in itertools.product(*choices)]
+        choices[key.strip()] = [f"{key}{equals}{value}" for value in values.split(",")]
+    for key, alternative in (read_grid(grid_file) if grid_file else {}).items():
+        if key in choices:
+            raise BenchError(f"{key} is changed twice, by {grid_file} and by another option: keep one of them")
+        # JSON's spelling of numbers, truth values and texts is TOML's, which resolve reads.
+        choices[key] = [f"{key}={json.dumps(value)}" for value in alternative]
+    return [list(combination) for combination in itertools.product(*choices.values())]
 
 
-def expand(models: str, datasets: str, seeds: str, protocol: str, changes: Sequence[str] = ()) -> list[RunSpec]:
+def read_grid(path: Path) -> dict[str, list[Scalar]]:
+    """A TOML file's ``[grid]``: dotted keys as ``dbench show`` prints them, each with the list of its values.
+
+    Raises ``BenchError`` for anything else in the file.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BenchError(f"--grid {str(path)!r} cannot be read ({error.strerror}): give a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"--grid {str(path)!r} is not valid TOML: {error}") from error
+    if set(content) != {"grid"} or not isinstance(content["grid"], dict):
+        raise BenchError(f"--grid {str(path)!r} holds {', '.join(content) or 'nothing'}: give one table, [grid]")
+    found: dict[str, list[Scalar]] = {}
+
+    def collect(table: dict[str, Any], prefix: str) -> None:
+        for name, value in table.items():
+            if isinstance(value, dict):
+                collect(value, f"{prefix}{name}.")
+            elif isinstance(value, list) and value and all(isinstance(one, Scalar) for one in value):
+                found[f"{prefix}{name}"] = value
+            else:
+                raise BenchError(f"--grid {str(path)!r}: {prefix}{name} = {value!r} is no list of numbers or texts")
+
+    collect(content["grid"], "")
+    return found
+
+
+def expand(
+    models: str,
+    datasets: str,
+    seeds: str,
+    protocol: str,
+    changes: Sequence[str] = (),
+    grid_file: Path | None = None,
+    precision: str | None = None,
+) -> list[RunSpec]:
     """All specs of a grid: every model on every dataset with every seed and combination of changed values.
 
-    Seeds are outermost, so that a grid that is stopped early has whole comparisons.
+    Seeds are outermost, so that a grid that is stopped early has whole comparisons. ``precision`` is a change too.
     """
     model_names, dataset_names, numbers = MODELS.names(models), DATASETS.names(datasets), parse_seeds(seeds)
+    changes = [*changes, *([] if precision is None else [f"training.precision={precision}"])]
     resolved = [
         resolve(model, name, protocol, 0, combination).spec
         for name in dataset_names
         for model in model_names
-        for combination in alternatives(changes)
+        for combination in alternatives(changes, grid_file)
     ]
     return [spec.model_copy(update={"seed": seed}) for seed in numbers for spec in resolved]
 
@@ -144,6 +191,7 @@ def run_grid(
     options: Options | None = None,
     track: tuple[str, ...] = (),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    compile: bool = False,
 ) -> Outcome:
     """Do what is to be done of a grid, by the executor of that name, and write ``results.csv``."""
     # Only here is it known what there is here; other executors choose and check the device where a run goes.
@@ -158,7 +206,7 @@ def run_grid(
             dataset_class(name).prepare(folder, report=report)
     check_writable(out)
     grid.remember(out, specs)
-    work = Work(todo, out, places[0], threads, folder, rerun == "all", track, checkpoint_seconds)
+    work = Work(todo, out, places[0], threads, folder, rerun == "all", track, checkpoint_seconds, compile)
     if todo:
         with Display(len(todo)) as display:
 
@@ -190,13 +238,13 @@ def estimate(
 
 
 def run_single(
-    run_id: str, out: Path, *, device: str = "auto", threads: int = 1, data: str | None = None
+    run_id: str, out: Path, *, device: str = "auto", threads: int = 1, data: str | None = None, compile: bool = False
 ) -> tuple[str, str]:
     """Do one run that is known in the results folder, in this process. Gives how it ended and a line on it."""
     known = grid.planned(out)
     if run_id not in known:
         raise unknown("run", run_id, known)
-    place = Place(choose_device(device), threads, data_folder(data))
+    place = Place(choose_device(device), threads, data_folder(data), compile=compile)
     with bars() as report:
         dataset_class(known[run_id].dataset).prepare(place.data, report=report)
     with Display(1) as display, stopping() as should_stop:

@@ -7,7 +7,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from disentangle_bench.models.networks import network
 from disentangle_bench.registry import model_class
 from disentangle_bench.sampling import Stream, split_of
 from disentangle_bench.spec import RunSpec, Training, seed_for
+from disentangle_bench.speed import compiled, in_bfloat16, tf32
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 HISTORY = "history.csv"
 HISTORY_ROWS = 100
 CHECKPOINT_SECONDS = 60.0
+FINISH_BATCH = 250
 
 
 log = logging.getLogger(__name__)
@@ -91,15 +93,22 @@ def sum_of(losses: Losses) -> torch.Tensor:
 class Trainer:
     """One run's training: the model, its optimiser and generator, and where it stands.
 
-    A new trainer stands where the newest readable checkpoint in its folder says, else at the beginning.
+    A new trainer stands where the newest readable checkpoint in its folder says, else at the beginning. ``compile``
+    compiles the networks.
     """
 
-    def __init__(self, spec: RunSpec, dataset: Dataset, folder: Path, device: torch.device) -> None:
+    def __init__(
+        self, spec: RunSpec, dataset: Dataset, folder: Path, device: torch.device, *, compile: bool = False
+    ) -> None:
         self.spec = spec
         self.folder = folder
         train = split_of(spec, len(dataset)).train
         self.model = build_model(spec, dataset.card, device, n_train=len(train))
         self.optimizer = build_optimizer(self.model, spec.training)
+        if spec.training.precision == "bf16":
+            in_bfloat16(self.model, device)
+        if compile:
+            compiled(self.model)
         self.generator = torch.Generator(device).manual_seed(seed_for(spec.seed, "noise"))
         self.noise = Noise(self.generator)
         self.images = dataset.place(device)
@@ -113,6 +122,10 @@ class Trainer:
 
     def update(self) -> dict[str, torch.Tensor]:
         """One update of every player, on the next images. Returns losses and logs by name, for the history."""
+        with tf32(self.spec.training.precision == "tf32"):
+            return self._update()
+
+    def _update(self) -> dict[str, torch.Tensor]:
         rate = learning_rate(self.spec.training, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
@@ -160,13 +173,16 @@ class Trainer:
                 self.save()
                 saved = time.monotonic()
         self.model.eval()
-        self.model.finish(self.training_images)
+        with torch.no_grad():
+            self.model.finish(self.training_images)
         self.save()
         return self.model
 
-    def training_images(self, n: int) -> torch.Tensor:
-        """The first n of the training images, or all where there are fewer, as numbers 0 .. 1."""
-        return to_float(self.images(self.stream.images[:n]))
+    def training_images(self, n: int) -> Iterator[torch.Tensor]:
+        """The first n of the training images, or all where there are fewer, as numbers 0 .. 1, in batches."""
+        chosen = self.stream.images[:n]
+        for start in range(0, len(chosen), FINISH_BATCH):
+            yield to_float(self.images(chosen[start : start + FINISH_BATCH]))
 
     def log(self, tensors: dict[str, torch.Tensor]) -> None:
         """Add a row to the history: the losses and logs of the update just made."""

@@ -40,8 +40,8 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run happens: the device, the threads it may use there, the folder with the datasets, trackers, and
-    the seconds between checkpoints.
+    """Where and how a run happens: the device, the threads it may use there, the folder with the datasets, trackers,
+    the seconds between checkpoints, and whether the networks are compiled.
 
     Numbers are repeatable for one machine, device and number of threads; sums are split among threads, so another
     number of threads rounds differently.
@@ -52,6 +52,7 @@ class Place:
     data: Path
     track: tuple[str, ...] = ()
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    compile: bool = False
 
 
 ShouldStop = Callable[[], bool]
@@ -133,7 +134,7 @@ def run_one(spec: RunSpec, folder: Path, place: Place, report: Report, should_st
     with repeatable(place.threads):
         device = torch.device(place.device)
         dataset = dataset_class(spec.dataset).load(place.data)
-        trainer = Trainer(spec, dataset, folder, device)
+        trainer = Trainer(spec, dataset, folder, device, compile=place.compile)
         updates = spec.training.updates
         with tracked(place.track, spec, folder, trainer.step) as on_row:
             trainer.run(lambda step: report("training", step, updates), should_stop, on_row, place.checkpoint_seconds)
@@ -144,7 +145,7 @@ def run_one(spec: RunSpec, folder: Path, place: Place, report: Report, should_st
                 raise Interrupted(f"stopped while scoring, in {phase}")
 
         record = _score(trainer, dataset, folder, device, report_scoring)
-        record["environment"] |= {"threads": place.threads}
+        record["environment"] |= {"threads": place.threads, "compile": place.compile}
         weights = {name: tensor.contiguous().cpu() for name, tensor in trainer.model.state_dict().items()}
         with atomic_path(folder / "model.safetensors") as temporary:
             temporary.write_bytes(save(weights))

@@ -17,7 +17,7 @@ LAYERS = [
     {"errors", "atomic", "spec", "codes", "sampling", "data.dataset"},
     {"data", "models", "metrics"},
     {"registry", "baselines", "protocols"},
-    {"resolve", "train", "evaluate", "testing"},
+    {"resolve", "speed", "train", "evaluate", "testing"},
     {
         "store",
         "worker",

@@ -45,7 +45,7 @@ class Work:
 
     ``device`` is where a run goes if the executor has no say of its own, ``data`` the folder with the datasets,
     ``fresh`` whether runs start over instead of taking up their checkpoints and records, ``track`` names trackers,
-    ``checkpoint_seconds`` lie between two checkpoints.
+    ``checkpoint_seconds`` lie between two checkpoints, ``compile`` says whether networks are compiled.
     """
 
     specs: Sequence[RunSpec]
@@ -56,6 +56,7 @@ class Work:
     fresh: bool
     track: tuple[str, ...]
     checkpoint_seconds: float
+    compile: bool = False
 
 
 Options: TypeAlias = Mapping[str, Any]

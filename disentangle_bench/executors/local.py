@@ -79,7 +79,7 @@ def _context() -> BaseContext:
 
 def _start(context: BaseContext, spec: RunSpec, number: int, device: str, work: Work, listen: Listen) -> _Active:
     receiver, sender = context.Pipe(duplex=False)
-    place = Place(device, work.threads, work.data, work.track, work.checkpoint_seconds)
+    place = Place(device, work.threads, work.data, work.track, work.checkpoint_seconds, work.compile)
     arguments = (sender, spec.model_dump_json(), work.out, place, work.fresh and number == 1)
     process: BaseProcess = context.Process(  # type: ignore[attr-defined]
         target=_child, args=arguments, name=spec.run_id, daemon=True

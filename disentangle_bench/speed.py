@@ -1,0 +1,51 @@
+"""Ways to train faster than in plain float32: lower precision, and compilation. Scoring is always plain float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def in_bfloat16(model: nn.Module, device: torch.device) -> None:
+    """Make the model's networks (its child modules) compute in bfloat16 while they are in training mode.
+
+    Weights stay float32, and so do networks' outputs and with them losses, codebooks and sums: only what is fast on
+    tensor cores is lowered, by torch's autocast. Child modules take their own forward; nothing of the model is read.
+    """
+    for network in model.children():
+        _lower(network, device)
+
+
+def _lower(network: nn.Module, device: torch.device) -> None:
+    forward = network.forward
+
+    def lowered(*inputs: Any) -> Any:
+        if not network.training:
+            return forward(*inputs)
+        with torch.autocast(device.type, torch.bfloat16):
+            output = forward(*inputs)
+        return output.float() if isinstance(output, Tensor) and output.is_floating_point() else output
+
+    network.forward = lowered
+
+
+def compiled(model: nn.Module) -> None:
+    """Compile the model's networks (its child modules) with torch.compile, at their first use."""
+    for network in model.children():
+        network.compile()
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Within, CUDA's float32 products may be rounded to TensorFloat-32, or not; put back as it was afterwards."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

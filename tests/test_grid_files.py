@@ -1,0 +1,70 @@
+"""Grids of settings: lists after ``--set``, and TOML files after ``--grid``."""
+
+from __future__ import annotations
+
+import pytest
+
+from disentangle_bench.errors import BenchError
+from disentangle_bench.run import expand, read_grid
+
+ABLATION = """
+[grid]
+model.gamma = [0, 1e-5, 1e-4]
+model.codebook = ["global", "per_latent"]
+"training.precision" = ["fp32"]
+"""
+
+
+def written(tmp_path, text):
+    path = tmp_path / "ablation.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_expands_to_all_combinations(tmp_path):
+    specs = expand("factor_qvae", "rooms3d", "2", "smoke", (), written(tmp_path, ABLATION))
+    found = [(spec.seed, spec.settings["gamma"], spec.settings["codebook"]) for spec in specs]
+    assert found == [(s, g, c) for s in (0, 1) for g in (0, 1e-5, 1e-4) for c in ("global", "per_latent")]
+    assert len({spec.digest for spec in specs}) == 12
+    # gamma 1e-4 with the global codebook is the baseline itself: that run is by the protocol.
+    assert [spec.changed for spec in specs if not spec.changed] == [(), ()]
+
+
+def test_a_file_and_lists_of_set_multiply(tmp_path):
+    specs = expand("factor_qvae", "rooms3d", "1", "smoke", ["model.symbols=8,16"], written(tmp_path, ABLATION))
+    assert len(specs) == 12
+    listed = expand("factor_qvae", "rooms3d", "1", "smoke", ["model.symbols=8,16", "model.gamma=0,1e-5,1e-4",
+                    "model.codebook=global,per_latent"])  # fmt: skip
+    assert {spec.digest for spec in listed} == {spec.digest for spec in specs}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[grid]\nmodel.gamma = 1e-4\n", r"model.gamma = 0.0001 is no list of numbers or texts"),
+        ("[grid]\nmodel.gamma = []\n", r"model.gamma = \[\] is no list"),
+        ("[grid]\nmodel.gamma = [[1]]\n", r"is no list of numbers or texts"),
+        ("[grids]\n", r"holds grids: give one table, \[grid\]"),
+        ("", r"holds nothing: give one table, \[grid\]"),
+        ("[grid\n", "is not valid TOML"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, text, message):
+    path = written(tmp_path, text)
+    with pytest.raises(BenchError, match=message) as caught:
+        read_grid(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_and_a_key_given_twice(tmp_path):
+    with pytest.raises(BenchError, match=r"--grid .* cannot be read \(No such file or directory\): give a TOML file"):
+        read_grid(tmp_path / "none.toml")
+    path = written(tmp_path, ABLATION)
+    with pytest.raises(BenchError, match=r"model.gamma is changed twice, by .*ablation.toml and by another option"):
+        expand("factor_qvae", "rooms3d", "1", "smoke", ["model.gamma=1"], path)
+
+
+def test_an_unknown_key_in_a_file_is_an_error(tmp_path):
+    path = written(tmp_path, "[grid]\nmodel.gama = [1, 2]\n")
+    with pytest.raises(BenchError, match=r"unknown setting 'model.gama'.*model.gamma"):
+        expand("factor_qvae", "rooms3d", "1", "smoke", (), path)

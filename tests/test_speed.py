@@ -1,0 +1,102 @@
+"""Lower precision and compilation: what they touch, what they leave alone, and that records say so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from test_train import CPU, Blobs, same, spec, state, trained
+
+from disentangle_bench import store
+from disentangle_bench.registry import MODELS
+from disentangle_bench.run import expand
+from disentangle_bench.train import Interrupted, Trainer
+
+BF16 = "training.precision=bf16"
+
+
+def fresh(folder, *arguments, **options):
+    return Trainer(spec(*arguments), Blobs(), folder, CPU, **options)
+
+
+@pytest.mark.parametrize("model", MODELS.entries)
+def test_bf16_trains_every_model_near_fp32(tmp_path, model):
+    full, lowered = fresh(tmp_path / "a", model).update(), fresh(tmp_path / "b", model, BF16).update()
+    for name, value in full.items():
+        assert lowered[name].dtype == torch.float32
+        # A nearest value can change; sums over few images of few latents then move more than by rounding.
+        torch.testing.assert_close(lowered[name], value, rtol=0.1, atol=0.02)
+    assert any(not torch.equal(lowered[name], value) for name, value in full.items())
+
+
+def test_bf16_keeps_weights_and_evaluation_in_fp32(tmp_path):
+    trainer = trained(tmp_path, "factor_qvae", BF16)
+    assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+    plain = fresh(tmp_path / "plain", "factor_qvae")
+    plain.model.load_state_dict(trainer.model.state_dict())
+    plain.model.eval()
+    x = trainer.training_images(16)
+    with torch.inference_mode():
+        assert torch.equal(trainer.model.encoder(x), plain.model.encoder(x))
+
+
+def test_bf16_resumes_to_the_bit(tmp_path):
+    whole = trained(tmp_path / "whole", "factor_vae", BF16)
+    trainer = fresh(tmp_path / "parts", "factor_vae", BF16)
+    with pytest.raises(Interrupted):
+        trainer.run(should_stop=lambda: trainer.step == 5)
+    assert same(state(whole), state(trained(tmp_path / "parts", "factor_vae", BF16)))
+
+
+@pytest.mark.parametrize("precision", ["tf32", "fp32"])
+def test_tf32_is_allowed_in_updates_only(tmp_path, precision):
+    trainer = fresh(tmp_path, "beta_vae", f"training.precision={precision}")
+    losses, seen = trainer.model.losses, []
+
+    def watched(x, step, noise):
+        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        return losses(x, step, noise)
+
+    trainer.model.losses = watched
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    trainer.update()
+    assert seen == [(precision == "tf32",) * 2]
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+
+
+def test_another_precision_than_the_protocols_is_off_protocol():
+    (usual,) = expand("qlae", "rooms3d", "1", "cpu")
+    (same_one,) = expand("qlae", "rooms3d", "1", "cpu", precision="fp32")
+    (lowered,) = expand("qlae", "rooms3d", "1", "cpu", precision="bf16")
+    assert same_one == usual
+    assert lowered.changed == (BF16,)
+    assert lowered.digest != usual.digest
+
+
+def test_the_record_says_whether_networks_were_compiled(tmp_path):
+    """By the command; the compiler itself, which takes a minute, is switched off by torch's own variable."""
+    command = [sys.executable, "-m", "disentangle_bench", "run", "--models", "beta_vae", "--datasets", "rooms3d"]
+    command += ["--protocol", "smoke", "--seeds", "1", "--set", BF16, "--set", "training.updates=2", "--compile"]
+    environment = os.environ | {"TORCH_COMPILE_DISABLE": "1"}
+    subprocess.run([*command, "--out", str(tmp_path)], env=environment, check=True, capture_output=True)
+    (record,) = store.load_records(tmp_path)
+    assert record.content["environment"]["compile"] is True
+    assert record.spec.training.precision == "bf16"
+    assert not record.content["ranked"]
+    assert "compile" not in record.spec.model_dump_json()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("model", ["beta_vae", "factor_qvae"])
+def test_compiled_networks_give_the_same_numbers_up_to_rounding(tmp_path, model):
+    plain, compiled = fresh(tmp_path / "a", model), fresh(tmp_path / "b", model, compile=True)
+    for _ in range(3):
+        expected, got = plain.update(), compiled.update()
+        for name, value in expected.items():
+            torch.testing.assert_close(got[name], value, rtol=1e-3, atol=1e-5)
+    assert list(plain.model.state_dict()) == list(compiled.model.state_dict())
