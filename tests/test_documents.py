@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from disentangle_bench.run import expand
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 README = (ROOT / "README.md").read_text()
@@ -101,6 +103,21 @@ def test_commands_in_pages_exist(page, dbench):
             for word in rest:
                 if word.startswith("--") and command != "data":
                     assert word.split("=")[0] in usage.stdout, line
+
+
+GRIDS = [
+    pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
+    for page in PAGES
+    for number, block in enumerate(blocks(page, "toml"))
+    if "[grid]" in block
+]
+
+
+@pytest.mark.parametrize("block", GRIDS)
+def test_grids_in_pages_expand(block, tmp_path):
+    path = tmp_path / "ablation.toml"
+    path.write_text(block)
+    assert len(expand("factor_qvae", "rooms3d", "1", "smoke", (), path)) > 2
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
