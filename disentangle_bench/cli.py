@@ -159,13 +159,20 @@ def list_(what: str) -> None:
 @click.argument("model")
 @click.argument("dataset")
 @PROTOCOL
+@click.option(
+    "--against", metavar="PROTOCOL", help="Print only what differs from this protocol's run; --set is for both."
+)
 @SET
-def show(model: str, dataset: str, protocol: str, changes: tuple[str, ...]) -> None:
+def show(model: str, dataset: str, protocol: str, against: str | None, changes: tuple[str, ...]) -> None:
     """Print every value that decides a run of MODEL on DATASET, and where each comes from."""
-    from disentangle_bench.resolve import resolve
+    from disentangle_bench.resolve import comparison, resolve
     from disentangle_bench.spec import flat
 
     resolved = resolve(model, dataset, protocol, 0, changes)
+    if against is not None:
+        for line in comparison(resolved, resolve(model, dataset, against, 0, changes)):
+            click.echo(line)
+        return
     values = flat(resolved.spec)
     width = max(map(len, values))
     for key, value in values.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,6 +61,59 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
         sources |= dict.fromkeys(changed, "--set")
     _check_names(spec)
     return Resolved(spec, sources)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key whose values differ in two specs: of each its value and where that comes from, None where it is absent."""
+
+    key: str
+    first: tuple[Any, str] | None
+    second: tuple[Any, str] | None
+
+
+def differences(first: Resolved, second: Resolved) -> list[Difference]:
+    """The keys whose values differ, in the order of ``flat``; the ones that only ``second`` has come last."""
+    a, b = flat(first.spec), flat(second.spec)
+    return [
+        Difference(
+            key,
+            (a[key], first.sources[key]) if key in a else None,
+            (b[key], second.sources[key]) if key in b else None,
+        )
+        for key in a | b
+        if key not in a or key not in b or a[key] != b[key]
+    ]
+
+
+def comparison(first: Resolved, second: Resolved) -> list[str]:
+    """What differs between two specs as lines of at most 110 characters: a line per key with both values, each with the
+    number of its source; how many values are equal; the sources.
+    """
+    found = differences(first, second)
+    equal = len(flat(first.spec)) - sum(difference.first is not None for difference in found)
+    count = "1 value is equal" if equal == 1 else f"{equal} values are equal"
+    if not found:
+        return [f"nothing differs: {count}"]
+    numbers: dict[str, int] = {}
+
+    def cell(side: tuple[Any, str] | None) -> str:
+        if side is None:
+            return "-"
+        value, source = side
+        return f"{value} [{numbers.setdefault(source, len(numbers) + 1)}]"
+
+    rows = [("", first.spec.protocol, second.spec.protocol)]
+    rows += [(difference.key, cell(difference.first), cell(difference.second)) for difference in found]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    lines = [f"{key:{widths[0]}}  {a:{widths[1]}}  {b}" for key, a, b in rows]
+    lines += ["", count, ""]
+    for source, number in numbers.items():
+        mark = f"[{number}] "
+        lines += textwrap.wrap(
+            source, 110, initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False
+        )
+    return lines
 
 
 def _settings(model: str, dataset: str, protocol_name: str, latents: int) -> tuple[dict[str, Scalar], dict[str, str]]:
