@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
 from disentangle_bench import baselines
+from disentangle_bench.cli import main
 from disentangle_bench.errors import BenchError
 from disentangle_bench.protocols import PROTOCOLS
-from disentangle_bench.registry import DATASETS, MODELS, Registry, model_class
+from disentangle_bench.registry import DATASETS, MODELS, Registry, dataset_class, model_class
 from disentangle_bench.resolve import resolve
 from disentangle_bench.run import expand, parse_seeds
 from disentangle_bench.spec import RunSpec, flat
@@ -20,17 +24,50 @@ FILES = sorted(baselines.folder().glob("*/*.toml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_every_baseline_file_resolves(path):
-    baseline = baselines.parse(path)
-    resolved = resolve(path.parent.name, path.stem, "cpu", 0)
-    for key, value in baseline.settings.items():
-        assert resolved.spec.settings[key] == value
-        assert path.name in resolved.sources[f"model.{key}"]
+def test_every_baseline_file_is_the_whole_truth(path):
+    """Under every protocol the settings are the file's and nothing else's, with a protocol's own section on top."""
+    model, dataset, baseline = path.parent.name, path.stem, baselines.parse(path)
+    assert set(baseline.protocols) <= set(PROTOCOLS)
+    for protocol in PROTOCOLS:
+        section = baseline.protocols.get(protocol)
+        own = section.settings if section else {}
+        assert own.items().isdisjoint(baseline.settings.items()), "a section has only what differs"
+        resolved = resolve(model, dataset, protocol, 0)
+        assert resolved.spec.settings == baseline.settings | own
+        for key in resolved.spec.settings:
+            where, choice = (f" [protocols.{protocol}]", section) if key in own else ("", baseline)
+            source = f"baselines/{model}/{dataset}.toml{where}: {choice.source.kind}, {choice.source.reference}"
+            assert resolved.sources[f"model.{key}"] == source
 
 
-def test_the_six_models_have_baselines_on_the_shipped_datasets():
-    expected = {(model, dataset) for model in MODELS.names("all") for dataset in ("rooms3d", "shapes3d")}
-    assert expected <= {(path.parent.name, path.stem) for path in FILES}
+def test_there_is_a_baseline_for_every_model_on_every_dataset():
+    built_in = [{row.name for row in table.entries.values() if row.group != "plugin"} for table in (MODELS, DATASETS)]
+    assert {(path.parent.name, path.stem) for path in FILES} == set(itertools.product(*built_in))
+
+
+def test_baselines_have_twice_as_many_latents_as_factors():
+    latents = {path: baselines.parse(path).settings["latents"] for path in FILES}
+    assert latents == {path: 2 * len(dataset_class(path.stem).card.factor_names) for path in FILES}
+
+
+def test_baselines_say_where_their_settings_come_from():
+    for path in FILES:
+        baseline = baselines.parse(path)
+        for choice in (baseline, *baseline.protocols.values()):
+            assert re.search(r" et al\. 20\d\d \(arXiv \d{4}\.\d{5}\)", choice.source.reference), path
+        assert baseline.source.note or baseline.source.kind == "published", f"{path} does not say why"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "symbols", "section"), [("standard", 10, ""), ("factorqvae2024", 16, " [protocols.factorqvae2024]")]
+)
+def test_show_names_the_section_of_the_protocol(protocol, symbols, section):
+    shown = CliRunner().invoke(main, ["show", "qlae", "shapes3d", "--protocol", protocol])
+    assert shown.exit_code == 0, shown.output
+    (line,) = (line for line in shown.output.splitlines() if line.startswith("model.symbols "))
+    value, source = line.partition(" = ")[2].split("#")
+    assert int(value) == symbols
+    assert source.startswith(f" baselines/qlae/shapes3d.toml{section}: published, ")
 
 
 @pytest.mark.parametrize("model", MODELS.names("all"))
@@ -144,8 +181,8 @@ def test_a_grid_has_whole_comparisons_first():
 def test_protocols_are_fair():
     """One schedule, one sample and one set of metrics for every model: nothing in a protocol names a model."""
     for protocol in PROTOCOLS.values():
-        content = json.dumps(protocol.model_dump())
-        assert not any(name in content for name in MODELS.entries if name != "beta_vae")
+        words = set(re.findall(r"\w+", json.dumps(protocol.model_dump())))
+        assert words.isdisjoint(MODELS.entries)
 
 
 def test_names_and_groups():
