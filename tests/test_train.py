@@ -10,33 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from blobs import Blobs
 
-from disentangle_bench.data.dataset import Card, Dataset
 from disentangle_bench.registry import MODELS
 from disentangle_bench.resolve import resolve
 from disentangle_bench.spec import Training
 from disentangle_bench.train import CHECKPOINT, PREVIOUS, Diverged, Interrupted, Trainer, learning_rate
 
 CPU = torch.device("cpu")
-
-
-class Blobs(Dataset):
-    """300 small grey images with one bright square each; enough to train on."""
-
-    card = Card("blobs", 1, "", ("row", "column", "grey"), (10, 10, 3), (1, 16, 16), "CC0", "")
-
-    @classmethod
-    def load(cls, folder):
-        return cls()
-
-    def images(self, index):
-        out = np.zeros((len(index), 16, 16, 1), np.uint8)
-        for image, (row, column, grey) in zip(out, self.factors(index), strict=True):
-            image[row : row + 6, column : column + 6] = 100 + 70 * grey
-        return out
-
-    def place(self, device):
-        return lambda index: torch.from_numpy(self.images(index)).to(device).permute(0, 3, 1, 2)
 
 
 def spec(model="beta_vae", *changes, seed=0):
@@ -67,6 +48,25 @@ def test_learning_rate_is_half_a_cosine():
     assert all(a > b for a, b in pairwise(rates))
     once = training.model_copy(update={"updates": 1})
     assert learning_rate(once, 0) == 1e-3
+
+
+def test_half_a_cosine_may_be_shorter_than_the_run_which_then_climbs_back(tmp_path):
+    """As the scheduler that the released code of Baykal et al. 2024 steps at every update, over 2.6 half periods."""
+    words = ["training.updates=26", "training.half_cosine=10", "training.batch_size=2"]
+    trainer = Trainer(spec("beta_vae", *words), Blobs(), tmp_path, CPU)
+    adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=1e-3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(adam, T_max=10, eta_min=1.25e-6)
+    ours, theirs = [], []
+    for _ in range(26):
+        trainer.update()
+        ours.append(trainer.optimizer.param_groups[0]["lr"])
+        theirs.append(adam.param_groups[0]["lr"])
+        adam.step()
+        scheduler.step()
+    assert ours == pytest.approx(theirs, rel=1e-9)
+    assert ours[0] == ours[20] == 1e-3
+    assert ours[10] == pytest.approx(1.25e-6)
+    assert all(a < b for a, b in pairwise(ours[10:21]))
 
 
 @pytest.mark.parametrize("model", MODELS.entries)

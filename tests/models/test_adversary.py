@@ -1,4 +1,4 @@
-"""The one-backward, one-Adam form of the adversarial game against a textbook loop with two optimisers."""
+"""The trainer's adversarial game against a textbook loop with two optimisers, in both orders of their steps."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ import math
 
 import pytest
 import torch
+from blobs import Blobs
 from torch.nn import functional as F
 
+from disentangle_bench import train
 from disentangle_bench.models.model import Noise
-from disentangle_bench.models.networks import network
 from disentangle_bench.registry import model_class
-from disentangle_bench.spec import Training
-from disentangle_bench.train import build_optimizer, sum_of
+from disentangle_bench.resolve import resolve
+from disentangle_bench.train import Trainer
 
 UPDATES = 20
 
 
-def fresh(name):
-    chosen = model_class(name)
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        config = chosen.Config(latents=3, gamma=0.5, discriminator_layers=1)
-        return chosen(config, image_shape=(1, 16, 16), n_train=100, network=network("conv64")).double()
+def textbook_step(model, x, step, noise, autoencoder, discriminator, order):
+    """One update of two losses by an optimiser each.
 
-
-def textbook_step(model, x, step, noise, autoencoder, discriminator):
-    """Both players' gradients at the same weights, each from a loss of its own; then each optimiser steps."""
+    ``together``: both gradients at the same weights, then both steps. ``in_turn``: the autoencoder's step first; the
+    discriminator then compares the codes of the first half, encoded before that step, with shuffled codes of the
+    second half, encoded after it.
+    """
     config = model.config
     x, other = x.chunk(2)
     if hasattr(config, "symbols"):
@@ -52,29 +50,54 @@ def textbook_step(model, x, step, noise, autoencoder, discriminator):
         images = model.decoder(z)
     logits = model.discriminator(z.flatten(1))
     loss = F.mse_loss(images, x) + config.kl_weight * kl + config.gamma * (logits[:, 0] - logits[:, 1]).mean()
-    z_other = encode(other)[1].detach()
-    order = noise.permutations(len(z_other), config.latents)
-    shuffled = torch.stack([z_other[order[:, j], j] for j in range(config.latents)], dim=1)
-    real, fake = model.discriminator(z.detach().flatten(1)), model.discriminator(shuffled.flatten(1))
-    zeros = torch.zeros(len(x), dtype=torch.long)
-    d_loss = 0.5 * (F.cross_entropy(real, zeros) + F.cross_entropy(fake, zeros + 1))
-    d_gradients = torch.autograd.grad(d_loss, list(model.discriminator.parameters()))
-    autoencoder.zero_grad()
-    loss.backward()
-    for parameter, gradient in zip(model.discriminator.parameters(), d_gradients, strict=True):
-        parameter.grad = gradient
-    autoencoder.step()
-    discriminator.step()
+
+    def discriminator_loss():
+        z_other = encode(other)[1].detach()
+        permuted = noise.permutations(len(z_other), config.latents)
+        shuffled = torch.stack([z_other[permuted[:, j], j] for j in range(config.latents)], dim=1)
+        real, fake = model.discriminator(z.detach().flatten(1)), model.discriminator(shuffled.flatten(1))
+        zeros = torch.zeros(len(x), dtype=torch.long)
+        return 0.5 * (F.cross_entropy(real, zeros) + F.cross_entropy(fake, zeros + 1))
+
+    if order == "in_turn":
+        autoencoder.zero_grad()
+        loss.backward()
+        autoencoder.step()
+        discriminator.zero_grad()
+        discriminator_loss().backward()
+        discriminator.step()
+    else:
+        gradients = torch.autograd.grad(discriminator_loss(), list(model.discriminator.parameters()))
+        autoencoder.zero_grad()
+        loss.backward()
+        for parameter, gradient in zip(model.discriminator.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        autoencoder.step()
+        discriminator.step()
 
 
+@pytest.fixture
+def trainer(tmp_path, monkeypatch):
+    """Makes trainers in float64, at a constant learning rate of 1e-3."""
+    monkeypatch.setattr(train, "to_float", lambda images: images.double() / 255)
+
+    def make(name, order):
+        rates = ["training.learning_rate=1e-3", "training.final_learning_rate=1e-3"]
+        words = [f"training.updates={UPDATES}", "training.batch_size=4", f"training.steps={order}", *rates]
+        spec = resolve(name, "rooms3d", "smoke", 0, words).spec
+        settings = model_class(name).Config(latents=3, gamma=0.5, discriminator_layers=1).model_dump()
+        made = Trainer(spec.model_copy(update={"settings": settings}), Blobs(), tmp_path, torch.device("cpu"))
+        made.model.double()
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize("order", ["together", "in_turn"])
 @pytest.mark.parametrize("name", ["factor_vae", "factor_qvae"])
-def test_equals_two_optimisers(name):
-    ours, theirs = fresh(name), fresh(name)
-    theirs.load_state_dict(copy.deepcopy(ours.state_dict()))
-    training = Training(network="conv64", updates=UPDATES, batch_size=4, learning_rate=1e-3, final_learning_rate=0)
-    optimizer = build_optimizer(ours, training)
-    for group in optimizer.param_groups:
-        group["lr"] = 1e-3 * group["lr_scale"]
+def test_equals_two_optimisers(trainer, name, order):
+    ours = trainer(name, order)
+    theirs = copy.deepcopy(ours.model)
     config = theirs.config
     autoencoder = torch.optim.Adam(
         [p for n, p in theirs.named_parameters() if not n.startswith("discriminator")], lr=1e-3, fused=True
@@ -85,15 +108,42 @@ def test_equals_two_optimisers(name):
         betas=(config.discriminator_beta1, config.discriminator_beta2),
         fused=True,
     )
-    start = [p.detach().clone() for p in ours.parameters()]
-    images = torch.Generator().manual_seed(4)
-    noises = [Noise(torch.Generator().manual_seed(5)) for _ in range(2)]
+    start = [p.detach().clone() for p in ours.model.parameters()]
+    noise = Noise(torch.Generator())
+    noise.generator.set_state(ours.generator.get_state())
     for step in range(UPDATES):
-        x = torch.rand(8, 1, 16, 16, generator=images, dtype=torch.float64)
-        optimizer.zero_grad()
-        sum_of(ours.losses(x, step, noises[0])[0]).backward()
-        optimizer.step()
-        textbook_step(theirs, x, step, noises[1], autoencoder, discriminator)
-    for (key, a), b, before in zip(ours.named_parameters(), theirs.parameters(), start, strict=True):
+        x = ours.images(ours.stream.batch(step)).double() / 255
+        ours.update()
+        textbook_step(theirs, x, step, noise, autoencoder, discriminator, order)
+    for (key, a), b, before in zip(ours.model.named_parameters(), theirs.parameters(), start, strict=True):
         assert (a - b).abs().max() < 1e-12, key
         assert not torch.equal(a, before), key
+
+
+@pytest.mark.parametrize("name", ["factor_vae", "factor_qvae"])
+def test_the_order_of_the_steps_matters(trainer, name):
+    """From the second update on: the first step of the autoencoder is the same in both."""
+    together, in_turn = trainer(name, "together"), trainer(name, "in_turn")
+    first = [t.update() for t in (together, in_turn)]
+    assert first[0]["loss.autoencoder"] == first[1]["loss.autoencoder"]
+    assert first[0]["loss.discriminator"] != first[1]["loss.discriminator"]
+    assert together.update()["loss.autoencoder"] != in_turn.update()["loss.autoencoder"]
+
+
+@pytest.mark.parametrize(
+    ("name", "clock", "seen"),
+    [
+        ("factor_qvae", "updates", [0, 1, 2]),
+        ("factor_qvae", "optimiser_steps", [0, 2, 4]),
+        ("beta_vae", "optimiser_steps", [0, 1, 2]),
+    ],
+)
+def test_clock(tmp_path, name, clock, seen):
+    """The step that a model is told counts updates, or the steps of all optimisers."""
+    words = [f"training.clock={clock}", "training.batch_size=2"]
+    trainer = Trainer(resolve(name, "rooms3d", "smoke", 0, words).spec, Blobs(), tmp_path, torch.device("cpu"))
+    told, losses = [], trainer.model.losses
+    trainer.model.losses = lambda x, step, noise: (told.append(step), losses(x, step, noise))[1]
+    for _ in range(3):
+        trainer.update()
+    assert told == seen

@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import by_hand
-import numpy as np
 import pytest
 import torch
+from blobs import Blobs
 
 from disentangle_bench import train
-from disentangle_bench.data.dataset import Card, Dataset
 from disentangle_bench.models.model import Noise
 from disentangle_bench.models.networks import network
 from disentangle_bench.registry import MODELS, model_class
@@ -109,23 +108,6 @@ def adam_of(name, key, parameter):
     return Adam(weight_decay=DECAYS.get(name, 0.0) if is_weight else 0.0)
 
 
-class Speckles(Dataset):
-    """60 images of noise."""
-
-    card = Card("speckles", 1, "", ("a", "b"), (6, 10), (1, 16, 16), "CC0", "")
-
-    @classmethod
-    def load(cls, folder):
-        return cls()
-
-    def images(self, index):
-        everything = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 1), dtype=np.uint8)
-        return everything[np.asarray(index)]
-
-    def place(self, device):
-        return lambda index: torch.from_numpy(self.images(index)).to(device).permute(0, 3, 1, 2)
-
-
 @cases
 def test_updates_of_the_trainer(tmp_path, monkeypatch, name, settings):
     """Three updates: the gradients above, then Adam with decoupled weight decay, element by element of its formulas."""
@@ -133,7 +115,7 @@ def test_updates_of_the_trainer(tmp_path, monkeypatch, name, settings):
     rates = ["training.learning_rate=0.01", "training.final_learning_rate=0.002", "training.updates=3"]
     spec = resolve(name, "rooms3d", "smoke", 0, [*rates, f"training.batch_size={B}"]).spec
     complete = model_class(name).Config(latents=D, **settings).model_dump()
-    trainer = Trainer(spec.model_copy(update={"settings": complete}), Speckles(), tmp_path, torch.device("cpu"))
+    trainer = Trainer(spec.model_copy(update={"settings": complete}), Blobs(), tmp_path, torch.device("cpu"))
     model = trainer.model.double()
     p = {key: value.detach().clone() for key, value in model.named_parameters()}
     m = {key: torch.zeros_like(value) for key, value in p.items()}
@@ -142,7 +124,7 @@ def test_updates_of_the_trainer(tmp_path, monkeypatch, name, settings):
     draws.generator.set_state(trainer.generator.get_state())
     for step, rate in enumerate([0.01, 0.006, 0.002]):
         x = trainer.images(trainer.stream.batch(step)).double() / 255
-        losses, gradients = by_hand_gradients(name, p, model.config, x, step, draws, n_train=48)
+        losses, gradients = by_hand_gradients(name, p, model.config, x, step, draws, n_train=240)
         numbers = trainer.update()
         for player, loss in losses.items():
             assert abs(numbers[f"loss.{player}"].item() - loss.item()) < 1e-9, player
