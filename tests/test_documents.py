@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from disentangle_bench.protocols import PROTOCOLS
+from disentangle_bench.resolve import resolve
 from disentangle_bench.run import expand
+from disentangle_bench.spec import flat
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -133,3 +137,22 @@ def test_every_model_has_a_page(model):
     text = (ROOT / "docs" / "models" / f"{model}.md").read_text()
     for part in ("**Paper.**", "## What it computes", "## Departures"):
         assert part in text
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_has_a_page_with_every_choice(name):
+    """Each value of training and scoring that ``dbench show`` prints, and a reason."""
+    text = (ROOT / "docs" / "protocols" / f"{name}.md").read_text()
+    for key, value in flat(resolve("beta_vae", "rooms3d", name, 0).spec).items():
+        if not key.startswith("model."):
+            row = rf"^\| `{re.escape(key)}` \| `{re.escape(str(value))}` \| .{{5,}} \|$"
+            assert re.search(row, text, re.MULTILINE), key
+    assert f"ersion {PROTOCOLS[name].version}" in text
+    assert ("**Ranked" in text) == PROTOCOLS[name].ranked
+    assert f"[`{name}`]({name}.md)" in (ROOT / "docs" / "protocols" / "index.md").read_text()
+
+
+def test_the_figure_of_schedules_can_be_drawn(tmp_path):
+    main = runpy.run_path(str(ROOT / "docs" / "protocols" / "figures" / "schedules.py"))["main"]
+    main(tmp_path / "schedules.png")
+    assert (tmp_path / "schedules.png").stat().st_size > 50_000

@@ -53,7 +53,7 @@ DTYPES = {
 FEW = f"n<{statistics.FEWEST}"
 
 NOTES = {
-    "unranked-protocol": "Nothing here is ranked: this protocol is for a first look",
+    "unranked-protocol": "Nothing here is ranked: this protocol ranks no models",
     "descriptive": "Scores that describe the codes and are no contest, so not ranked",
     "off-protocol": "Off-protocol (settings changed by hand), so not ranked",
     "undefined": "Not defined for every seed, so not ranked",
