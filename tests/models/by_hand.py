@@ -94,6 +94,29 @@ def reconstruction_error(p, x, inputs):
     return total / x.numel()
 
 
+# --- plain codes ----------------------------------------------------------------------------------------------------
+
+
+def ae(p, c, x, step, draws, n_train):
+    return {"autoencoder": reconstruction_error(p, x, [encoder(p, image) for image in x])}
+
+
+def ae_ica(p, c, x, step, draws, n_train):
+    return ae(p, c, x, step, draws, n_train)
+
+
+def bio_ae(p, c, x, step, draws, n_train):
+    codes = [encoder(p, image) for image in x]
+    negative = energy = 0
+    for z in codes:
+        for number in z:
+            negative = negative + (-number if number < 0 else 0)
+            energy = energy + number * number
+    count = len(x) * c.latents
+    error = reconstruction_error(p, x, codes)
+    return {"autoencoder": error + c.nonneg_weight * negative / count + c.activity_weight * energy / count}
+
+
 # --- Gaussian latents -----------------------------------------------------------------------------------------------
 
 
@@ -165,6 +188,45 @@ def beta_tcvae(p, c, x, step, draws, n_train):
         dimension_kl = dimension_kl + torch.log(product / prior) / b
     error = reconstruction_error(p, x, [torch.stack(z) for z in samples])
     return {"autoencoder": error + c.kl_weight * (mi + c.tc_weight * tc + dimension_kl)}
+
+
+def annealed_vae(p, c, x, step, draws, n_train):
+    means, log_variances, samples = gaussian_latents(p, c, x, draws)
+    error = reconstruction_error(p, x, [torch.stack(z) for z in samples])
+    capacity = c.capacity * step / c.capacity_steps if step < c.capacity_steps else c.capacity
+    excess = mean_kl(means, log_variances) - capacity
+    return {"autoencoder": error + c.kl_weight * (excess if excess > 0 else -excess)}
+
+
+def covariance_of_means(means, i, j):
+    b = len(means)
+    average_i, average_j = (sum(mean[n] for mean in means) / b for n in (i, j))
+    return sum((mean[i] - average_i) * (mean[j] - average_j) for mean in means) / b
+
+
+def dip(p, c, x, draws, with_variances):
+    """The bound and the covariance's squared distances from the identity, all but the error times ``kl_weight``."""
+    means, log_variances, samples = gaussian_latents(p, c, x, draws)
+    penalty = 0
+    for i in range(c.latents):
+        for j in range(c.latents):
+            entry = covariance_of_means(means, i, j)
+            if i != j:
+                penalty = penalty + c.lambda_od * entry**2
+                continue
+            if with_variances:
+                entry = entry + sum(v[i].exp() for v in log_variances) / len(x)
+            penalty = penalty + c.lambda_d * (entry - 1) ** 2
+    error = reconstruction_error(p, x, [torch.stack(z) for z in samples])
+    return {"autoencoder": error + c.kl_weight * (mean_kl(means, log_variances) + penalty)}
+
+
+def dip_vae_i(p, c, x, step, draws, n_train):
+    return dip(p, c, x, draws, with_variances=False)
+
+
+def dip_vae_ii(p, c, x, step, draws, n_train):
+    return dip(p, c, x, draws, with_variances=True)
 
 
 # --- discriminators -------------------------------------------------------------------------------------------------
@@ -244,17 +306,35 @@ def qlae(p, c, x, step, draws, n_train):
     return {"autoencoder": quantised(p, c, x, p["codebooks"], 1)}
 
 
-def log_posteriors(p, c, x):
-    """[image][latent][symbol]: log softmax of minus the squared distances."""
+def fsq(p, c, x, step, draws, n_train):
+    grid = [-1 + 2 * v / (c.symbols - 1) for v in range(c.symbols)]
+    inputs = []
+    for image in x:
+        z = torch.tanh(encoder(p, image))
+        nearest = [min(grid, key=lambda value, number=number: abs(number - value)) for number in z.tolist()]
+        inputs.append(StraightThrough.apply(z, torch.tensor(nearest, dtype=z.dtype)))
+    return {"autoencoder": reconstruction_error(p, x, inputs)}
+
+
+def log_softmax(logits):
+    total = torch.log(sum(s.exp() for s in logits))
+    return [s - total for s in logits]
+
+
+def by_distance(p, c, x):
+    """Log posteriors [image][latent][symbol]: log softmax of minus the squared distances to the codebook's values."""
     found = []
     for image in x:
         rows = []
-        for j, token in enumerate(tokens_of(encoder(p, image), c.latents, c.embedding_dim)):
-            minus = [-squared(token, value) for value in values_of(p["codebook"], j)]
-            total = torch.log(sum(s.exp() for s in minus))
-            rows.append([s - total for s in minus])
+        for j, token in enumerate(tokens_of(encoder(p, image), c.latents, getattr(c, "embedding_dim", 1))):
+            rows.append(log_softmax([-squared(token, value) for value in values_of(p["codebook"], j)]))
         found.append(rows)
     return found
+
+
+def by_logits(p, c, x):
+    """Log posteriors where the encoder gives a logit for every symbol of every latent."""
+    return [[log_softmax(list(row)) for row in tokens_of(encoder(p, image), c.latents, c.symbols)] for image in x]
 
 
 def soft_symbols(log_p, c, step, draws):
@@ -307,4 +387,16 @@ def soft_quantised(p, c, x, step, draws, log_posteriors):
 
 
 def factor_qvae(p, c, x, step, draws, n_train):
-    return soft_quantised(p, c, x, step, draws, log_posteriors)
+    return soft_quantised(p, c, x, step, draws, by_distance)
+
+
+def q_vae(p, c, x, step, draws, n_train):
+    return soft_quantised(p, c, x, step, draws, by_distance)
+
+
+def dvae(p, c, x, step, draws, n_train):
+    return soft_quantised(p, c, x, step, draws, by_logits)
+
+
+def factor_dvae(p, c, x, step, draws, n_train):
+    return soft_quantised(p, c, x, step, draws, by_logits)

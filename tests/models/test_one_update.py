@@ -36,6 +36,21 @@ CASES = {
     "factor_qvae, vectors": ("factor_qvae", {**SOFT, "embedding_dim": 3}),
     "factor_qvae, a codebook per latent": ("factor_qvae", {**SOFT, "codebook": "per_latent"}),
     "factor_qvae, gamma 0": ("factor_qvae", {**SOFT, "gamma": 0.0}),
+    "ae": ("ae", {"weight_decay": 0.05}),
+    "ae_ica": ("ae_ica", {}),
+    "bio_ae": ("bio_ae", {"nonneg_weight": 0.4, "activity_weight": 0.3}),
+    "annealed_vae, below its capacity": ("annealed_vae", {"kl_weight": 0.3, "capacity_steps": 100_000}),
+    "annealed_vae, above its capacity": (
+        "annealed_vae",
+        {"kl_weight": 0.3, "capacity_steps": 20_000, "capacity": 0.01},
+    ),
+    "dip_vae_i": ("dip_vae_i", {"kl_weight": 0.3, "lambda_od": 7.0, "lambda_d": 2.0}),
+    "dip_vae_ii": ("dip_vae_ii", {"kl_weight": 0.3, "lambda_od": 7.0, "lambda_d": 2.0}),
+    "dvae": ("dvae", {"symbols": 5, "kl_weight": 0.3}),
+    "factor_dvae": ("factor_dvae", SOFT),
+    "factor_dvae, gamma 0": ("factor_dvae", {**SOFT, "gamma": 0.0}),
+    "q_vae": ("q_vae", {"symbols": 5, "kl_weight": 0.3}),
+    "fsq": ("fsq", {"symbols": 5, "weight_decay": 0.05}),
 }
 """Model and settings: every term weighs enough to be seen. The re-derivation has the model's name."""
 
@@ -48,7 +63,7 @@ def test_every_built_in_model_has_a_rederivation():
 
 
 def build(name, settings):
-    """A model in float64 whose biases are not zero and whose codes are not nearly the same, and its update's images."""
+    """A model in float64 and its update's images; biases are not zero, and codes differ as after some training."""
     chosen = model_class(name)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -57,6 +72,10 @@ def build(name, settings):
         for parameter in model.parameters():
             parameter.data += 0.05 * torch.randn_like(parameter)
         x = torch.rand(B * config.players, 1, 16, 16, dtype=torch.float64)
+        with torch.no_grad():
+            head = model.encoder[-1]
+            head.weight *= 50
+            head.bias += 0.1 - model.encoder(x).mean(0)
     return model, x
 
 
@@ -97,15 +116,17 @@ class Adam(NamedTuple):
     weight_decay: float = 0.0
 
 
-DECAYS = {"vq_vae": 0.01, "qlae": 0.1}
+DECAYS = {"vq_vae": 0.01, "qlae": 0.1, "ae_ica": 0.1, "bio_ae": 1e-4}
+"""The defaults of models that decay their weights."""
 
 
-def adam_of(name, key, parameter):
-    """Which Adam each parameter of a model at its defaults has, from the papers."""
+def adam_of(name, settings, key):
+    """Which Adam each parameter of a model has, from the papers."""
     if key.startswith("discriminator."):
         return Adam(0.1, 0.5, 0.9) if name == "factor_vae" else Adam()
     is_weight = key.endswith(".weight")  # not a bias or a codebook
-    return Adam(weight_decay=DECAYS.get(name, 0.0) if is_weight else 0.0)
+    decay = settings.get("weight_decay", DECAYS.get(name, 0.0))
+    return Adam(weight_decay=decay if is_weight else 0.0)
 
 
 @cases
@@ -129,7 +150,7 @@ def test_updates_of_the_trainer(tmp_path, monkeypatch, name, settings):
         for player, loss in losses.items():
             assert abs(numbers[f"loss.{player}"].item() - loss.item()) < 1e-9, player
         for key, g in gradients.items():
-            adam = adam_of(name, key, p[key])
+            adam = adam_of(name, settings, key)
             lr, t = rate * adam.lr_scale, step + 1
             p[key] = p[key] - lr * adam.weight_decay * p[key]
             m[key] = adam.beta1 * m[key] + (1 - adam.beta1) * g
