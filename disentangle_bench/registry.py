@@ -112,8 +112,8 @@ class _Datasets(Registry):
         return custom_class(name)
 
 
-def _model(name: str, class_name: str, summary: str) -> Entry:
-    return Entry(name, f"disentangle_bench.models.{name}:{class_name}", summary)
+def _model(name: str, class_name: str, summary: str, group: str = "all") -> Entry:
+    return Entry(name, f"disentangle_bench.models.{name}:{class_name}", summary, group)
 
 
 def _dataset(name: str, target: str, summary: str) -> Entry:
@@ -134,6 +134,16 @@ MODELS = Registry(
         _model("vq_vae", "VQVAE", "one token per latent, shared vector codebook (van den Oord et al. 2017)"),
         _model("qlae", "QLAE", "one scalar codebook per latent, strong weight decay (Hsu et al. 2023)"),
         _model("factor_qvae", "FactorQVAE", "one global scalar codebook, total correlation (Baykal et al. 2024)"),
+        _model("ae", "AE", "plain autoencoder", "extended"),
+        _model("ae_ica", "AEICA", "autoencoder, independent components afterwards (Nelson et al. 2026)", "extended"),
+        _model("bio_ae", "BioAE", "nonnegative latents of little energy (Whittington et al. 2023)", "extended"),
+        _model("annealed_vae", "AnnealedVAE", "KL held at a growing capacity (Burgess et al. 2018)", "extended"),
+        _model("dip_vae_i", "DIPVAEI", "covariance of the means near identity (Kumar et al. 2018)", "extended"),
+        _model("dip_vae_ii", "DIPVAEII", "covariance of the samples near identity (Kumar et al. 2018)", "extended"),
+        _model("dvae", "DVAE", "Gumbel-softmax symbols, global scalar codebook (Baykal et al. 2024)", "extended"),
+        _model("factor_dvae", "FactorDVAE", "dvae with a total correlation (Baykal et al. 2024)", "extended"),
+        _model("q_vae", "QVAE", "FactorQVAE without total correlation (Baykal et al. 2024)", "extended"),
+        _model("fsq", "FSQ", "latents rounded to a fixed even grid (Mentzer et al. 2023)", "extended"),
     ),
 )
 

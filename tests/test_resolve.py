@@ -187,7 +187,12 @@ def test_protocols_are_fair():
 
 def test_names_and_groups():
     assert MODELS.names("qlae, beta_vae,qlae") == ["qlae", "beta_vae"]
-    assert MODELS.names("all") == ["beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"]
+    six = ["beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"]
+    assert MODELS.names("all") == six
+    extended = MODELS.names("extended")
+    assert len(extended) == 10
+    assert {"ae", "dip_vae_ii", "factor_dvae"} <= set(extended)
+    assert MODELS.names("all,extended") == six + extended
     assert "rooms3d" in DATASETS.names("rooms3d")
 
 

@@ -33,6 +33,21 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
 
 
+def covariance(mean: Tensor) -> Tensor:
+    """Covariance [d, d] of posterior means [b, d] over the minibatch, divided by b."""
+    centred = mean - mean.mean(0)
+    return centred.T @ centred / len(mean)
+
+
+def covariance_penalty(covariance: Tensor, *, off_diagonal: float, diagonal: float) -> Tensor:
+    """How far a covariance C [d, d] is from the identity (Kumar et al. 2018, arXiv 1711.00848):
+    off_diagonal * sum_{i != j} C_ij^2 + diagonal * sum_i (C_ii - 1)^2.
+    """
+    own = covariance.diagonal()
+    others = covariance - own.diag()
+    return off_diagonal * others.square().sum() + diagonal * (own - 1).square().sum()
+
+
 def log_density(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """log N(z; mean, exp(log_variance)) element by element; arguments broadcast."""
     return -0.5 * (math.log(2 * math.pi) + log_variance + (z - mean).square() * torch.exp(-log_variance))

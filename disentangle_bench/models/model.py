@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -85,10 +85,11 @@ class Model(nn.Module, ABC):
     def encode(self, x: Tensor) -> Codes:
         """Codes of images [n, c, h, w]: values [n, d], and indices [n, d] for a discrete model. Deterministic."""
 
-    def finish(self, images: Callable[[int], Tensor]) -> None:
+    def finish(self, images: Callable[[int], Iterator[Tensor]]) -> None:
         """Whatever is to be fitted once training is over, kept in buffers; nothing for most models.
 
-        ``images(n)`` gives at most n training images [n, c, h, w] in [0, 1], always the same.
+        ``images(n)`` gives at most n training images in batches [b, c, h, w] in [0, 1], always the same. Called in
+        evaluation mode and without gradients; a resumed run may call it again, and it must then find the same.
         """
 
     @abstractmethod
@@ -100,3 +101,11 @@ class Model(nn.Module, ABC):
         ``weight_decay`` (decoupled). Together they hold every parameter once.
         """
         return [{"params": list(self.parameters())}]
+
+
+def decayed(model: nn.Module, weight_decay: float, *, spared: Collection[nn.Parameter] = ()) -> list[dict[str, Any]]:
+    """Parameter groups with weight decay on every weight, and none on biases (one axis) and the ``spared`` ones."""
+    free = {id(parameter) for parameter in spared}
+    plain = [p for p in model.parameters() if p.dim() < 2 or id(p) in free]
+    weights = [p for p in model.parameters() if p.dim() >= 2 and id(p) not in free]
+    return [{"params": weights, "weight_decay": weight_decay}, {"params": plain}]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import quantise
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, decayed
 from disentangle_bench.models.networks import Network
 
 
@@ -65,4 +65,4 @@ class QLAE(Model):
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Weight decay on the networks' weights only."""
-        return quantise.decayed(self, self.config.weight_decay, spared=[self.codebooks])
+        return decayed(self, self.config.weight_decay, spared=[self.codebooks])

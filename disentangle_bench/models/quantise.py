@@ -7,10 +7,9 @@ scalars. Tokens, one per latent, are [b, d, e].
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
@@ -89,11 +88,3 @@ def kl_to_uniform(log_probabilities: Tensor) -> Tensor:
     """KL(p || uniform over the v symbols) in nats, over the last axis."""
     symbols = log_probabilities.shape[-1]
     return (log_probabilities.exp() * (log_probabilities + math.log(symbols))).sum(dim=-1)
-
-
-def decayed(model: nn.Module, weight_decay: float, *, spared: list[nn.Parameter]) -> list[dict[str, Any]]:
-    """Parameter groups with weight decay on every weight, and none on biases (one axis) and the ``spared`` ones."""
-    free = {id(parameter) for parameter in spared}
-    plain = [p for p in model.parameters() if p.dim() < 2 or id(p) in free]
-    weights = [p for p in model.parameters() if p.dim() >= 2 and id(p) not in free]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": plain}]

@@ -1,0 +1,49 @@
+"""A plain autoencoder, the baseline without any pressure on its codes."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, decayed
+from disentangle_bench.models.networks import Network
+
+
+@final
+class AE(Model):
+    """MSE. Codes are the encoder's output."""
+
+    version = 1
+
+    class Config(Settings):
+        """``weight_decay``: decoupled, on weights, not on biases."""
+
+        weight_decay: float = Field(0.0, ge=0)
+
+    def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
+        super().__init__()
+        self.config: AE.Config = config
+        self.encoder = network.encoder(image_shape, config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
+
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+        """Reconstruction."""
+        mse = F.mse_loss(self.decoder(self.encoder(x)), x)
+        return {"autoencoder": mse}, {"mse": mse.detach()}
+
+    def encode(self, x: Tensor) -> Codes:
+        """The encoder's output."""
+        return Codes(self.encoder(x))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Images of latent values."""
+        images: Tensor = self.decoder(codes.values)
+        return images
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Weight decay on weights only."""
+        return decayed(self, self.config.weight_decay)

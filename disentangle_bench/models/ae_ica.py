@@ -1,0 +1,113 @@
+"""An autoencoder with weight decay, and independent component analysis of its codes after training.
+
+Nelson, Fumero, Karaletsos & Locatello, *Statistical and Structural Identifiability in Representation Learning*,
+ICLR 2026 (arXiv 2603.11970).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, decayed
+from disentangle_bench.models.networks import Network
+
+IMAGES = 10_000
+"""Training images that the components are fitted to."""
+
+ITERATIONS, TOLERANCE = 1000, 1e-4
+
+VARIANCE_FLOOR = 1e-6
+"""The least variance of a principal direction, as a share of the largest: a direction with less is taken for dead."""
+
+CODE_VARIANCE_FLOOR = 1e-12
+"""The same where all directions have next to no variance."""
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+
+@final
+class AEICA(Model):
+    """MSE; once training is over, the codes are whitened and rotated so that they are as independent as possible.
+
+    Codes are the sources s = unmixing @ (z - mean), and the decoder gets z = mixing @ s + mean, so that reconstructions
+    are the autoencoder's own. Until ``finish`` has fitted them, both matrices are the identity and the mean is 0.
+    """
+
+    version = 1
+    mean: Tensor
+    unmixing: Tensor
+    mixing: Tensor
+
+    class Config(Settings):
+        """``weight_decay``: decoupled, on weights, not on biases."""
+
+        weight_decay: float = Field(0.1, ge=0)
+
+    def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
+        super().__init__()
+        self.config: AEICA.Config = config
+        self.encoder = network.encoder(image_shape, config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
+        self.register_buffer("mean", torch.zeros(config.latents))
+        self.register_buffer("unmixing", torch.eye(config.latents))
+        self.register_buffer("mixing", torch.eye(config.latents))
+
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+        """Reconstruction."""
+        mse = F.mse_loss(self.decoder(self.encoder(x)), x)
+        return {"autoencoder": mse}, {"mse": mse.detach()}
+
+    def finish(self, images: Callable[[int], Iterator[Tensor]]) -> None:
+        """Fit the components to the codes of training images."""
+        z = torch.cat([self.encoder(x) for x in images(IMAGES)])
+        fitted = independent_components(z.cpu().double().numpy())
+        for buffer, found in zip((self.mean, self.unmixing, self.mixing), fitted, strict=True):
+            buffer.copy_(torch.from_numpy(found))
+
+    def encode(self, x: Tensor) -> Codes:
+        """Sources."""
+        return Codes((self.encoder(x) - self.mean) @ self.unmixing.T)
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Images of sources."""
+        images: Tensor = self.decoder(codes.values @ self.mixing.T + self.mean)
+        return images
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Weight decay on weights only."""
+        return decayed(self, self.config.weight_decay)
+
+
+def independent_components(z: Array) -> tuple[Array, Array, Array]:
+    """Mean [d], unmixing [d, d] and its inverse, the mixing, of codes [n, d]: sources are unmixing @ (z - mean).
+
+    Whitening by principal components, then FastICA (Hyvärinen 1999: log cosh, all components at once) from a fixed
+    start; where it does not converge, the result of its last iteration is used. Directions with next to no variance
+    are left out of FastICA: they stay as they are, and the floor keeps them from being blown up.
+    """
+    from sklearn.decomposition import fastica
+    from sklearn.exceptions import ConvergenceWarning
+
+    mean = z.mean(axis=0)
+    variances, directions = np.linalg.eigh((z - mean).T @ (z - mean) / len(z))
+    floor = max(VARIANCE_FLOOR * variances.max(), CODE_VARIANCE_FLOOR)
+    deviations = np.sqrt(np.maximum(variances, floor))
+    live = variances > floor
+    rotation = np.eye(len(mean))
+    if live.sum() > 1:
+        white = (z - mean) @ directions[:, live] / deviations[live]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            _, found, _ = fastica(white, whiten=False, max_iter=ITERATIONS, tol=TOLERANCE, random_state=0)
+        rotation[np.ix_(live, live)] = found
+    return mean, rotation @ (directions / deviations).T, directions * deviations @ rotation.T

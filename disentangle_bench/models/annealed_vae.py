@@ -1,0 +1,57 @@
+"""AnnealedVAE. Burgess et al., *Understanding disentangling in beta-VAE* (arXiv 1804.03599)."""
+
+from __future__ import annotations
+
+from typing import final
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.models import gaussian
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings
+from disentangle_bench.models.networks import Network
+
+
+@final
+class AnnealedVAE(Model):
+    """MSE + kl_weight * |KL - C(step)|: the KL divergence of the codes, summed over latents, mean
+    over the batch, is held at a capacity C that grows linearly from 0 to ``capacity`` over ``capacity_steps`` and then
+    stays. Codes are posterior means.
+    """
+
+    version = 1
+
+    class Config(Settings):
+        """``kl_weight``: the paper's gamma against the mean squared error; ``capacity``: in nats; ``capacity_steps``:
+        of the protocol's clock.
+        """
+
+        kl_weight: float = Field(0.04, ge=0)
+        capacity: float = Field(25.0, ge=0)
+        capacity_steps: int = Field(100_000, ge=1)
+
+    def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
+        super().__init__()
+        self.config: AnnealedVAE.Config = config
+        self.encoder = network.encoder(image_shape, 2 * config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
+
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+        """Reconstruction, and the distance of the KL divergence from the capacity at this step."""
+        mean, log_variance = gaussian.split(self.encoder(x))
+        mse = F.mse_loss(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
+        kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
+        capacity = self.config.capacity * min(1.0, step / self.config.capacity_steps)
+        loss = mse + self.config.kl_weight * (kl - capacity).abs()
+        return {"autoencoder": loss}, {"mse": mse.detach(), "kl": kl.detach()}
+
+    def encode(self, x: Tensor) -> Codes:
+        """Posterior means."""
+        return gaussian.codes(self.encoder(x))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Images of latent values."""
+        images: Tensor = self.decoder(codes.values)
+        return images

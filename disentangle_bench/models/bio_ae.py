@@ -1,0 +1,64 @@
+"""BioAE.
+
+Whittington, Dorrell, Ganguli & Behrens, *Disentanglement with Biological Constraints: A Theory of Functional Cell
+Types*, ICLR 2023 (arXiv 2210.01768), as QLAE's paper (arXiv 2305.18378) and FactorQVAE's (arXiv 2409.14851) compare
+it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, decayed
+from disentangle_bench.models.networks import Network
+
+
+@final
+class BioAE(Model):
+    """An autoencoder whose latents should be nonnegative and spend little energy, as firing rates do.
+
+    MSE + nonneg_weight * mean(max(-z, 0)) + activity_weight * mean(z^2), means over batch and latents. Energy in the
+    weights is limited by weight decay. Codes are z.
+    """
+
+    version = 1
+
+    class Config(Settings):
+        """``weight_decay``: decoupled, on weights, not on biases."""
+
+        nonneg_weight: float = Field(1.0, ge=0)
+        activity_weight: float = Field(0.01, ge=0)
+        weight_decay: float = Field(1e-4, ge=0)
+
+    def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
+        super().__init__()
+        self.config: BioAE.Config = config
+        self.encoder = network.encoder(image_shape, config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
+
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+        """Reconstruction, nonnegativity and activity."""
+        z = self.encoder(x)
+        mse = F.mse_loss(self.decoder(z), x)
+        nonneg, activity = (-z).relu().mean(), z.square().mean()
+        loss = mse + self.config.nonneg_weight * nonneg + self.config.activity_weight * activity
+        logs = {"mse": mse, "nonneg": nonneg, "activity": activity}
+        return {"autoencoder": loss}, {name: value.detach() for name, value in logs.items()}
+
+    def encode(self, x: Tensor) -> Codes:
+        """The encoder's output."""
+        return Codes(self.encoder(x))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Images of latent values."""
+        images: Tensor = self.decoder(codes.values)
+        return images
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Weight decay on weights only."""
+        return decayed(self, self.config.weight_decay)

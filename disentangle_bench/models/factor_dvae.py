@@ -1,0 +1,83 @@
+"""FactorDVAE: the discrete VAE with a total-correlation term.
+
+Baykal, Kandemir & Unal, *Disentanglement with Factor Quantized Variational Autoencoders* (arXiv 2409.14851).
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.models import adversary, quantise
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise
+from disentangle_bench.models.networks import Network
+
+
+@final
+class FactorDVAE(Model):
+    """The loss of ``dvae`` + gamma * TC(w): the discriminator of FactorVAE sees the d * K weights of the Gumbel-softmax
+    sample, a latent's K weights shuffled together. With ``gamma = 0`` there is no discriminator, and this is ``dvae``.
+    """
+
+    version = 1
+
+    class Config(adversary.Adversary):
+        """``symbols``: K; ``temperature_decay``: per step of the protocol's clock. The discriminator's defaults are the
+        released code's.
+        """
+
+        symbols: int = Field(64, ge=2)
+        kl_weight: float = Field(5e-3, ge=0)
+        gamma: float = Field(5e-4, ge=0)
+        temperature_decay: float = Field(1e-5, ge=0)
+
+    def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
+        super().__init__()
+        self.config: FactorDVAE.Config = config
+        self.encoder = network.encoder(image_shape, config.latents * config.symbols)
+        self.decoder = network.decoder(config.latents, image_shape)
+        self.codebook = nn.Parameter(torch.randn(config.symbols, 1))
+        self.discriminator = adversary.discriminator_for(config, config.latents * config.symbols)
+
+    def _log_posterior(self, x: Tensor) -> Tensor:
+        """log q(symbol | x), [b, d, K]."""
+        logits: Tensor = self.encoder(x).unflatten(1, (self.config.latents, self.config.symbols))
+        return logits.log_softmax(dim=2)
+
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+        """The autoencoder's loss on the first batch of ``x``, and the discriminator's if there is one."""
+        x, *others = x.chunk(self.config.players)
+        temperature = quantise.temperature(self.config.temperature_decay, step)
+        log_posterior = self._log_posterior(x)
+        weights = quantise.gumbel_softmax(log_posterior, temperature, noise)
+        mse = F.mse_loss(self.decoder(quantise.mixture(weights, self.codebook).flatten(1)), x)
+        kl = quantise.kl_to_uniform(log_posterior).mean()
+        loss = mse + self.config.kl_weight * kl
+        logs = {"mse": mse.detach(), "kl": kl.detach()}
+        if self.discriminator is None:
+            return {"autoencoder": loss}, logs
+        tc = adversary.total_correlation(self.discriminator, weights)
+
+        def other() -> Tensor:
+            return quantise.gumbel_softmax(self._log_posterior(others[0]), temperature, noise)
+
+        turn = adversary.discriminator_turn(self.discriminator, weights, other, noise)
+        return {"autoencoder": loss + self.config.gamma * tc, "discriminator": turn}, logs | {"tc": tc.detach()}
+
+    def encode(self, x: Tensor) -> Codes:
+        """The likeliest symbols and their values: the posterior's mode."""
+        return quantise.codes(self.codebook, self._log_posterior(x).argmax(dim=2))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Images of symbols."""
+        images: Tensor = self.decoder(quantise.decoder_input(self.codebook, codes))
+        return images
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The autoencoder with its codebook, and the discriminator at its own learning rate and moments."""
+        return adversary.param_groups(self, self.discriminator, self.config)

@@ -1,0 +1,68 @@
+"""Finite scalar quantisation.
+
+Mentzer et al., *Finite Scalar Quantization: VQ-VAE Made Simple* (arXiv 2309.15505), in the form of Tripod's first leg:
+Hsu et al., *Tripod: Three Complementary Inductive Biases for Disentangled Representation Learning* (arXiv 2404.10282).
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.models import quantise
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, decayed
+from disentangle_bench.models.networks import Network
+
+
+@final
+class FSQ(Model):
+    """Each latent goes through tanh and is rounded to the nearest of ``symbols`` evenly spaced values from -1 to 1,
+    both ends among them, with a straight-through gradient. The values are the same for all latents and fixed.
+
+    MSE, and nothing else.
+    """
+
+    version = 1
+    grid: Tensor
+
+    class Config(Settings):
+        """``symbols``: values per latent; ``weight_decay``: decoupled, on weights, not on biases."""
+
+        symbols: int = Field(12, ge=2)
+        weight_decay: float = Field(0.0, ge=0)
+
+    def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
+        super().__init__()
+        self.config: FSQ.Config = config
+        self.encoder = network.encoder(image_shape, config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
+        self.register_buffer("grid", torch.linspace(-1, 1, config.symbols).unsqueeze(1))
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        tokens: Tensor = self.encoder(x).tanh().unsqueeze(2)
+        return tokens
+
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+        """Reconstruction."""
+        tokens = self._tokens(x)
+        values = quantise.look_up(self.grid, quantise.nearest(tokens, self.grid))
+        mse = F.mse_loss(self.decoder(quantise.straight_through(tokens, values).flatten(1)), x)
+        return {"autoencoder": mse}, {"mse": mse.detach()}
+
+    def encode(self, x: Tensor) -> Codes:
+        """Nearest values and their indices."""
+        return quantise.codes(self.grid, quantise.nearest(self._tokens(x), self.grid))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Images of symbols."""
+        images: Tensor = self.decoder(quantise.decoder_input(self.grid, codes))
+        return images
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Weight decay on weights only."""
+        return decayed(self, self.config.weight_decay)

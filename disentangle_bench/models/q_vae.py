@@ -1,0 +1,63 @@
+"""QVAE: FactorQVAE without its total-correlation term.
+
+Baykal, Kandemir & Unal, *Disentanglement with Factor Quantized Variational Autoencoders* (arXiv 2409.14851).
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.models import quantise
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings
+from disentangle_bench.models.networks import Network
+
+
+@final
+class QVAE(Model):
+    """Scalar quantisation with one global codebook in a VAE.
+
+    The encoder gives d scalars; each latent's posterior is a softmax over minus its squared distances to the K values
+    of the codebook that all latents share. Training draws a Gumbel-softmax sample w at temperature
+    exp(-temperature_decay * step) and decodes w @ codebook; evaluation takes the nearest value.
+    Loss: MSE + kl_weight * KL(posterior || uniform) (sum over K, mean over batch and latents).
+    """
+
+    version = 1
+
+    class Config(Settings):
+        """``symbols``: K; ``temperature_decay``: per step of the protocol's clock."""
+
+        symbols: int = Field(64, ge=2)
+        kl_weight: float = Field(1e-3, ge=0)
+        temperature_decay: float = Field(1e-5, ge=0)
+
+    def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
+        super().__init__()
+        self.config: QVAE.Config = config
+        self.encoder = network.encoder(image_shape, config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
+        self.codebook = nn.Parameter(torch.randn(config.symbols, 1))
+
+    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+        """The negative evidence bound, reconstruction per pixel, under a uniform prior of the symbols."""
+        log_posterior = quantise.log_posterior(self.encoder(x).unsqueeze(2), self.codebook)
+        temperature = quantise.temperature(self.config.temperature_decay, step)
+        weights = quantise.gumbel_softmax(log_posterior, temperature, noise)
+        mse = F.mse_loss(self.decoder(quantise.mixture(weights, self.codebook).flatten(1)), x)
+        kl = quantise.kl_to_uniform(log_posterior).mean()
+        return {"autoencoder": mse + self.config.kl_weight * kl}, {"mse": mse.detach(), "kl": kl.detach()}
+
+    def encode(self, x: Tensor) -> Codes:
+        """Nearest values and their indices: the posterior's mode."""
+        return quantise.codes(self.codebook, quantise.nearest(self.encoder(x).unsqueeze(2), self.codebook))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Images of symbols."""
+        images: Tensor = self.decoder(quantise.decoder_input(self.codebook, codes))
+        return images
