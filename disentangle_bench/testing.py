@@ -64,6 +64,7 @@ def check_model(
         model, x = _fresh(model_class, config, image_shape, network_name, dtype)
         _check_groups(model)
         _check_losses(model, x)
+        _check_finish(model, x)
         _check_codes(model, x, config.latents)
         _check_saving(model, _fresh(model_class, config, image_shape, network_name, dtype, seed=1)[0], x)
 
@@ -132,6 +133,18 @@ def _check_players(model: Model, losses: dict[str, Tensor]) -> None:
             if gradient is not None and gradient.any():
                 other = owner.setdefault(name, player)
                 _require(other == player, f"{name} gets a gradient from the losses of {other} and {player}: detach one")
+
+
+def _check_finish(model: Model, x: Tensor) -> None:
+    """Finishing a model that is finished already finds the same."""
+    model.eval()
+    with torch.no_grad():
+        model.finish(lambda n: iter(x[:n].split(3)))  # imports libraries, which may draw numbers
+        first = {name: value.clone() for name, value in model.state_dict().items()}
+        with _untouched_generators("finish"):
+            model.finish(lambda n: iter(x[:n].split(3)))
+    same = all(torch.equal(first[name], value) for name, value in model.state_dict().items())
+    _require(same, "finish finds something else the second time: fit to nothing that it has set itself")
 
 
 def _check_codes(model: Model, x: Tensor, d: int) -> None:

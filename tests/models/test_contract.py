@@ -89,6 +89,14 @@ def test_finds_a_wrong_shape():
         check_model(rebuilt(BetaVAE, encode=encode, decode=decode))
 
 
+def test_finds_a_finish_that_builds_on_its_own_results():
+    def finish(self, images):
+        self.encoder[-1].bias += sum(self.encode(x).values.sum(0) for x in images(5)).repeat(2)
+
+    with pytest.raises(Violation, match="finish finds something else the second time"):
+        check_model(rebuilt(BetaVAE, finish=finish))
+
+
 def test_finds_a_parameter_nobody_optimises():
     def param_groups(self):
         return [{"params": list(self.encoder.parameters())}]
