@@ -1,0 +1,75 @@
+"""The golden losses of every built-in model: first updates of the smoke protocol on rooms3d, both networks.
+
+``python tests/models/golden_losses.py --write`` writes tests/golden/losses.json anew. A change of the numbers that is
+meant bumps the version of what it changes and has a line in the CHANGELOG.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from disentangle_bench.data.files import data_folder
+from disentangle_bench.models.networks import NETWORKS, Residual
+from disentangle_bench.registry import MODELS, dataset_class, model_class
+from disentangle_bench.resolve import resolve
+from disentangle_bench.train import Trainer
+
+FILE = Path(__file__).parents[1] / "golden" / "losses.json"
+NAMES = [entry.name for entry in MODELS.entries.values() if entry.group != "plugin"]
+NETWORK_NAMES = ("conv64", "residual")
+STEPS = (0, 1, 2, 4, 9, 19)
+"""The updates whose losses are kept, counted from 0."""
+
+SETTINGS = {
+    "kl_weight": 0.5,
+    "gamma": 0.5,
+    "discriminator_layers": 1,
+    "quantisation_weight": 0.5,
+    "commitment_weight": 0.2,
+    "activity_weight": 0.3,
+    "temperature_decay": 0.05,
+    "capacity": 2.0,
+    "capacity_steps": 15,
+    "weight_decay": 5.0,
+}
+"""In place of the baselines' values, which are so small that a changed term would not be seen in 20 updates."""
+
+
+def losses(name: str, network: str) -> dict[str, list[float]]:
+    """A model's losses and logs by name at ``STEPS``. The network residual is an eighth as wide as in protocols."""
+    known = model_class(name).Config.model_fields
+    words = [f"model.{key}={value}" for key, value in SETTINGS.items() if key in known]
+    spec = resolve(name, "rooms3d", "smoke", 0, [*words, f"training.network={network}", "training.batch_size=2"]).spec
+    full, threads = NETWORKS["residual"], torch.get_num_threads()
+    torch.set_num_threads(1)
+    NETWORKS["residual"] = Residual(width=0.125)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            dataset = dataset_class("rooms3d").load(data_folder(None))
+            trainer = Trainer(spec, dataset, Path(folder), torch.device("cpu"))
+        rows = [trainer.update() for _ in range(1 + STEPS[-1])]
+    finally:
+        NETWORKS["residual"] = full
+        torch.set_num_threads(threads)
+    return {key: [float(rows[step][key]) for step in STEPS] for key in rows[0]}
+
+
+def golden(name: str) -> dict[str, object]:
+    """What the file has of one model."""
+    content = {network: losses(name, network) for network in NETWORK_NAMES}
+    rounded = {
+        network: {key: [float(f"{value:.7g}") for value in values] for key, values in numbers.items()}
+        for network, numbers in content.items()
+    }
+    return {"version": model_class(name).version, **rounded}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--write"]:
+        sys.exit(f"usage: python {sys.argv[0]} --write")
+    FILE.write_text(json.dumps({name: golden(name) for name in NAMES}, indent=1) + "\n")

@@ -1,0 +1,41 @@
+"""Training gives the losses that it gave before: see golden_losses.py."""
+
+from __future__ import annotations
+
+import json
+
+import golden_losses
+import pytest
+
+from disentangle_bench.registry import model_class
+
+GOLDEN = json.loads(golden_losses.FILE.read_text())
+
+ADVICE = (
+    "if this change is meant, bump the version of the model (or of the protocol), say so under Numbers in the "
+    "CHANGELOG, and run python tests/models/golden_losses.py --write"
+)
+
+CLOSE = {"rel": 1e-3, "abs": 1e-6}
+"""What other processors keep to. Single precision rounds each sum to 6e-8 of it, in an order of the processor's own.
+With convolutions by other code, or first weights off by 3e-7 of themselves, these numbers move by less than 1e-4 of
+themselves or, where they are nearly 0, 1e-7."""
+
+
+def test_every_built_in_model_has_golden_losses():
+    assert sorted(GOLDEN) == sorted(golden_losses.NAMES), ADVICE
+
+
+@pytest.mark.parametrize("network", golden_losses.NETWORK_NAMES)
+@pytest.mark.parametrize("name", golden_losses.NAMES)
+def test_losses_are_what_they_were(name, network):
+    golden = GOLDEN[name]
+    assert golden["version"] == model_class(name).version, (
+        f"{name} has another version than its golden losses: {ADVICE}"
+    )
+    found = golden_losses.losses(name, network)
+    assert found.keys() == golden[network].keys(), f"{name} logs other things than it did: {ADVICE}"
+    for key, values in golden[network].items():
+        steps = [step + 1 for step in golden_losses.STEPS]
+        message = f"{name} on {network}: {key} at updates {steps} is not what it was: {ADVICE}"
+        assert found[key] == pytest.approx(values, **CLOSE), message
