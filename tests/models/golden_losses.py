@@ -33,11 +33,13 @@ SETTINGS = {
     "commitment_weight": 0.2,
     "activity_weight": 0.3,
     "temperature_decay": 0.05,
+    "lambda_od": 0.5,
+    "lambda_d": 0.5,
     "capacity": 2.0,
     "capacity_steps": 15,
     "weight_decay": 5.0,
 }
-"""In place of the baselines' values, which are so small that a changed term would not be seen in 20 updates."""
+"""In place of the baselines' values: so that a changed term is seen in 20 updates, and no term drowns the others."""
 
 
 def losses(name: str, network: str) -> dict[str, list[float]]:

@@ -17,9 +17,8 @@ ADVICE = (
 )
 
 CLOSE = {"rel": 1e-3, "abs": 1e-6}
-"""What other processors keep to. Single precision rounds each sum to 6e-8 of it, in an order of the processor's own.
-With convolutions by other code, or first weights off by 3e-7 of themselves, these numbers move by less than 1e-4 of
-themselves or, where they are nearly 0, 1e-7."""
+"""What other processors keep to: single precision rounds each sum to 6e-8 of it, in an order of the processor's own.
+Convolutions by other code, or first weights off by 3e-7 of themselves, use up less than a fifth of this."""
 
 
 def test_every_built_in_model_has_golden_losses():
