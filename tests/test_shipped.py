@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from disentangle_bench import store
 from disentangle_bench.report import write_report
 
-SHIPPED = sorted((Path(__file__).parent.parent / "results" / "shipped").glob("*/"))
+ROOT = Path(__file__).parent.parent
+SHIPPED = sorted((ROOT / "results" / "shipped").glob("*/"))
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
@@ -24,3 +26,15 @@ def test_shipped_tables_come_from_shipped_records(folder, tmp_path):
     write_report(copy, figures=False)
     for name in ("leaderboard.csv", "results.csv"):
         assert (copy / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_numbers_in_the_models_pages_are_those_of_the_shipped_records():
+    """What docs/models/expected.py would write stands in the pages."""
+    spec = importlib.util.spec_from_file_location("expected", ROOT / "docs" / "models" / "expected.py")
+    expected = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(expected)
+    pages = expected.pages(expected.SHIPPED)
+    assert len(pages) == 7
+    for page, text in pages.items():
+        assert page.read_text() == text, f"run python docs/models/expected.py: {page.name} has other numbers"
+        assert "`dci.disentanglement` |" in text

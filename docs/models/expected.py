@@ -43,7 +43,7 @@ def scores(results: Path) -> pd.DataFrame:
 
 def page_table(table: pd.DataFrame, model: str) -> str:
     """The Markdown table of one model."""
-    own = table.loc[model]
+    own = table.loc[model].dropna(axis="columns", how="all")
     seeds = [f"seed {seed}" for seed in own.columns]
     lines = [f"| score | {' | '.join(seeds)} | mean |", f"| --- |{' ---: |' * (len(seeds) + 1)}"]
     for score, decimals in SCORES.items():
@@ -56,11 +56,13 @@ def index_table(table: pd.DataFrame) -> str:
     """The Markdown table of all models' means, the best of each score in bold."""
     means = table.mean(axis=1).unstack("score")[list(SCORES)]
     best = {score: means[score].min() if score == "mse.mse" else means[score].max() for score in SCORES}
-    lines = [f"| model | {' | '.join(f'`{score}`' for score in SCORES)} |", f"| --- |{' ---: |' * len(SCORES)}"]
+    seeds = table.notna().groupby("model").any().sum(axis=1)
+    lines = [f"| model | {' | '.join(f'`{score}`' for score in SCORES)} | seeds |"]
+    lines += [f"| --- |{' ---: |' * (len(SCORES) + 1)}"]
     for model, row in means.iterrows():
         cells = [f"{row[score]:.{decimals}f}" for score, decimals in SCORES.items()]
         cells = [f"**{c}**" if row[s] == best[s] else c for c, s in zip(cells, SCORES, strict=True)]
-        lines.append(f"| [{model}]({model}.md) | {' | '.join(cells)} |")
+        lines.append(f"| [{model}]({model}.md) | {' | '.join(cells)} | {seeds[model]} |")
     return "\n".join(lines)
 
 
