@@ -54,6 +54,9 @@ def losses(name: str, network: str) -> dict[str, list[float]]:
         with tempfile.TemporaryDirectory() as folder:
             dataset = dataset_class("rooms3d").load(data_folder(None))
             trainer = Trainer(spec, dataset, Path(folder), torch.device("cpu"))
+        if network == "residual":  # so narrow, hardly anything comes through its first weights
+            for parameter in [*trainer.model.encoder.parameters(), *trainer.model.decoder.parameters()]:
+                parameter.data *= 3
         rows = [trainer.update() for _ in range(1 + STEPS[-1])]
     finally:
         NETWORKS["residual"] = full

@@ -16,9 +16,9 @@ ADVICE = (
     "CHANGELOG, and run python tests/models/golden_losses.py --write"
 )
 
-CLOSE = {"rel": 1e-3, "abs": 1e-6}
+CLOSE = {"conv64": 1e-3, "residual": 5e-3}
 """What other processors keep to: single precision rounds each sum to 6e-8 of it, in an order of the processor's own.
-Convolutions by other code, or first weights off by 3e-7 of themselves, use up less than a fifth of this."""
+Convolutions by other code, or first weights off by 3e-7 of themselves, use up less than a third of this."""
 
 
 def test_every_built_in_model_has_golden_losses():
@@ -37,4 +37,4 @@ def test_losses_are_what_they_were(name, network):
     for key, values in golden[network].items():
         steps = [step + 1 for step in golden_losses.STEPS]
         message = f"{name} on {network}: {key} at updates {steps} is not what it was: {ADVICE}"
-        assert found[key] == pytest.approx(values, **CLOSE), message
+        assert found[key] == pytest.approx(values, rel=CLOSE[network], abs=1e-6), message
