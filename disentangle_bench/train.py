@@ -201,6 +201,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generators": {"noise": self.generator.get_state()},
+            "device": self.generator.device.type,
             "history": self.history,
             "seconds": self.seconds,
         }
@@ -234,6 +235,10 @@ class Trainer:
                 continue
             if state["digest"] != self.spec.digest:
                 log.warning("%s belongs to another run and is passed over", path)
+                continue
+            # The state of a generator means something on its own kind of device only.
+            if state.get("device") != self.generator.device.type:
+                log.warning("%s was made on another kind of device and is passed over", path)
                 continue
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])

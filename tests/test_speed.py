@@ -39,7 +39,7 @@ def test_bf16_keeps_weights_and_evaluation_in_fp32(tmp_path):
     plain = fresh(tmp_path / "plain", "factor_qvae")
     plain.model.load_state_dict(trainer.model.state_dict())
     plain.model.eval()
-    x = trainer.training_images(16)
+    x = next(trainer.training_images(16))
     with torch.inference_mode():
         # bf16 would be off by 1e-3; the order of sums in fp32 may depend on where the weights lie in memory.
         torch.testing.assert_close(trainer.model.encoder(x), plain.model.encoder(x), rtol=1e-5, atol=1e-6)

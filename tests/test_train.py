@@ -222,3 +222,12 @@ def test_the_global_generator_is_left_alone(tmp_path):
     before = torch.get_rng_state()
     trained(tmp_path, "factor_qvae")
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_passed_over(tmp_path, caplog):
+    whole = trained(tmp_path / "whole")
+    stopped_at(tmp_path / "parts", 3)
+    path = tmp_path / "parts" / CHECKPOINT
+    torch.save(torch.load(path, weights_only=True) | {"device": "cuda"}, path)
+    assert same(state(whole), state(trained(tmp_path / "parts")))
+    assert "another kind of device" in caplog.text
