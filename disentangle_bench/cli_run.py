@@ -106,13 +106,6 @@ RESOURCES = _together(
 )
 @click.option("--ray-address", help="For --executor ray: the cluster's address.  [default: a cluster on this machine]")
 def run(
-    models: str,
-    datasets: str,
-    seeds: str,
-    protocol: str,
-    changes: tuple[str, ...],
-    grid_file: Path | None,
-    precision: str | None,
     data_dir: str | None,
     out: Path,
     compile: bool,
@@ -127,7 +120,7 @@ def run(
     executor: str,
     slurm: str,
     ray_address: str | None,
-    **resources: Any,
+    **words: Any,
 ) -> None:
     """Train and score a grid of models, datasets and seeds. Finished runs are skipped, interrupted ones go on."""
     from disentangle_bench import grid, store
@@ -135,7 +128,7 @@ def run(
 
     if offline:
         os.environ["DBENCH_OFFLINE"] = "1"
-    specs = runner.expand(models, datasets, seeds, protocol, changes, grid_file, precision)
+    specs, resources = _asked(words)
     todo = runner.select(specs, out, rerun)
     if remember:
         runner.check_writable(out)
@@ -149,9 +142,9 @@ def run(
         _show_plan(todo, data_dir, yes, resources)
     track = tuple(name for name, chosen in {"tensorboard": tensorboard, "wandb": wandb}.items() if chosen)
     options = {"slurm": slurm, "ray_address": ray_address}
-    words: dict[str, Any] = {"data": data_dir, "rerun": rerun, "executor": executor, "options": options, "track": track}
-    words |= {"checkpoint_seconds": checkpoint_seconds, "compile": compile}
-    outcome = runner.run_grid(specs, out, **words, **resources)
+    how: dict[str, Any] = {"data": data_dir, "rerun": rerun, "executor": executor, "options": options, "track": track}
+    how |= {"checkpoint_seconds": checkpoint_seconds, "compile": compile}
+    outcome = runner.run_grid(specs, out, **how, **resources)
     show_leaderboard(out)
     click.echo(f"{len(outcome.finished)} finished, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed")
     for run_id, reason in outcome.left.items():
@@ -164,6 +157,15 @@ def run(
         sys.exit(1)
 
 
+def _asked(words: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The specs that the options of GRID ask for, and the other options."""
+    from disentangle_bench.run import expand
+
+    names = ("models", "datasets", "seeds", "protocol", "changes", "grid_file", "precision")
+    rest = {name: value for name, value in words.items() if name not in names}
+    return expand(**{name: words[name] for name in names}), rest
+
+
 def _show_plan(specs: Any, data_dir: str | None, yes: bool, resources: dict[str, Any]) -> None:
     """Measure and print what long work costs; more than a day of it on a CPU needs ``--yes``."""
     from rich.console import Console
@@ -172,7 +174,7 @@ def _show_plan(specs: Any, data_dir: str | None, yes: bool, resources: dict[str,
     from disentangle_bench import run as runner
 
     measured = runner.estimate(specs, data=data_dir, **resources)
-    Console(stderr=True).print(_plan_table(measured))
+    Console(stderr=True).print(measured.table())
     if measured.hours > planning.LONG_HOURS and measured.device == "cpu" and not yes:
         raise BenchError(
             f"this is about {measured.hours / 24:.1f} days of work on this CPU: give --yes to do it all the same, use "
@@ -191,27 +193,6 @@ def show_leaderboard(out: Path) -> None:
         Console().print(write_report(out, figures=False).table())
 
 
-def _plan_table(measured: Any) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    from disentangle_bench.grid import duration
-
-    caption = (
-        f"{duration(3600 * measured.hours)} on {measured.device}, {measured.at_a_time} at a time; "
-        f"{measured.disk / 1e6:,.0f} MB on disk"
-    )
-    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
-    for name in ("run", "runs", "training", "scoring", "memory", "disk"):
-        table.add_column(name, justify="left" if name == "run" else "right")
-    for cost in measured.costs:
-        memory = "" if cost.memory is None else f"{cost.memory / 1e6:,.0f} MB"
-        times = duration(cost.training_seconds), duration(cost.scoring_seconds)
-        name = " ".join([cost.dataset, cost.model, *cost.changed])
-        table.add_row(name, str(cost.runs), *times, memory, f"{cost.disk / 1e6:,.0f} MB")
-    return table
-
-
 @click.command()
 @GRID
 @RESOURCES
@@ -224,13 +205,12 @@ def plan(as_json: bool, data_dir: str | None, **words: Any) -> None:
 
     from disentangle_bench import run as runner
 
-    asked = ("models", "datasets", "seeds", "protocol", "changes", "grid_file", "precision")
-    specs = runner.expand(**{name: words.pop(name) for name in asked})
-    measured = runner.estimate(specs, data=data_dir, **words)
+    specs, resources = _asked(words)
+    measured = runner.estimate(specs, data=data_dir, **resources)
     if as_json:
         click.echo(json.dumps(measured.as_json(), indent=1))
     else:
-        Console().print(_plan_table(measured))
+        Console().print(measured.table())
 
 
 @click.command()

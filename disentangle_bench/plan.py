@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich import box
+from rich.table import Table
 
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.evaluate import BATCH, score
+from disentangle_bench.grid import duration
 from disentangle_bench.metrics.threads import limited
 from disentangle_bench.registry import dataset_class
 from disentangle_bench.sampling import evaluation_sample
@@ -66,6 +69,22 @@ class Plan:
     def disk(self) -> int:
         """Bytes of all finished runs."""
         return sum(c.runs * c.disk for c in self.costs)
+
+    def table(self) -> Table:
+        """For the terminal."""
+        caption = (
+            f"{duration(3600 * self.hours)} on {self.device}, {self.at_a_time} at a time; "
+            f"{self.disk / 1e6:,.0f} MB on disk"
+        )
+        table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
+        for name in ("run", "runs", "training", "scoring", "memory", "disk"):
+            table.add_column(name, justify="left" if name == "run" else "right")
+        for cost in self.costs:
+            memory = "" if cost.memory is None else f"{cost.memory / 1e6:,.0f} MB"
+            times = duration(cost.training_seconds), duration(cost.scoring_seconds)
+            name = " ".join([cost.dataset, cost.model, *cost.changed])
+            table.add_row(name, str(cost.runs), *times, memory, f"{cost.disk / 1e6:,.0f} MB")
+        return table
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""

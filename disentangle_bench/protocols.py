@@ -51,7 +51,6 @@ def _protocol(
             batch_size=batch_size,
             learning_rate=1e-3,
             final_learning_rate=1.25e-6,
-            half_cosine=0,
         ),
         scoring=Scoring(train_images=images[0], test_images=images[1], metrics=_METRICS),
     )

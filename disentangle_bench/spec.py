@@ -35,7 +35,7 @@ class Training(Part):
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     final_learning_rate: float = Field(ge=0)
-    half_cosine: int = Field(0, ge=0)
+    half_cosine: int = Field(default=0, ge=0)
     clock: Literal["updates", "optimiser_steps"] = "updates"
     steps: Literal["together", "in_turn"] = "together"
     split: Literal["fixed", "seed"] = "fixed"

@@ -98,6 +98,8 @@ def explain(error: Exception) -> str:
     text = str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
         return f"{line} (out of memory: run fewer at a time with --jobs or --runs-per-device)"
+    if "C++ compiler" in text:
+        return f"{line} (--compile needs a C++ compiler: install one, such as g++, or leave --compile out)"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{line} (the disk is full: make room and give the same command again)"
     return line

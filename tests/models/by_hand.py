@@ -1,7 +1,8 @@
 """Every built-in model once more, straight from its equations: plain loops over images, latents and symbols.
 
 Nothing here calls the package. A function gets the model's parameters by name, its settings, one update's images, the
-step and the run's noise, and gives each player's loss as a graph on those parameters. The network is conv64.
+step and the run's noise, and gives each player's loss as a graph on those parameters. The network is conv64. All models
+are in this one file, so that what they share is seen to be shared with nothing else.
 """
 
 from __future__ import annotations
