@@ -91,6 +91,17 @@ def test_the_record_says_whether_networks_were_compiled(tmp_path):
     assert "compile" not in record.spec.model_dump_json()
 
 
+def test_a_machine_without_a_compiler_is_told_what_to_do(tmp_path):
+    words = ["run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--compile"]
+    environment = os.environ | {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    environment.pop("CXX", None)
+    command = [sys.executable, "-m", "disentangle_bench", *words, "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "--compile needs a C++ compiler: install one, such as g++, or leave --compile out" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("model", ["beta_vae", "factor_qvae"])
