@@ -47,6 +47,7 @@ def there(command, cluster):
     return command("there", *LONG, *words)
 
 
+@pytest.mark.slow
 def test_without_an_address_ray_is_started_here(command):
     words = ["--models", "qlae", "--seeds", "2"]
     here, there = command("here", *words), command("there", *words, "--executor", "ray")
