@@ -99,7 +99,8 @@ def test_the_test_command_is_what_ci_runs():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_in_pages_exist(page, dbench):
     """Each ``dbench COMMAND`` with options in a code block: the command has these options."""
-    for line in "\n".join(blocks(page, "bash") + blocks(page, "console")).splitlines():
+    code = "\n".join(blocks(page, "bash") + blocks(page, "console")).replace("\\\n", " ")
+    for line in code.splitlines():
         for words in re.findall(r"dbench ([^&|#]+)", line):
             command, *rest = shlex.split(words)
             usage = dbench(command, "--help")

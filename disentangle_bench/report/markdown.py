@@ -152,7 +152,7 @@ def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
             found.append(f"{reason}.")
         elif word in notes:
             found.append(f"{reason}: {', '.join(notes[word])}.")
-    found += _missing_seeds(scores, setups)
+    found += _missing_seeds(scores, setups) + _collapsed(scores, setups)
     if len(set(scores["package_version"])) > 1:
         found.append(f"Made with the package versions {', '.join(sorted(set(scores.package_version)))}, not pooled.")
     if len(names.score_names(rows)) > rows["score"].nunique():
@@ -180,5 +180,16 @@ def _missing_seeds(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
         if setup not in present.index:
             continue
         if missing := sorted(every - present[setup]):
-            items.append(f"{setups[setup]} lacks the seeds {names.ranges(missing)} that others have.")
+            items.append(f"{setups[setup]} lacks {names.seeds(missing)}, which others have.")
     return items
+
+
+def _collapsed(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
+    """Of each setup, the seeds whose runs ended with no active latent: they pull its means, and a mean hides them."""
+    dead = scores[(scores["score"] == "latents.active") & (scores["value"] == 0)].groupby(SETUP)["seed"].agg(set)
+    return [
+        f"{setups[setup]} ended with no active latent (collapsed) for {names.seeds(dead[setup])}, "
+        "which its means count like any other."
+        for setup in setups
+        if setup in dead.index
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.report.scores import SCORE, SETUP, TABLE
@@ -104,7 +104,7 @@ def decimals(largest: float) -> int:
     return min(max(2 - math.floor(math.log10(min(largest, 0.99) if largest <= 1 else largest)), 0), 6)
 
 
-def ranges(numbers: list[int]) -> str:
+def ranges(numbers: Iterable[int]) -> str:
     """``0-2, 5`` for [0, 1, 2, 5]."""
     runs: list[list[int]] = []
     for number in sorted(set(numbers)):
@@ -113,3 +113,9 @@ def ranges(numbers: list[int]) -> str:
         else:
             runs.append([number, number])
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def seeds(numbers: Iterable[int]) -> str:
+    """``seed 1`` for one, ``seeds 0-2, 5`` for several."""
+    several = set(numbers)
+    return f"seed{'s' if len(several) > 1 else ''} {ranges(several)}"

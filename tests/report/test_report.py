@@ -92,14 +92,29 @@ def test_what_is_missing_failed_or_not_ranked_is_said(tmp_path):
     cpu, quick = text.split("## rooms3d, ")[1:3]
     assert "- Fewer than 3 seeds, so not ranked: qlae (model.latents=4), vq_vae.\n" in cpu
     assert "- Off-protocol (settings changed by hand), so not ranked: qlae (model.latents=4).\n" in cpu
-    assert "- vq_vae lacks the seeds 2-4 that others have.\n" in cpu
-    assert "lacks the seeds" not in quick
+    assert "- vq_vae lacks seeds 2-4, which others have.\n" in cpu
+    assert "lacks seed" not in quick
     assert "Nothing here is ranked" in quick
     assert "Nothing here is ranked" not in cpu
     assert "**" not in quick
     assert f"- {synthetic.spec('vq_vae', 2).run_id}: out of memory\n" in text
     assert "was retried" not in text
     assert "- half-done\n" in text
+
+
+def test_runs_that_collapsed_are_named(tmp_path):
+    """A mean hides that one of its runs has no active latent, that is, the same code for every image."""
+    for seed in range(4):
+        scores = {"dci.disentanglement": 0.5, "latents.active": 4.0}
+        synthetic.write_run(tmp_path, synthetic.spec("qlae", seed), scores)
+        dead = {"dci.disentanglement": 0.0, "latents.active": 0.0}
+        synthetic.write_run(tmp_path, synthetic.spec("vq_vae", seed), scores if seed in (0, 2) else dead)
+    write_report(tmp_path, figures=False, html=tmp_path / "report.html")
+    remark = "vq_vae ended with no active latent (collapsed) for seeds 1, 3, which its means count like any other."
+    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert f"- {remark}\n" in text
+    assert "qlae ended" not in text
+    assert remark in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_scores_that_differ_between_records(tmp_path):
