@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 
 def ranks_figure(title: str, board: pd.DataFrame, means: pd.DataFrame, setups: Setups) -> Figure | None:
@@ -85,29 +86,44 @@ def improvement_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, se
         higher = of(board, SCORE, kind)["direction"].iloc[0] == "higher"
         matrix = np.array([[statistics.probability_of_improvement(x, y, higher) for y in values] for x in values])
         np.fill_diagonal(matrix, np.nan)
-        _matrix(axis, matrix)
+        image = _matrix(axis, matrix)
         axis.set_title(panel_title(name, of(board, SCORE, kind).iloc[0]))
         axis.set_yticks(range(m), labels if place % columns == 0 else [""] * m)
         last = place + columns >= len(kinds)
         axis.set_xticks(range(m), labels if last else [""] * m, rotation=90)
     made.suptitle(title)
-    made.supxlabel("P(a run of the row's model is better than one of the column's)", fontsize=7)
+    meaning = "P(a run of the row's model is better than one of the column's)"
+    if m <= WRITTEN:
+        made.supxlabel(meaning, fontsize=7)
+    else:
+        bar = made.colorbar(
+            image, ax=list(axes), location="bottom", pad=0.01, fraction=0.01, aspect=80, ticks=[0, 0.25, 0.5, 0.75, 1]
+        )
+        bar.ax.set_xlim(0, 1)
+        bar.ax.tick_params(labelsize=6)
+        bar.outline.set_visible(False)
+        bar.set_label(meaning, fontsize=7)
     return made
 
 
-def _matrix(axis: Axes, matrix: np.ndarray) -> None:
+WRITTEN = 8
+"""Models up to which each cell of a matrix has its number; with more of them a colour bar says it."""
+
+
+def _matrix(axis: Axes, matrix: np.ndarray) -> AxesImage:
     m = len(matrix)
-    # Blue to orange: told apart by colour-blind eyes, and white is "no difference".
-    axis.imshow(matrix, cmap="PuOr", vmin=-0.15, vmax=1.15, aspect="auto", interpolation="nearest")
+    # Orange to purple: told apart by colour-blind eyes, and white is "no difference".
+    image = axis.imshow(matrix, cmap="PuOr", vmin=-0.15, vmax=1.15, aspect="auto", interpolation="nearest")
     axis.grid(visible=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     for row, column in np.ndindex(m, m):
         share = matrix[row, column]
-        if m <= 8 and np.isfinite(share):
+        if m <= WRITTEN and np.isfinite(share):
             dark = abs(share - 0.5) > 0.42
             axis.text(column, row, f"{share:.2f}", ha="center", va="center", fontsize=6,
                       color="white" if dark else "0.15")  # fmt: skip
+    return image
 
 
 def settings_figure(title: str, series: Series, board: pd.DataFrame, scores: pd.DataFrame) -> Figure:

@@ -83,6 +83,22 @@ def test_improvement_is_of_the_row_over_the_column(tmp_path):
     assert comparisons.improvement_figure("title", board.query("model == 'a'"), found.scores, setups) is None
 
 
+def test_improvement_has_its_numbers_in_the_cells_or_where_they_would_be_too_small_a_colour_bar(tmp_path):
+    for place in range(9):
+        for seed in range(3):
+            synthetic.write_run(tmp_path, synthetic.spec(f"model_{place}", seed), {"dci.x": place / 10})
+    found, setups = read(tmp_path)
+    wide = comparisons.improvement_figure("title", found.board, found.scores, setups)
+    assert_all_text_is_inside(wide)
+    matrix, bar = wide.axes
+    assert not len(matrix.texts)
+    assert bar.get_xlim() == (0, 1)
+    assert bar.get_xlabel() == "P(a run of the row's model is better than one of the column's)"
+    eight = found.board.query("model != 'model_8'")
+    (matrix,) = comparisons.improvement_figure("title", eight, found.scores, setups).axes
+    assert sorted(text.get_text() for text in matrix.texts) == ["0.00"] * 28 + ["1.00"] * 28
+
+
 def test_runs_that_differ_by_one_setting_are_a_series_with_the_baseline(betas):
     found, _ = read(betas)
     by_setup = {}
