@@ -18,13 +18,18 @@ from disentangle_bench.models import quantise
 from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, decayed
 from disentangle_bench.models.networks import Network
 
+EPSILON = 1e-5
+"""Added to the mean square that latents are divided by the root of."""
+
 
 @final
 class FSQ(Model):
     """Each latent goes through tanh and is rounded to the nearest of ``symbols`` evenly spaced values from -1 to 1,
     both ends among them, with a straight-through gradient. The values are the same for all latents and fixed.
 
-    MSE, and nothing else.
+    MSE, and nothing else. Before the tanh an image's latents are divided by their root mean square. Without that the
+    first updates, which fit the images' mean, push all codes to the grid's ends, where the tanh has no gradient left;
+    the papers' encoders have normalising layers, these networks have none.
     """
 
     version = 1
@@ -44,8 +49,8 @@ class FSQ(Model):
         self.register_buffer("grid", torch.linspace(-1, 1, config.symbols).unsqueeze(1))
 
     def _tokens(self, x: Tensor) -> Tensor:
-        tokens: Tensor = self.encoder(x).tanh().unsqueeze(2)
-        return tokens
+        latents = F.rms_norm(self.encoder(x), [self.config.latents], eps=EPSILON)
+        return latents.tanh().unsqueeze(2)
 
     def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction."""

@@ -311,7 +311,8 @@ def fsq(p, c, x, step, draws, n_train):
     grid = [-1 + 2 * v / (c.symbols - 1) for v in range(c.symbols)]
     inputs = []
     for image in x:
-        z = torch.tanh(encoder(p, image))
+        z = encoder(p, image)
+        z = torch.tanh(z / torch.sqrt(sum(number * number for number in z) / c.latents + 1e-5))
         nearest = [min(grid, key=lambda value, number=number: abs(number - value)) for number in z.tolist()]
         inputs.append(StraightThrough.apply(z, torch.tensor(nearest, dtype=z.dtype)))
     return {"autoencoder": reconstruction_error(p, x, inputs)}

@@ -8,6 +8,8 @@ import torch
 from scipy.special import softmax
 from test_losses import B, D, build, cross_entropy, forward, gaussian_parts, losses, mse, normal_kl, numbers
 
+from disentangle_bench.models.model import Noise
+
 
 def test_ae():
     model, x = build("ae")
@@ -73,8 +75,10 @@ def test_q_vae_is_factor_qvae_without_a_discriminator():
 
 def test_fsq():
     model, x = build("fsq", symbols=4)
-    model.encoder[-1].weight.data *= 50  # codes that spread over the grid
-    level = (np.tanh(numbers(model.encoder(x))) + 1) / 2 * 3
+    model.encoder[-1].weight.data *= 50  # codes that differ between images
+    latents = numbers(model.encoder(x))
+    latents /= np.sqrt((latents**2).mean(axis=1, keepdims=True) + 1e-5)
+    level = (np.tanh(latents) + 1) / 2 * 3
     index = np.rint(level).astype(int)
     assert len(np.unique(index)) > 2
     grid = np.array([-1, -1 / 3, 1 / 3, 1])
@@ -85,6 +89,16 @@ def test_fsq():
     np.testing.assert_array_equal(codes.indices, index)
     np.testing.assert_allclose(numbers(codes.values), grid[index], rtol=1e-7)
     assert not dict(model.named_parameters()).keys() & {"grid"}
+
+
+def test_fsq_keeps_a_gradient_however_far_its_encoder_was_pushed():
+    """The first updates fit the images' mean and push all codes the same way, where a tanh alone would be flat."""
+    model, x = build("fsq", symbols=4)
+    model.encoder[-1].bias.data += 100.0
+    assert model.encoder(x).min() > 50
+    loss, _ = model.losses(x, 0, Noise(torch.Generator()))
+    loss["autoencoder"].backward()
+    assert model.encoder[-1].weight.grad.any()
 
 
 @pytest.mark.parametrize(("step", "capacity"), [(0, 0.0), (250, 5.0), (1000, 20.0), (5000, 20.0)])
