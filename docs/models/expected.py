@@ -42,12 +42,13 @@ def scores(results: Path) -> pd.DataFrame:
 
 
 def page_table(table: pd.DataFrame, model: str) -> str:
-    """The Markdown table of one model."""
-    own = table.loc[model].dropna(axis="columns", how="all")
-    seeds = [f"seed {seed}" for seed in own.columns]
-    lines = [f"| score | {' | '.join(seeds)} | mean |", f"| --- |{' ---: |' * (len(seeds) + 1)}"]
+    """The Markdown table of one model, with the mean of its seeds if there are several."""
+    own = table.loc[model].dropna(axis="columns", how="all").rename(columns="seed {}".format)
+    if len(own.columns) > 1:
+        own = own.assign(mean=own.mean(axis=1))
+    lines = [f"| score | {' | '.join(own.columns)} |", f"| --- |{' ---: |' * len(own.columns)}"]
     for score, decimals in SCORES.items():
-        values = [*own.loc[score], own.loc[score].mean()]
+        values = own.loc[score]
         lines.append(f"| `{score}` | {' | '.join(f'{value:.{decimals}f}' for value in values)} |")
     return "\n".join(lines)
 
