@@ -24,6 +24,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.arrays import staged
 from disentangle_bench.data.cars3d import Cars3D
 from disentangle_bench.data.dsprites import DSprites, class_grid
@@ -32,8 +33,7 @@ from disentangle_bench.data.rooms3d import Rooms3D
 from disentangle_bench.data.shapes3d import label_grid
 from disentangle_bench.data.smallnorb import SmallNORB
 from disentangle_bench.registry import dataset_class
-from disentangle_bench.resolve import resolve
-from disentangle_bench.train import Trainer
+from disentangle_bench.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
 

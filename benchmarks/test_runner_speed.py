@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from disentangle_bench.metrics.threads import available
+from disentangle_bench.cores import available
 
 RUN = [
     sys.executable,

@@ -14,11 +14,11 @@ import time
 import pytest
 import torch
 
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.files import data_folder
 from disentangle_bench.models.networks import NETWORKS, Residual
 from disentangle_bench.registry import MODELS, dataset_class
-from disentangle_bench.resolve import resolve
-from disentangle_bench.train import Trainer, build_optimizer, sum_of, to_float
+from disentangle_bench.training.trainer import Trainer, build_optimizer, sum_of, to_float
 
 ROUNDS, WARM_UP = 12, 2
 NETWORK, BATCH = "residual_quarter", 32

@@ -9,11 +9,11 @@ from blobs import Blobs
 from scipy.stats import kstest
 
 from disentangle_bench.codes import Codes
-from disentangle_bench.evaluate import encode
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.registry import MODELS
-from disentangle_bench.resolve import resolve
-from disentangle_bench.sampling import evaluation_sample, split_of
-from disentangle_bench.train import Trainer
+from disentangle_bench.scoring.encode import encode
+from disentangle_bench.training.batches import evaluation_sample, split_of
+from disentangle_bench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 N = len(Blobs())

@@ -13,14 +13,14 @@ import pytest
 import torch
 from blobs import Blobs
 
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.files import data_folder
-from disentangle_bench.evaluate import draw, encode, score
 from disentangle_bench.registry import MODELS, dataset_class, model_class
-from disentangle_bench.resolve import resolve
-from disentangle_bench.store import load_records
+from disentangle_bench.runner.attempt import repeatable
+from disentangle_bench.scoring.encode import draw, encode, score
+from disentangle_bench.store.runs import load_records
 from disentangle_bench.testing import check_dataset, check_model
-from disentangle_bench.train import Interrupted, Trainer
-from disentangle_bench.worker import repeatable
+from disentangle_bench.training.trainer import Interrupted, Trainer
 
 CPU = torch.device("cpu")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from disentangle_bench.protocols import PROTOCOLS
-from disentangle_bench.resolve import resolve
-from disentangle_bench.run import expand
+from disentangle_bench.config.grids import expand
+from disentangle_bench.config.protocols import PROTOCOLS
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.spec import flat
 
 ROOT = Path(__file__).parent.parent

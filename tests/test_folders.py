@@ -11,8 +11,10 @@ import time
 import pytest
 from grid_runs import RUN, contents
 
-from disentangle_bench import __version__, grid, store
-from disentangle_bench.resolve import resolve
+from disentangle_bench import __version__
+from disentangle_bench.config.resolve import resolve
+from disentangle_bench.store import runs as store
+from disentangle_bench.store import status as grid
 
 WORDS = RUN[3:]
 
@@ -202,9 +204,10 @@ def test_tensorboard_gets_the_history(dbench, smoke_grid, tmp_path):
 STUDY = """
 import json, sys, time
 from pathlib import Path
-from disentangle_bench import grid
-from disentangle_bench.run import expand, select
-from disentangle_bench.worker import peak_memory
+from disentangle_bench.store import status as grid
+from disentangle_bench.config.grids import expand
+from disentangle_bench.runner.run import select
+from disentangle_bench.runner.attempt import peak_memory
 out = Path(sys.argv[1])
 began = time.perf_counter()
 # Locatello et al. 2019: 6 models x 6 settings x 7 datasets x 50 seeds.

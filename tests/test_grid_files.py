@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from disentangle_bench.config.grids import expand, read_grid
 from disentangle_bench.errors import BenchError
-from disentangle_bench.run import expand, read_grid
 
 ABLATION = """
 [grid]

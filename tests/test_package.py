@@ -91,7 +91,7 @@ def test_the_console_script_is_installed(installed, tmp_path):
 
 
 def test_this_checkout_finds_its_baselines():
-    from disentangle_bench import baselines
+    from disentangle_bench.config import baselines
 
     assert (baselines.folder() / "factor_qvae" / "rooms3d.toml").exists()
 

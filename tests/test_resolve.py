@@ -11,13 +11,13 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from disentangle_bench import baselines
 from disentangle_bench.cli import main
+from disentangle_bench.config import baselines
+from disentangle_bench.config.grids import expand, parse_seeds
+from disentangle_bench.config.protocols import PROTOCOLS
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.errors import BenchError
-from disentangle_bench.protocols import PROTOCOLS
 from disentangle_bench.registry import DATASETS, MODELS, Registry, dataset_class, model_class
-from disentangle_bench.resolve import resolve
-from disentangle_bench.run import expand, parse_seeds
 from disentangle_bench.spec import RunSpec, flat
 
 FILES = sorted(baselines.folder().glob("*/*.toml"))
@@ -127,7 +127,9 @@ def test_digest_is_a_function_of_the_values():
 def test_digest_is_the_same_in_another_process():
     """Python's own hashes differ from process to process; identities must not."""
     spec = resolve("qlae", "rooms3d", "smoke", 0).spec
-    code = "from disentangle_bench.resolve import resolve; print(resolve('qlae', 'rooms3d', 'smoke', 0).spec.run_id)"
+    code = (
+        "from disentangle_bench.config.resolve import resolve as r; print(r('qlae', 'rooms3d', 'smoke', 0).spec.run_id)"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == spec.run_id
 
 

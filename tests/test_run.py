@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from grid_runs import RUN, contents
 
-from disentangle_bench import store
-from disentangle_bench.evaluate import load_evaluation, score
 from disentangle_bench.registry import MODELS
+from disentangle_bench.scoring.encode import load_evaluation, score
 from disentangle_bench.spec import RunSpec
+from disentangle_bench.store import runs as store
 
 
 def test_the_same_grid_again_with_other_jobs_gives_the_same_bits(smoke_grid, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from disentangle_bench.sampling import Stream, permutation, split
+from disentangle_bench.training.batches import Stream, permutation, split
 
 
 def test_permutation_is_the_same_everywhere():

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from disentangle_bench import store
 from disentangle_bench.metrics import dci, infomec
+from disentangle_bench.store import runs as store
 
 GOLDEN = Path(__file__).parent / "golden" / "metrics"
 RNG = np.random.default_rng(0)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from disentangle_bench import store
 from disentangle_bench.report import write_report
+from disentangle_bench.store import runs as store
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "results" / "shipped").glob("*/"))

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from disentangle_bench.config.resolve import Resolved, comparison, differences, resolve
 from disentangle_bench.registry import MODELS
-from disentangle_bench.resolve import Resolved, comparison, differences, resolve
 from disentangle_bench.spec import flat
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from test_train import CPU, Blobs, same, spec, state, trained
 
-from disentangle_bench import store
+from disentangle_bench.config.grids import expand
 from disentangle_bench.registry import MODELS
-from disentangle_bench.run import expand
-from disentangle_bench.train import Interrupted, Trainer
+from disentangle_bench.store import runs as store
+from disentangle_bench.training.trainer import Interrupted, Trainer
 
 BF16 = "training.precision=bf16"
 

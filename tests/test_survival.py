@@ -13,8 +13,8 @@ import time
 import pytest
 from grid_runs import RUN, contents
 
-from disentangle_bench import store
 from disentangle_bench.registry import MODELS
+from disentangle_bench.store import runs as store
 
 KILLS = 20
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from blobs import Blobs
 
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.registry import MODELS
-from disentangle_bench.resolve import resolve
 from disentangle_bench.spec import Training
-from disentangle_bench.train import CHECKPOINT, PREVIOUS, Diverged, Interrupted, Trainer, learning_rate
+from disentangle_bench.training.trainer import CHECKPOINT, PREVIOUS, Diverged, Interrupted, Trainer, learning_rate
 
 CPU = torch.device("cpu")
 

@@ -22,8 +22,8 @@ from numba import njit
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
+from disentangle_bench.cores import available
 from disentangle_bench.errors import BenchError
-from disentangle_bench.metrics.threads import available
 
 # What scikit-learn hands to scipy's L-BFGS-B for LogisticRegression with its default tol.
 _GRADIENT_TOLERANCE = 1e-4

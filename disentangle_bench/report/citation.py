@@ -10,7 +10,7 @@ from disentangle_bench import __version__
 from disentangle_bench.report.scores import one_line
 
 if TYPE_CHECKING:
-    from disentangle_bench.store import Record
+    from disentangle_bench.store.runs import Record
 
 
 def digest(results: str) -> str:

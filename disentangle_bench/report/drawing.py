@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disentangle_bench.metrics.threads import available
+from disentangle_bench.cores import available
 from disentangle_bench.report.scores import SETUP, one_line
 
 if TYPE_CHECKING:

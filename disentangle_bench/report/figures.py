@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from disentangle_bench.report.report import Results
-    from disentangle_bench.store import Record
+    from disentangle_bench.store.runs import Record
 
 MOST_SETUPS = 24
 """Setups in a figure; those by the protocol come first."""

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from disentangle_bench.report.panels import MOST, tile
 from disentangle_bench.report.scores import one_line, run_row
 from disentangle_bench.spec import flat
-from disentangle_bench.store import command
+from disentangle_bench.store.runs import command
 
 if TYPE_CHECKING:
     from disentangle_bench.report.report import Results
-    from disentangle_bench.store import Record
+    from disentangle_bench.store.runs import Record
 
 POINTS, CURVES = 80, 8
 """Points of a training curve, and curves of a run, that are in the page."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disentangle_bench import store
 from disentangle_bench.atomic import atomic_path, write_text
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.report.scores import one_line, run_row, score_table
-from disentangle_bench.store import Record
+from disentangle_bench.store import runs as store
+from disentangle_bench.store.runs import Record
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from disentangle_bench.spec import RunSpec, flat
 if TYPE_CHECKING:
     import pandas as pd
 
-    from disentangle_bench.store import Record
+    from disentangle_bench.store.runs import Record
 
 TABLE = ["dataset", "dataset_version", "protocol", "protocol_version"]
 """Runs that agree in these stand in one table."""

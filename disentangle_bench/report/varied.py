@@ -10,7 +10,7 @@ from disentangle_bench.report.scores import one_line
 from disentangle_bench.spec import flat
 
 if TYPE_CHECKING:
-    from disentangle_bench.store import Record
+    from disentangle_bench.store.runs import Record
 
 
 @dataclass(frozen=True)

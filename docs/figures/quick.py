@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from disentangle_bench import store
 from disentangle_bench.report.style import COLOURS
+from disentangle_bench.store import runs as store
 
 SCORES = {
     "dci.disentanglement": "DCI disentanglement ↑",

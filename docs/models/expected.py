@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from disentangle_bench.atomic import write_text
-from disentangle_bench.store import load_records, tidy
+from disentangle_bench.store.runs import load_records, tidy
 
 if TYPE_CHECKING:
     import pandas as pd

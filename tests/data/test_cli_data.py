@@ -13,10 +13,10 @@ from official_files import mpi3d, shapes3d, smallnorb
 from PIL import Image
 
 from disentangle_bench import registry
-from disentangle_bench.cli_data import data
-from disentangle_bench.data import bars
+from disentangle_bench.cli.data import data
 from disentangle_bench.data.files import locked
 from disentangle_bench.errors import BenchError
+from disentangle_bench.runner import bars
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_help_imports_nothing_heavy():
     code = (
         "import sys\n"
         "from click.testing import CliRunner\n"
-        "from disentangle_bench.cli_data import data\n"
+        "from disentangle_bench.cli.data import data\n"
         "assert 'prepare' in CliRunner().invoke(data, ['--help']).output\n"
         "heavy = {'torch', 'h5py', 'pandas', 'numpy', 'requests', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
@@ -246,7 +246,7 @@ def test_looking_needs_no_torch(command, tmp_path):
     code = (
         "import sys\n"
         "from click.testing import CliRunner\n"
-        "from disentangle_bench.cli_data import data\n"
+        "from disentangle_bench.cli.data import data\n"
         f"result = CliRunner().invoke(data, {[*command.split(), '--data-dir', str(tmp_path)]!r})\n"
         "assert result.exit_code == 0, result.output\n"
         "sys.exit('torch' in sys.modules)"

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data import arrays
 from disentangle_bench.data.arrays import resident, staged
 from disentangle_bench.data.custom import custom_class
-from disentangle_bench.resolve import resolve
-from disentangle_bench.sampling import split
-from disentangle_bench.train import Trainer, to_float
+from disentangle_bench.training.batches import split
+from disentangle_bench.training.trainer import Trainer, to_float
 
 N = 60
 CPU = torch.device("cpu")

@@ -123,7 +123,7 @@ def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(there, undisturb
 
 def test_what_a_run_takes_of_a_cluster():
     from disentangle_bench.errors import BenchError
-    from disentangle_bench.executors.ray import resources
+    from disentangle_bench.runner.executors.ray import resources
 
     gpus = {"CPU": 64.0, "GPU": 4.0}
     assert resources("auto", 2, 1, {"CPU": 8.0}) == ("cpu", {"num_cpus": 2, "num_gpus": 0})

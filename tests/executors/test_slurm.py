@@ -15,7 +15,7 @@ from grid_runs import contents
 from grids import LONG, until
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.slurm_job import seconds
+from disentangle_bench.runner.executors.slurm_job import seconds
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_malformed_words(given, said):
 
 def parse_slurm(given):
     pytest.importorskip("submitit", reason="submitit is not installed: pip install 'disentangle-bench[slurm]'")
-    from disentangle_bench.executors.slurm import parse
+    from disentangle_bench.runner.executors.slurm import parse
 
     return parse(given, 2, 3)
 

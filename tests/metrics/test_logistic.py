@@ -96,7 +96,7 @@ THREADS = """
 import os, sys
 import numpy as np
 from disentangle_bench.metrics import infomec
-from disentangle_bench.metrics.threads import limited
+from disentangle_bench.cores import limited
 rng = np.random.default_rng(0)
 factors = rng.integers(0, 6, (900, 3))
 for codes, discrete in ((rng.integers(0, 9, (900, 4)), True), (factors[:, :2] + rng.normal(size=(900, 2)), False)):

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.files import data_folder
 from disentangle_bench.models.networks import NETWORKS, Residual
 from disentangle_bench.registry import MODELS, dataset_class, model_class
-from disentangle_bench.resolve import resolve
-from disentangle_bench.train import Trainer
+from disentangle_bench.training.trainer import Trainer
 
 FILE = Path(__file__).parents[1] / "golden" / "losses.json"
 NAMES = [entry.name for entry in MODELS.entries.values() if entry.group != "plugin"]

@@ -10,11 +10,11 @@ import torch
 from blobs import Blobs
 from torch.nn import functional as F
 
-from disentangle_bench import train
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.models.model import Noise
 from disentangle_bench.registry import model_class
-from disentangle_bench.resolve import resolve
-from disentangle_bench.train import Trainer
+from disentangle_bench.training import trainer as train
+from disentangle_bench.training.trainer import Trainer
 
 UPDATES = 20
 

@@ -11,7 +11,7 @@ from disentangle_bench.models import gaussian, quantise
 from disentangle_bench.models.model import Noise
 from disentangle_bench.models.networks import network
 from disentangle_bench.registry import model_class
-from disentangle_bench.train import evaluated
+from disentangle_bench.training.trainer import evaluated
 
 B, D, N = 6, 3, 1000
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from blobs import Blobs
 
-from disentangle_bench import train
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.models.model import Noise
 from disentangle_bench.models.networks import network
 from disentangle_bench.registry import MODELS, model_class
-from disentangle_bench.resolve import resolve
-from disentangle_bench.train import Trainer, evaluated
+from disentangle_bench.training import trainer as train
+from disentangle_bench.training.trainer import Trainer, evaluated
 
 B, D, N, STEP = 4, 3, 50, 30_000
 SMALL = {"kl_weight": 0.3, "gamma": 0.7, "discriminator_layers": 2}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from disentangle_bench.protocols import PROTOCOLS
+from disentangle_bench.config.protocols import PROTOCOLS
 from disentangle_bench.spec import RunSpec
 
 MODELS = ("beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from disentangle_bench.report import leaderboard, names, panels, plots, style, write_report
 from disentangle_bench.report.scores import score_table
-from disentangle_bench.store import load_records
+from disentangle_bench.store.runs import load_records
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pandas.testing import assert_frame_equal
 from disentangle_bench.errors import BenchError
 from disentangle_bench.report import leaderboard, statistics
 from disentangle_bench.report.scores import GROUP, score_table
-from disentangle_bench.store import Record, load_records
+from disentangle_bench.store.runs import Record, load_records
 
 DOC = Path(__file__).parents[2] / "docs" / "leaderboard_csv.md"
 

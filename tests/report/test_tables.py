@@ -17,7 +17,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.report import latex, leaderboard, published, ranking, write_report
 from disentangle_bench.report.scores import score_table
 from disentangle_bench.report.sheets import sheets
-from disentangle_bench.store import load_records
+from disentangle_bench.store.runs import load_records
 
 HOSTILE = (
     r"\input{/etc/passwd} \write18{id} $x_1^2$ 50% #1 a&b ~ {\bf} -- ``q'' \\ [2pt] \end{table} "

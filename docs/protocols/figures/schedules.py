@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.models.quantise import temperature
 from disentangle_bench.registry import MODELS, model_class
 from disentangle_bench.report.style import COLOURS, figure, style
-from disentangle_bench.resolve import resolve
 from disentangle_bench.spec import Training
-from disentangle_bench.train import learning_rate
+from disentangle_bench.training.trainer import learning_rate
 
 DATASET = "shapes3d"
 PROTOCOLS = {"standard": "standard: equal updates", "factorqvae2024": "factorqvae2024: equal optimiser steps"}

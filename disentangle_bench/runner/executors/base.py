@@ -1,13 +1,12 @@
-"""Where runs are executed: one module per executor, named as ``--executor`` names it.
+"""The contract of an executor, and the table of those there are.
 
-An executor is a module with ``execute(work, listen, options)``. It must call ``worker.attempt`` once for every spec, in
-any process on any machine that sees the results folder, and tell ``listen`` what happens. Adding one is adding a file.
+An executor is a module with ``execute(work, listen, options)``. It must call ``attempt`` once for every spec, in any
+process on any machine that sees the results folder, and tell ``listen`` what happens. Adding one is a file and a line.
 """
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,17 +61,20 @@ class Work:
 Options: TypeAlias = Mapping[str, Any]
 
 
-def names() -> list[str]:
-    """The executors there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+EXECUTORS = {
+    "local": "disentangle_bench.runner.executors.local",
+    "slurm": "disentangle_bench.runner.executors.slurm",
+    "ray": "disentangle_bench.runner.executors.ray",
+}
+"""Modules by the name that ``--executor`` takes."""
 
 
 def load(name: str) -> ModuleType:
     """The executor called ``name``. One whose library is not installed says how to install it."""
-    if name not in names():
-        raise unknown("executor", name, names())
+    if name not in EXECUTORS:
+        raise unknown("executor", name, EXECUTORS)
     try:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(EXECUTORS[name])
     except ImportError as error:
         raise BenchError(
             f"the executor {name!r} needs {error.name}, which is not installed: pip install 'disentangle-bench[{name}]'"

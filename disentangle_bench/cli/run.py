@@ -123,8 +123,9 @@ def run(
     **words: Any,
 ) -> None:
     """Train and score a grid of models, datasets and seeds. Finished runs are skipped, interrupted ones go on."""
-    from disentangle_bench import grid, store
-    from disentangle_bench import run as runner
+    from disentangle_bench.runner import run as runner
+    from disentangle_bench.store import runs as store
+    from disentangle_bench.store import status as grid
 
     if offline:
         os.environ["DBENCH_OFFLINE"] = "1"
@@ -159,7 +160,7 @@ def run(
 
 def _asked(words: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The specs that the options of GRID ask for, and the other options."""
-    from disentangle_bench.run import expand
+    from disentangle_bench.config.grids import expand
 
     names = ("models", "datasets", "seeds", "protocol", "changes", "grid_file", "precision")
     rest = {name: value for name, value in words.items() if name not in names}
@@ -170,8 +171,8 @@ def _show_plan(specs: Any, data_dir: str | None, yes: bool, resources: dict[str,
     """Measure and print what long work costs; more than a day of it on a CPU needs ``--yes``."""
     from rich.console import Console
 
-    from disentangle_bench import plan as planning
-    from disentangle_bench import run as runner
+    from disentangle_bench.runner import plan as planning
+    from disentangle_bench.runner import run as runner
 
     measured = runner.estimate(specs, data=data_dir, **resources)
     Console(stderr=True).print(measured.table())
@@ -186,8 +187,8 @@ def show_leaderboard(out: Path) -> None:
     """Write and print the leaderboard of what is finished, if anything is."""
     from rich.console import Console
 
-    from disentangle_bench import store
     from disentangle_bench.report import write_report
+    from disentangle_bench.store import runs as store
 
     if store.load_records(out):
         Console().print(write_report(out, figures=False).table())
@@ -203,7 +204,7 @@ def plan(as_json: bool, data_dir: str | None, **words: Any) -> None:
 
     from rich.console import Console
 
-    from disentangle_bench import run as runner
+    from disentangle_bench.runner import run as runner
 
     specs, resources = _asked(words)
     measured = runner.estimate(specs, data=data_dir, **resources)
@@ -221,7 +222,7 @@ def status(results: Path, watch: bool, everything: bool) -> None:
     """Say how far the runs in RESULTS are: done, running (with time left), failed, stopped, missing."""
     import time
 
-    from disentangle_bench.grid import STATES, states
+    from disentangle_bench.store.status import STATES, states
 
     while True:
         found = list(states(results))
@@ -242,7 +243,7 @@ def status(results: Path, watch: bool, everything: bool) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder that gets all runs.")
 def merge(sources: tuple[Path, ...], out: Path) -> None:
     """Copy the runs of several results folders into one. Nothing is overwritten."""
-    from disentangle_bench.merge import merge as merge_folders
+    from disentangle_bench.store.merge import merge as merge_folders
 
     copied, kept = merge_folders(sources, out)
     click.echo(f"{len(copied)} runs copied to {out}, {len(kept)} were there already")
@@ -254,7 +255,7 @@ def merge(sources: tuple[Path, ...], out: Path) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rm(results: Path, run_ids: tuple[str, ...], yes: bool) -> None:
     """Remove runs from RESULTS."""
-    from disentangle_bench.merge import remove
+    from disentangle_bench.store.merge import remove
 
     if not yes:
         click.confirm(f"Remove {len(run_ids)} runs from {results} with all their files?", abort=True)
@@ -275,7 +276,7 @@ def worker(run_id: str, out: Path, device: str, threads: int, compile: bool, dat
     The grid must be known there: dbench run --remember keeps it and prints the ids. Ends with status 0 if the run is
     done, 1 if it failed, 75 if it was stopped or another process has it, and the same command should be given again.
     """
-    from disentangle_bench.run import run_single
+    from disentangle_bench.runner.run import run_single
 
     kind, text = run_single(run_id, out, device=device, threads=threads, data=data_dir, compile=compile)
     click.echo(f"{run_id} {kind}{': ' if text else ''}{text}", err=kind != "done")

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from disentangle_bench import __version__, cli_run
-from disentangle_bench.cli_data import data
-from disentangle_bench.cli_run import PROTOCOL, SET, show_leaderboard
+from disentangle_bench import __version__
+from disentangle_bench.cli import run as cli_run
+from disentangle_bench.cli.data import data
+from disentangle_bench.cli.run import PROTOCOL, SET, show_leaderboard
 from disentangle_bench.errors import BenchError
 
 
@@ -69,9 +70,9 @@ def report(
     keep: bool,
 ) -> None:
     """Write leaderboards, figures and a page from the runs in RESULTS."""
-    from disentangle_bench.report import commands
+    from disentangle_bench.cli.report import report as write
 
-    commands.report(results, metrics, formats, group_by, not no_figures, html, show_page, keep)
+    write(results, metrics, formats, group_by, not no_figures, html, show_page, keep)
 
 
 @main.command()
@@ -90,9 +91,9 @@ def score(target: Path, metrics: str | None, variants: tuple[str, ...], out: Pat
     """
     from rich.console import Console
 
-    from disentangle_bench import score as scorer
-    from disentangle_bench import store
-    from disentangle_bench.metrics.threads import available
+    from disentangle_bench.cores import available
+    from disentangle_bench.scoring import score as scorer
+    from disentangle_bench.store import runs as store
 
     if not target.is_dir():
         chosen = scorer.choose(metrics or scorer.FILE_METRICS, variants)
@@ -142,7 +143,7 @@ def _scores_table(scores: Any) -> Any:
 def list_(what: str) -> None:
     """List what can be named."""
     if what == "protocols":
-        from disentangle_bench.protocols import PROTOCOLS
+        from disentangle_bench.config.protocols import PROTOCOLS
 
         rows = [(p.name, f"version {p.version}", p.summary) for p in PROTOCOLS.values()]
     else:
@@ -165,7 +166,7 @@ def list_(what: str) -> None:
 @SET
 def show(model: str, dataset: str, protocol: str, against: str | None, changes: tuple[str, ...]) -> None:
     """Print every value that decides a run of MODEL on DATASET, and where each comes from."""
-    from disentangle_bench.resolve import comparison, resolve
+    from disentangle_bench.config.resolve import comparison, resolve
     from disentangle_bench.spec import flat
 
     resolved = resolve(model, dataset, protocol, 0, changes)

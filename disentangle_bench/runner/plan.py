@@ -17,15 +17,15 @@ from rich import box
 from rich.table import Table
 
 from disentangle_bench.codes import Codes, Evaluation
+from disentangle_bench.cores import limited
 from disentangle_bench.data.dataset import Dataset
-from disentangle_bench.evaluate import BATCH, score
-from disentangle_bench.grid import duration
-from disentangle_bench.metrics.threads import limited
 from disentangle_bench.registry import dataset_class
-from disentangle_bench.sampling import evaluation_sample
+from disentangle_bench.runner.attempt import peak_memory, repeatable
+from disentangle_bench.scoring.encode import BATCH, score
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.train import Trainer, to_float
-from disentangle_bench.worker import peak_memory, repeatable
+from disentangle_bench.store.status import duration
+from disentangle_bench.training.batches import evaluation_sample
+from disentangle_bench.training.trainer import Trainer, to_float
 
 PROBE_BATCH = 16
 WARM_UP, LEAST, MOST, SECONDS = 2, 3, 20, 2.0

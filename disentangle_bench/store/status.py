@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from disentangle_bench import __version__, store
+from disentangle_bench import __version__
 from disentangle_bench.errors import BenchError
 from disentangle_bench.spec import RunSpec
+from disentangle_bench.store import runs as store
 
 FOLDER = "grids"
 STALE_SECONDS = 60.0

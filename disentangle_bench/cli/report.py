@@ -7,8 +7,8 @@ import sys
 import webbrowser
 from pathlib import Path
 
+from disentangle_bench.cli.watch import SECONDS, watch
 from disentangle_bench.report.report import Report, write_report
-from disentangle_bench.report.watch import SECONDS, watch
 
 
 def _complain(line: str) -> None:

@@ -6,6 +6,6 @@ runs any more while they write their checkpoints. It ends when the command does.
 
 import signal
 
-import disentangle_bench.worker  # noqa: F401  what every run needs
+import disentangle_bench.runner.attempt  # noqa: F401  what every run needs
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -23,16 +23,17 @@ import torch
 from safetensors.torch import save
 from threadpoolctl import threadpool_limits
 
-from disentangle_bench import __version__, store
+from disentangle_bench import __version__
 from disentangle_bench.atomic import atomic_path
+from disentangle_bench.config.protocols import PROTOCOLS
+from disentangle_bench.cores import limited
 from disentangle_bench.data.dataset import Dataset
-from disentangle_bench.evaluate import draw, encode, save_arrays, save_evaluation, score
-from disentangle_bench.metrics.threads import limited
-from disentangle_bench.protocols import PROTOCOLS
 from disentangle_bench.registry import dataset_class
+from disentangle_bench.scoring.encode import draw, encode, save_arrays, save_evaluation, score
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.tracking import tracked
-from disentangle_bench.train import CHECKPOINT_SECONDS, Interrupted, Trainer, discard_checkpoints
+from disentangle_bench.store import runs as store
+from disentangle_bench.training.trackers import tracked
+from disentangle_bench.training.trainer import CHECKPOINT_SECONDS, Interrupted, Trainer, discard_checkpoints
 
 Report = Callable[[str, int, int], None]
 """Called with the phase, how much of it is done, and how much there is."""
@@ -256,7 +257,7 @@ def _peak_device_memory(device: torch.device) -> int | None:
 @functools.cache
 def commit() -> str | None:
     """The commit of the checkout that the package lies in (with ``+`` if files differ from it), None if installed."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     try:

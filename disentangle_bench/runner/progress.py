@@ -11,7 +11,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from disentangle_bench.executors import ENDS, Event
+from disentangle_bench.runner.executors.base import ENDS, Event
 
 LINE_SECONDS = 15.0
 

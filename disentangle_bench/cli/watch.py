@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from disentangle_bench import store
 from disentangle_bench.errors import BenchError
+from disentangle_bench.store import runs as store
 
 SECONDS = 15
 """Between two looks at the folder, and between two looks of the page at itself."""

@@ -126,9 +126,9 @@ def info(name: str, data_dir: str | None) -> None:
 @DATA_DIR
 def download(names: str, offline: bool, data_dir: str | None) -> None:
     """Download the official files of NAMES (comma-separated) without preparing them."""
-    from disentangle_bench.data.bars import bars
     from disentangle_bench.data.download import fetch, is_offline
     from disentangle_bench.data.official import missing_file
+    from disentangle_bench.runner.bars import bars
 
     folder = _folder(data_dir)
     with bars() as report:
@@ -147,7 +147,7 @@ def download(names: str, offline: bool, data_dir: str | None) -> None:
 @DATA_DIR
 def prepare(names: str, offline: bool, data_dir: str | None) -> None:
     """Make NAMES (comma-separated) ready for use, downloading what is missing."""
-    from disentangle_bench.data.bars import bars
+    from disentangle_bench.runner.bars import bars
 
     folder = _folder(data_dir)
     with bars() as report:
@@ -161,7 +161,7 @@ def prepare(names: str, offline: bool, data_dir: str | None) -> None:
 @DATA_DIR
 def verify(names: str, data_dir: str | None) -> None:
     """Read the files of NAMES (comma-separated) from end to end and compare their checksums."""
-    from disentangle_bench.data.bars import bars
+    from disentangle_bench.runner.bars import bars
 
     folder = _folder(data_dir)
     with bars() as report:
@@ -211,8 +211,8 @@ def remove(names: str, yes: bool, data_dir: str | None) -> None:
 @DATA_DIR
 def add(name: str, files: tuple[Path, ...], data_dir: str | None) -> None:
     """Use official FILES of the dataset NAME that you have already; they are checked, and linked, not copied."""
-    from disentangle_bench.data.bars import bars
     from disentangle_bench.data.official import adopt
+    from disentangle_bench.runner.bars import bars
 
     folder = _folder(data_dir)
     (chosen,) = _official(name)

@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from disentangle_bench import baselines
+from disentangle_bench.config import baselines
+from disentangle_bench.config.protocols import protocol
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.models.networks import NETWORKS
-from disentangle_bench.protocols import protocol
 from disentangle_bench.registry import dataset_class, metric_module, model_class
 from disentangle_bench.spec import RunSpec, Scalar, flat
 

@@ -22,9 +22,9 @@ from disentangle_bench.metrics.inputs import as_arrays, as_codes
 from disentangle_bench.metrics.latents import read_codes
 from disentangle_bench.models.model import Model, Noise
 from disentangle_bench.registry import metric_module
-from disentangle_bench.sampling import evaluation_sample
 from disentangle_bench.spec import RunSpec, seed_for
-from disentangle_bench.train import to_float
+from disentangle_bench.training.batches import evaluation_sample
+from disentangle_bench.training.trainer import to_float
 
 BATCH = 250
 PICTURES, STEPS = 8, 8

@@ -8,8 +8,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from disentangle_bench import grid, store
 from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.store import runs as store
+from disentangle_bench.store import status as grid
 
 
 def merge(sources: Sequence[Path], out: Path) -> tuple[list[str], list[str]]:

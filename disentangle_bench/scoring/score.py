@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from disentangle_bench import __version__, store
+from disentangle_bench import __version__
+from disentangle_bench.cores import limited
 from disentangle_bench.errors import BenchError, unknown
-from disentangle_bench.evaluate import Scores, load_evaluation, save_arrays, score
-from disentangle_bench.metrics.threads import limited
 from disentangle_bench.registry import METRICS, metric_module
+from disentangle_bench.scoring.encode import Scores, load_evaluation, save_arrays, score
+from disentangle_bench.store import runs as store
 
 SCHEMA = 1
 """Of the JSON that ``score_file`` gives."""

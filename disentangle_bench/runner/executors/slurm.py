@@ -25,11 +25,12 @@ from typing import Any
 import submitit
 from submitit.core.utils import FailedSubmissionError, UncompletedJobError
 
-from disentangle_bench import remote, store
 from disentangle_bench.errors import BenchError
-from disentangle_bench.executors import Event, Listen, Options, Work
-from disentangle_bench.slurm_job import command, states, task
+from disentangle_bench.runner.executors import remote
+from disentangle_bench.runner.executors.base import Event, Listen, Options, Work
+from disentangle_bench.runner.executors.slurm_job import command, states, task
 from disentangle_bench.spec import RunSpec
+from disentangle_bench.store import runs as store
 
 FOLDER, RUNS, ENDS = "slurm", "runs.json", "ends"
 POLL_SECONDS = 10.0

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from disentangle_bench import store
 from disentangle_bench.errors import BenchError
-from disentangle_bench.executors import Event, Listen, Work
+from disentangle_bench.runner.attempt import Place, Report, ShouldStop, attempt
+from disentangle_bench.runner.executors.base import Event, Listen, Work
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.worker import Place, Report, ShouldStop, attempt
+from disentangle_bench.store import runs as store
 
 ATTEMPTS = 2
 """How often a run is tried whose process is lost."""
@@ -33,7 +33,7 @@ def do(
 
     ``again`` says that the run was lost before, so that its lock may be held a while by nobody.
     """
-    from disentangle_bench.run import choose_device
+    from disentangle_bench.runner.run import choose_device
 
     try:
         if "," in place.device:

@@ -18,9 +18,9 @@ from disentangle_bench.data.dataset import Card, Dataset
 from disentangle_bench.models.model import Losses, Model, Noise
 from disentangle_bench.models.networks import network
 from disentangle_bench.registry import model_class
-from disentangle_bench.sampling import Stream, split_of
 from disentangle_bench.spec import RunSpec, Training, seed_for
-from disentangle_bench.speed import compiled, in_bfloat16, tf32
+from disentangle_bench.training.batches import Stream, split_of
+from disentangle_bench.training.precision import compiled, in_bfloat16, tf32
 
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 HISTORY = "history.csv"

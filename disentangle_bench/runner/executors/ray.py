@@ -17,12 +17,12 @@ from typing import Any
 import ray
 from ray.exceptions import NodeDiedError, RayError, TaskCancelledError
 
-from disentangle_bench import remote
+from disentangle_bench.cores import available
 from disentangle_bench.errors import BenchError
-from disentangle_bench.executors import Event, Listen, Options, Work
-from disentangle_bench.metrics.threads import available
+from disentangle_bench.runner.attempt import Place, stopping
+from disentangle_bench.runner.executors import remote
+from disentangle_bench.runner.executors.base import Event, Listen, Options, Work
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.worker import Place, stopping
 
 POLL_SECONDS = 2.0
 STOP_SECONDS = 10.0

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from disentangle_bench import remote, store
+from disentangle_bench.runner.attempt import Place, stopping
+from disentangle_bench.runner.executors import remote
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.worker import Place, stopping
+from disentangle_bench.store import runs as store
 
 WAIT_SECONDS = 5.0
 WAITS = 60

@@ -40,7 +40,7 @@ def folder() -> Path:
 
     An editable install does not see the mapping of ``baselines/`` into the package, hence the two places.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     for place in (package / "baseline_files", package.parent / "baselines"):
         if place.is_dir():
             return place

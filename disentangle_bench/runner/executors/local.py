@@ -19,10 +19,10 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from disentangle_bench import store
-from disentangle_bench.executors import ENDS, Event, Listen, Options, Work
+from disentangle_bench.runner.attempt import Place, attempt, stopping
+from disentangle_bench.runner.executors.base import ENDS, Event, Listen, Options, Work
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.worker import Place, attempt, stopping
+from disentangle_bench.store import runs as store
 
 STOP_SECONDS = 10.0
 REPORT_SECONDS = 0.2
@@ -73,7 +73,7 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["disentangle_bench.forkserver"])
+    context.set_forkserver_preload(["disentangle_bench.runner.executors.forkserver"])
     return context
 
 

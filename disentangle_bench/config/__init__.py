@@ -1,0 +1,1 @@
+"""From names to a complete spec, with where each value comes from."""

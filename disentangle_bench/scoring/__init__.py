@@ -1,0 +1,1 @@
+"""Codes of trained models and their scores."""

@@ -1,0 +1,1 @@
+"""Results folders: files, runs, claims, status, merging. No torch here."""
