@@ -52,6 +52,7 @@ class ScoreCard:
     """One number of a metric: its name without the metric's, and whether more is better.
 
     ``ranked`` is False for a number that describes the codes and is no contest: models are not ranked by it.
+    ``variants`` names the metric's variants that give this score; empty means all of them.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ScoreCard:
     summary: str
     unit: str = ""
     ranked: bool = True
+    variants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,10 @@ class MetricCard:
     def default_variant(self) -> str:
         """The variant that is used when none is named."""
         return next(iter(self.variants))
+
+    def scores_of(self, variant: str) -> tuple[ScoreCard, ...]:
+        """Return the cards of the scores that a variant gives, each name once."""
+        return tuple(score for score in self.scores if not score.variants or variant in score.variants)
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,6 @@ def check_metric(module: ModuleType) -> None:
     _require(
         card.version >= 1 and bool(card.scores) and bool(card.variants), "the CARD lacks version, scores or variants"
     )
-    names = {score.name for score in card.scores}
     rng = np.random.default_rng(0)
     factors = rng.integers(0, [3, 2, 4], size=(300, 3))
     values = factors[:, [0, 1, 2, 0]] + 0.1 * rng.standard_normal((300, 4))
@@ -218,6 +217,7 @@ def check_metric(module: ModuleType) -> None:
     errors = rng.random(300)
     for codes in (Codes(values), Codes(indices.astype(np.float64), indices)):
         for variant in card.variants:
+            names = {score.name for score in card.scores_of(variant)}
             evaluation = Evaluation(codes, factors, n_train=200, squared_error=errors)
             kept = codes.values.copy()
             first = module.score(evaluation, variant=variant, rng=0)  # imports libraries, which may draw numbers

@@ -83,7 +83,7 @@ def score(
         began = time.monotonic()
         result = module.score(evaluation, variant=variant, rng=0)
         scores.seconds[name] = time.monotonic() - began
-        for card in module.CARD.scores:
+        for card in module.CARD.scores_of(variant):
             scores.rows.append(
                 {
                     "metric": name,

@@ -9,9 +9,9 @@ import time
 import pytest
 import records as synthetic
 
+from disentangle_bench.cli import report as commands
 from disentangle_bench.cli.watch import watch
 from disentangle_bench.errors import BenchError
-from disentangle_bench.cli import report as commands
 
 
 @pytest.fixture(scope="module")
