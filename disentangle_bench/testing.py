@@ -201,6 +201,9 @@ def check_dataset(dataset: Dataset, *, device: str = "cpu", images: int = 64) ->
     )
     _require(batch.is_contiguous(memory_format=torch.channels_last), "place's batches are not channels-last in memory")
     _require(np.array_equal(batch.cpu().permute(0, 2, 3, 1).numpy(), pixels), "place and images give different bytes")
+    if place.gather is not None:
+        gathered = place.gather(torch.from_numpy(index).to(device))
+        _require(torch.equal(gathered, batch), "gather gives other bytes than place's batches")
 
 
 def check_metric(module: ModuleType) -> None:

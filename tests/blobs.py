@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from disentangle_bench.data.dataset import Card, Dataset
 
@@ -22,6 +21,3 @@ class Blobs(Dataset):
         for image, (row, column, grey) in zip(out, self.factors(index), strict=True):
             image[row : row + 6, column : column + 6] = 100 + 70 * grey
         return out
-
-    def place(self, device):
-        return lambda index: torch.from_numpy(self.images(index)).to(device).permute(0, 3, 1, 2)

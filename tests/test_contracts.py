@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from disentangle_bench.codes import MetricResult
-from disentangle_bench.data.dataset import Card, Dataset
+from disentangle_bench.data.dataset import Batches, Card, Dataset
 from disentangle_bench.data.files import data_folder
 from disentangle_bench.registry import METRICS, dataset_class, metric_module
 from disentangle_bench.testing import Violation, check_dataset, check_metric
@@ -41,9 +41,6 @@ class Stripes(Dataset):
             image[8 * row : 8 * row + 8] = 100 + 100 * colour
         return out
 
-    def place(self, device):
-        return lambda index: torch.from_numpy(self.images(index)).permute(0, 3, 1, 2)
-
 
 def test_a_sound_dataset_passes():
     check_dataset(Stripes())
@@ -51,12 +48,16 @@ def test_a_sound_dataset_passes():
 
 DATASET_FAULTS = {
     "other bytes on the device": (
-        {"place": lambda self, device: lambda index: 255 - Stripes.place(self, device)(index)},
+        {"place": lambda self, device: Batches(lambda index: 255 - Stripes.place(self, device)(index))},
         "different bytes",
+    ),
+    "other bytes by an index on the device": (
+        {"place": lambda self, device: Batches(Stripes.place(self, device), lambda index: index.new_zeros(1))},
+        "gather gives other bytes",
     ),
     "floats": ({"images": lambda self, index: Stripes.images(self, index) / 255}, "not uint8"),
     "channels first in memory": (
-        {"place": lambda self, device: lambda index: torch.zeros(len(index), 3, 16, 16, dtype=torch.uint8),
+        {"place": lambda self, device: Batches(lambda index: torch.zeros(len(index), 3, 16, 16, dtype=torch.uint8)),
          "card": Card("s", 1, "", ("row", "colour"), (2, 2), (3, 16, 16), "CC0", ""),
          "images": lambda self, index: np.repeat(Stripes.images(self, index), 3, axis=3)},
         "not channels-last",

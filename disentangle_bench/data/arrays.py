@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import mmap
 import os
 from abc import ABC
 from collections.abc import Callable
@@ -120,31 +119,6 @@ def gather(array: npt.NDArray[np.uint8], position: Index, out: npt.NDArray[np.ui
         out[k] = plain[p]
 
 
-def announcer(array: npt.NDArray[np.uint8]) -> Callable[[Index], None]:
-    """Tell the system how ``array`` will be read, and give the function that is told of each batch before it is.
-
-    A system that misses a page reads what comes after it too, megabytes where a batch needs kilobytes. Of an array
-    that fits into memory twice everything is needed sooner or later, so that is left as it is. Of a larger one only
-    what a batch needs is read, all of it at once (measured on a file that was in no cache: 12 times faster than one
-    page after another).
-    """
-    content = getattr(array, "_mmap", None)
-    if not isinstance(array, np.memmap) or not hasattr(mmap, "MADV_RANDOM") or not isinstance(content, mmap.mmap):
-        return lambda position: None
-    memory = free_memory()
-    if memory is None or 2 * array.nbytes <= memory:
-        return lambda position: None
-    content.madvise(mmap.MADV_RANDOM)
-    row, begin, page = array[:1].nbytes, array.offset % mmap.ALLOCATIONGRANULARITY, mmap.PAGESIZE
-
-    def announce(position: Index) -> None:
-        for p in np.sort(position).tolist():
-            first = (begin + p * row) // page * page
-            content.madvise(mmap.MADV_WILLNEED, first, begin + (p + 1) * row - first)
-
-    return announce
-
-
 def resident(array: npt.NDArray[np.uint8], device: torch.device) -> Batches:
     """Copy ``array`` [n, h, w, c] to ``device`` block by block, and give the function that takes batches there."""
     import torch
@@ -155,10 +129,14 @@ def resident(array: npt.NDArray[np.uint8], device: torch.device) -> Batches:
         # A copy, because torch warns of arrays that it may not write.
         images[begin : begin + rows] = torch.from_numpy(np.array(array[begin : begin + rows]))
 
-    def batch(index: Index) -> torch.Tensor:
-        return images[torch.from_numpy(valid_index(index, len(images))).to(device)].permute(0, 3, 1, 2)
+    return on_device(lambda index: images[index].permute(0, 3, 1, 2), len(images), device)
 
-    return batch
+
+def on_device(gather: Callable[[torch.Tensor], torch.Tensor], n: int, device: torch.device) -> Batches:
+    """Return resident batches of n images from ``gather``; see ``Batches``."""
+    import torch
+
+    return Batches(lambda index: gather(torch.from_numpy(valid_index(index, n)).to(device)), gather)
 
 
 def staged(array: npt.NDArray[np.uint8], device: torch.device) -> Batches:
@@ -169,17 +147,15 @@ def staged(array: npt.NDArray[np.uint8], device: torch.device) -> Batches:
     """
     import torch
 
-    announce = announcer(array)
     if device.type != "cuda":
 
         def copied(index: Index) -> torch.Tensor:
             position = valid_index(index, len(array))
-            announce(position)
             out = np.empty((len(position), *array.shape[1:]), dtype=np.uint8)
             gather(array, position, out)
             return torch.from_numpy(out).to(device).permute(0, 3, 1, 2)
 
-        return copied
+        return Batches(copied)
 
     ring: list[tuple[torch.Tensor, torch.cuda.Event]] = []
     turn = 0
@@ -187,7 +163,6 @@ def staged(array: npt.NDArray[np.uint8], device: torch.device) -> Batches:
     def streamed(index: Index) -> torch.Tensor:
         nonlocal turn
         position = valid_index(index, len(array))
-        announce(position)
         slot, turn = turn % BUFFERS, turn + 1
         if slot == len(ring) or len(ring[slot][0]) < len(position):
             fresh = torch.empty((len(position), *array.shape[1:]), dtype=torch.uint8, device="cpu", pin_memory=True)
@@ -200,4 +175,4 @@ def staged(array: npt.NDArray[np.uint8], device: torch.device) -> Batches:
         arrived.record(torch.cuda.current_stream(device))
         return images.permute(0, 3, 1, 2)
 
-    return streamed
+    return Batches(streamed)

@@ -1,4 +1,4 @@
-"""What a dataset is: a card, a grid of factors, and images as bytes reachable by index. No torch here."""
+"""The contract of datasets: a card, a grid of factors, and images as bytes by index. No torch at import."""
 
 from __future__ import annotations
 
@@ -17,16 +17,34 @@ if TYPE_CHECKING:
 Index: TypeAlias = npt.NDArray[np.int64]
 """Positions of images in a dataset, [b]."""
 
-Batches: TypeAlias = "Callable[[Index], torch.Tensor]"
-"""A placed dataset: from positions [b] to uint8 images [b, c, h, w] on the device, channels last in memory."""
-
-
 Report: TypeAlias = "Callable[[str, int, int | None], None]"
-"""Hears of long work: what is being done, how many bytes of it are done, and how many there are (None: unknown)."""
+"""Progress callback: the step's name, the bytes done, and the bytes in all (None: unknown)."""
 
 
 def silent(what: str, done: int, total: int | None) -> None:
-    """A ``Report`` that tells nobody."""
+    """Ignore progress: the default ``Report``."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """A placed dataset. Call it with positions [b] to get uint8 images [b, c, h, w] on its device, channels last.
+
+    ``batch`` takes positions as a numpy array and checks them. ``gather`` takes them as an int64 tensor that lies on
+    the device already, and neither checks them nor works on the host nor waits for the device, so that a CUDA graph
+    can hold it; None where the images are not resident on the device. Both give the same bytes.
+    """
+
+    batch: Callable[[Index], torch.Tensor]
+    gather: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def __call__(self, index: Index) -> torch.Tensor:
+        """Return the images at positions ``index`` [b]; raise ``IndexError`` for a position outside the dataset."""
+        return self.batch(index)
+
+    @property
+    def resident(self) -> bool:
+        """Whether the images, or all they are made from, lie on the device: whether there is ``gather``."""
+        return self.gather is not None
 
 
 @dataclass(frozen=True)
@@ -99,8 +117,8 @@ class Dataset(ABC):
     """Images in the order of the card's factor grid.
 
     A subclass has a ``card``, is made by ``load``, and gives images in two ways: ``images`` as numpy bytes for people
-    and metrics, ``place`` as a function on the device for training. Both give the same bytes. A dataset that is no
-    full grid says in ``__len__`` how many images it has, and in ``factors`` which factors they have.
+    and metrics, ``place`` as batches on the device for training. Both give the same bytes. A dataset that is not a
+    full grid overrides ``__len__`` (the number of images) and ``factors`` (their factors).
     """
 
     card: ClassVar[Card]
@@ -129,6 +147,8 @@ class Dataset(ABC):
     def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Images [n, h, w, c] at positions [n]."""
 
-    @abstractmethod
     def place(self, device: torch.device) -> Batches:
-        """Put what is needed on ``device`` and give the function that makes batches there."""
+        """Return batches on ``device``; by default each is made by ``images`` and copied there."""
+        import torch
+
+        return Batches(lambda index: torch.from_numpy(self.images(index)).to(device).permute(0, 3, 1, 2))

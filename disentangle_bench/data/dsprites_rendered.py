@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from disentangle_bench.data.arrays import valid_index
-from disentangle_bench.data.dataset import Batches, Card, Dataset, Index
+from disentangle_bench.data.arrays import on_device, valid_index
+from disentangle_bench.data.dataset import Batches, Card, Dataset
 from disentangle_bench.data.dsprites import DUPLICATES, FACTORS
 from disentangle_bench.data.outlines import POSITIONS, SIDE, draw
 
@@ -53,7 +53,7 @@ class DSpritesRendered(Dataset):
         return draw(case, place // POSITIONS, place % POSITIONS)[..., np.newaxis]
 
     def place(self, device: torch.device) -> Batches:
-        """Batches drawn by the CPU; for a CUDA device with the room the whole set is drawn once, a bit per pixel."""
+        """Return batches drawn by the CPU, or, on a CUDA device with the room, from all images at a bit per pixel."""
         import torch
 
         if device in self._places:
@@ -63,23 +63,23 @@ class DSpritesRendered(Dataset):
             _log.info("%s: %.1f GB on %s", self.card.name, size / 1e9, device)
             self._places[device] = packed(self, device)
             return self._places[device]
-        return lambda index: torch.from_numpy(self.images(index)).to(device).permute(0, 3, 1, 2)
+        return super().place(device)
 
 
 def packed(dataset: Dataset, device: torch.device, block: int = _BLOCK) -> Batches:
-    """Draw all of a set whose pixels are 0 and 255, keep a bit per pixel on ``device``, and take batches from there."""
+    """Return batches of a dataset whose pixels are 0 and 255, all drawn now and kept on ``device``, a bit per pixel."""
     import torch
 
     n, (_, h, w) = len(dataset), dataset.card.image_shape
-    bits = torch.empty((n, h, w // 8), dtype=torch.uint8, device=device)
+    bits = torch.empty((n, h, w // 8, 1), dtype=torch.int8, device=device)
     for begin in range(0, n, block):
         images = dataset.images(np.arange(begin, min(begin + block, n)))
-        bits[begin : begin + block] = torch.from_numpy(np.packbits(images[..., 0] > 0, axis=2))
-    order = torch.arange(7, -1, -1, dtype=torch.uint8, device=device)  # numpy packs the first pixel highest
+        bits[begin : begin + block, ..., 0] = torch.from_numpy(np.packbits(images[..., 0] > 0, axis=2).view(np.int8))
+    order = torch.arange(8, dtype=torch.int8, device=device)  # numpy packs the first pixel highest
 
-    def batch(index: Index) -> torch.Tensor:
-        rows = bits[torch.from_numpy(valid_index(index, n)).to(device)]
-        pixels = (rows.unsqueeze(3) >> order & 1) * 255
+    def gather(index: torch.Tensor) -> torch.Tensor:
+        # A pixel's bit is moved to the sign, which the shift back copies to all bits: 0 or 255.
+        pixels = (bits[index] << order >> 7).view(torch.uint8)
         return pixels.view(-1, h, w, 1).permute(0, 3, 1, 2)
 
-    return batch
+    return on_device(gather, n, device)

@@ -1,15 +1,20 @@
 """Where a dataset's images lie makes no difference but speed."""
 
 import logging
+import sys
 
 import numpy as np
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data import arrays
 from disentangle_bench.data.arrays import resident, staged
 from disentangle_bench.data.custom import custom_class
+from disentangle_bench.data.dsprites_rendered import DSpritesRendered, packed
+from disentangle_bench.data.files import data_folder
+from disentangle_bench.data.rooms3d import Rooms3D
 from disentangle_bench.training.batches import split
 from disentangle_bench.training.trainer import Trainer, to_float
 
@@ -25,18 +30,61 @@ def path(tmp_path_factory):
     return path
 
 
+RESIDENT = {
+    "an array": lambda path: (custom_class(str(path)).load(path.parent), lambda data: resident(data._array, CPU)),
+    "rooms3d": lambda path: (Rooms3D.load(data_folder()), lambda data: data.place_masks(CPU)),
+    "dsprites_rendered": lambda path: (Few(), lambda data: packed(data, CPU)),
+}
+
+
+class Few(DSpritesRendered):
+    def __len__(self):
+        return N
+
+
+@pytest.mark.parametrize("name", RESIDENT)
+def test_batches_by_an_index_on_the_device_equal_images(path, name):
+    dataset, place = RESIDENT[name](path)
+    first, second = np.random.default_rng(3).integers(len(dataset), size=(2, 16))
+    batches = place(dataset)
+    assert batches.resident
+    # Recorded as operations on tensors and replayed with another index, as a CUDA graph would: no work of the host.
+    recorded = make_fx(batches.gather)(torch.from_numpy(first))
+    for index in (first, second):
+        batch = recorded(torch.from_numpy(index))
+        assert torch.equal(batch, batches(index))
+        assert batch.is_contiguous(memory_format=torch.channels_last)
+        np.testing.assert_array_equal(batch.permute(0, 2, 3, 1).numpy(), dataset.images(index))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", RESIDENT)
+def test_a_cuda_graph_gathers_batches(path, name, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "CPU", torch.device("cuda"))
+    dataset, place = RESIDENT[name](path)
+    batches = place(dataset)
+    index = torch.zeros(16, dtype=torch.int64, device="cuda")
+    batches.gather(index)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        batch = batches.gather(index)
+    for seed in range(3):
+        some = np.random.default_rng(seed).integers(len(dataset), size=16)
+        index.copy_(torch.from_numpy(some))
+        graph.replay()
+        np.testing.assert_array_equal(batch.permute(0, 2, 3, 1).cpu().numpy(), dataset.images(some))
+
+
+def test_staged_batches_are_not_resident(path):
+    batches = custom_class(str(path)).load(path.parent).place(CPU)
+    assert not batches.resident
+
+
 PLACES = {
     "on the device": lambda array: resident(array, CPU),
     "in memory": lambda array: staged(np.array(array), CPU),
     "in its file": lambda array: staged(array, CPU),
-    "in its file, which is larger than the memory": lambda array: tight(array),
 }
-
-
-def tight(array):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrays, "free_memory", lambda: 0)
-        return staged(array, CPU)
 
 
 def trained(path, folder, place, monkeypatch):
@@ -105,16 +153,6 @@ def test_free_memory_decides_and_the_log_says(path, monkeypatch, caplog, device_
 def test_free_memory_is_known_here():
     free = arrays.free_memory()
     assert free is None or 10**7 < free < 10**15
-
-
-@pytest.mark.parametrize("memory", [0, None, 10**15])
-def test_batches_from_a_file_are_the_same_with_little_and_with_much_memory(path, monkeypatch, memory):
-    array = custom_class(str(path)).load(path.parent)._array
-    monkeypatch.setattr(arrays, "free_memory", lambda: memory)
-    batches = staged(array, CPU)
-    for index in ([0], [N - 1], [5, 3, 5, N - 1, 0], []):
-        batch = batches(np.array(index, dtype=np.int64))
-        np.testing.assert_array_equal(batch.permute(0, 2, 3, 1).numpy(), np.array(array)[index])
 
 
 class FakeDevice:

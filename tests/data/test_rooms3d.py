@@ -96,7 +96,7 @@ def test_the_compiled_loop_rounds_every_sum_to_nearest():
     np.testing.assert_array_equal(out[:, 0], ((254 * levels[:, None] + levels) * 2 + 255) // 510)
 
 
-@pytest.mark.parametrize("way", ["place", "_place_masks"])
+@pytest.mark.parametrize("way", ["place", "place_masks"])
 def test_batches_equal_images(rooms, way):
     index = np.random.default_rng(2).integers(480_000, size=64)
     with torch.device("meta"):  # whatever the default device is, tensors go where they were told to
