@@ -13,8 +13,7 @@ from grid_runs import RUN, contents
 
 from disentangle_bench import __version__
 from disentangle_bench.config.resolve import resolve
-from disentangle_bench.store import runs as store
-from disentangle_bench.store import status as grid
+from disentangle_bench.store import claims, runs, status
 
 WORDS = RUN[3:]
 
@@ -54,9 +53,9 @@ def test_status_of_a_partial_grid(dbench, part):
     out = part("qlae")
     dbench(*WORDS, "--models", "qlae,vq_vae,beta_vae", "--remember", "--out", out)
     failed = resolve("vq_vae", "rooms3d", "smoke", 0).spec
-    folder = store.run_folder(out, failed)
+    folder = runs.run_folder(out, failed)
     folder.mkdir()
-    store.write_failure(folder, failed, "Diverged: loss not finite at update 7 of 20", "Traceback ...", out)
+    runs.write_failure(folder, failed, "Diverged: loss not finite at update 7 of 20", "Traceback ...", out)
     lines = dbench("status", out, "--all").stdout.splitlines()
     states = {line.split()[1].split("-")[2]: line.split()[0] for line in lines[:-1]}
     assert states == {"qlae": "done", "vq_vae": "failed", "beta_vae": "missing"}
@@ -149,7 +148,7 @@ def test_rm(dbench, part):
 def test_rm_leaves_a_run_that_is_held(dbench, part):
     out = part("qlae")
     (name,) = contents(out)
-    with store.claimed(out / "runs" / name):
+    with claims.claimed(out / "runs" / name):
         assert "cannot be removed, another process is running it" in one_line(dbench("rm", out, name, "--yes"))
     assert list(contents(out)) == [name]
 
@@ -161,7 +160,7 @@ def test_worker_does_one_remembered_run(dbench, smoke_grid, tmp_path):
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "out")[names[0]] == contents(smoke_grid[0])[names[0]]
     assert "1 done, 0 running, 0 failed, 0 stopped, 1 missing" in dbench("status", "out").stdout
-    with store.claimed(tmp_path / "out" / "runs" / names[1]):
+    with claims.claimed(tmp_path / "out" / "runs" / names[1]):
         assert dbench("worker", names[1], "--out", "out").returncode == 75
     assert "unknown run 'nonsense'" in one_line(dbench("worker", "nonsense", "--out", "out"))
 
@@ -204,7 +203,7 @@ def test_tensorboard_gets_the_history(dbench, smoke_grid, tmp_path):
 STUDY = """
 import json, sys, time
 from pathlib import Path
-from disentangle_bench.store import status as grid
+from disentangle_bench.store import status
 from disentangle_bench.config.grids import expand
 from disentangle_bench.runner.run import select
 from disentangle_bench.runner.attempt import peak_memory
@@ -216,9 +215,9 @@ specs = expand("all", "rooms3d,shapes3d,dsprites,cars3d,smallnorb,mpi3d_toy,mpi3
 assert len({spec.run_id for spec in specs}) == 12600
 expanded = time.perf_counter()
 assert len(select(specs, out, "missing")) == 12600
-grid.remember(out, specs)
+status.remember(out, specs)
 planned = time.perf_counter()
-counts = sum(state.state == "missing" for state in grid.states(out))
+counts = sum(state.state == "missing" for state in status.states(out))
 assert counts == 12600, counts
 ended = time.perf_counter()
 memory = peak_memory() / 2**20
@@ -238,17 +237,17 @@ def test_a_study_of_12600_runs(tmp_path):
 
 def test_heartbeats_are_seldom_and_cheap(tmp_path):
     """A thousand beats a second for two seconds write the file once: 2,000 calls cost less than a tenth of a second."""
-    with store.Heartbeat(tmp_path) as heartbeat:
+    with claims.Heartbeat(tmp_path) as heartbeat:
         began = time.perf_counter()
         for step in range(2000):
             heartbeat.beat("training", step, 2000)
         assert time.perf_counter() - began < 0.5
-        assert store.read_progress(tmp_path)["done"] == 0
-    assert store.read_progress(tmp_path) is None
+        assert claims.read_progress(tmp_path)["done"] == 0
+    assert claims.read_progress(tmp_path) is None
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (7200, "2.0 h"), (172800, "2.0 days")]
 )
 def test_durations(seconds, text):
-    assert grid.duration(seconds) == text
+    assert status.duration(seconds) == text

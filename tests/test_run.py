@@ -17,7 +17,7 @@ from grid_runs import RUN, contents
 from disentangle_bench.registry import MODELS
 from disentangle_bench.scoring.encode import load_evaluation, score
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import runs
 
 
 def test_the_same_grid_again_with_other_jobs_gives_the_same_bits(smoke_grid, tmp_path):
@@ -44,7 +44,7 @@ def test_a_run_folder_has_all_that_is_needed(smoke_grid):
 @pytest.mark.parametrize("model", MODELS.names("all"))
 def test_records_say_what_was_done(smoke_grid, model):
     out, _ = smoke_grid
-    (record,) = (record for record in store.load_records(out) if record.spec.model == model)
+    (record,) = (record for record in runs.load_records(out) if record.spec.model == model)
     content = record.content
     spec = RunSpec.model_validate(content["spec"])
     assert content["digest"] == spec.digest
@@ -66,7 +66,7 @@ def test_records_say_what_was_done(smoke_grid, model):
 
 def test_scores_can_be_recomputed_from_the_stored_codes(smoke_grid):
     out, _ = smoke_grid
-    for record in store.load_records(out):
+    for record in runs.load_records(out):
         evaluation = load_evaluation(record.folder / "codes.npz")
         assert len(evaluation.factors) == 600
         assert evaluation.n_train == 400
@@ -80,7 +80,7 @@ def test_scores_can_be_recomputed_from_the_stored_codes(smoke_grid):
 
 def test_pictures(smoke_grid):
     out, _ = smoke_grid
-    for record in store.load_records(out):
+    for record in runs.load_records(out):
         with np.load(record.folder / "pictures.npz") as file:
             assert file["originals"].shape == file["reconstructions"].shape == (8, 64, 64, 3)
             assert file["traversals"].shape == (12, 8, 64, 64, 3)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from disentangle_bench.metrics import dci, infomec
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import claims
 
 GOLDEN = Path(__file__).parent / "golden" / "metrics"
 RNG = np.random.default_rng(0)
@@ -226,7 +226,7 @@ def test_a_run_without_codes_keeps_its_record_and_is_named(dbench, copied):
 def test_a_run_that_is_held_is_left_alone(dbench, copied):
     before = records(copied)
     first = next(iter(before))
-    with store.claimed(copied / "runs" / first):
+    with claims.claimed(copied / "runs" / first):
         done = dbench("score", copied)
     assert done.returncode == 1
     assert f"not scored: {first}: another process is running it" in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from disentangle_bench.report import write_report
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import runs
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "results" / "shipped").glob("*/"))
@@ -17,7 +17,7 @@ SHIPPED = sorted((ROOT / "results" / "shipped").glob("*/"))
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
 def test_shipped_tables_come_from_shipped_records(folder, tmp_path):
-    records = store.load_records(folder)
+    records = runs.load_records(folder)
     assert records
     assert all(record.spec.run_id == record.folder.name for record in records)
     copy = shutil.copytree(folder, tmp_path / "copy")

@@ -13,7 +13,7 @@ from test_train import CPU, Blobs, same, spec, state, trained
 
 from disentangle_bench.config.grids import expand
 from disentangle_bench.registry import MODELS
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import runs
 from disentangle_bench.training.trainer import Interrupted, Trainer
 
 BF16 = "training.precision=bf16"
@@ -84,7 +84,7 @@ def test_the_record_says_whether_networks_were_compiled(tmp_path):
     command += ["--protocol", "smoke", "--seeds", "1", "--set", BF16, "--set", "training.updates=2", "--compile"]
     environment = os.environ | {"TORCH_COMPILE_DISABLE": "1"}
     subprocess.run([*command, "--out", str(tmp_path)], env=environment, check=True, capture_output=True)
-    (record,) = store.load_records(tmp_path)
+    (record,) = runs.load_records(tmp_path)
     assert record.content["environment"]["compile"] is True
     assert record.spec.training.precision == "bf16"
     assert not record.content["ranked"]

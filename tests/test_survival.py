@@ -14,7 +14,7 @@ import pytest
 from grid_runs import RUN, contents
 
 from disentangle_bench.registry import MODELS
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import claims, runs
 
 KILLS = 20
 
@@ -121,7 +121,7 @@ def test_a_folder_deleted_in_mid_run(tmp_path, smoke_grid):
     assert "Traceback" not in errors
     assert command.returncode == 0, errors
     assert "1 finished" in output
-    (record,) = store.load_records(out)
+    (record,) = runs.load_records(out)
     assert {"record.json", "history.csv", "codes.npz", "model.safetensors"} <= {p.name for p in record.folder.iterdir()}
 
 
@@ -157,8 +157,8 @@ def test_a_stale_heartbeat_is_not_running(tmp_path, dbench):
     folder = tmp_path / "out" / "runs" / name
     folder.mkdir()
     beat = {"schema": 1, "phase": "training", "done": 3, "total": 20, "seconds_left": 9.0, "host": "here", "pid": 1}
-    (folder / store.PROGRESS).write_text(json.dumps(beat))
+    (folder / claims.PROGRESS).write_text(json.dumps(beat))
     assert f"running  {name}  training 3/20, 9 s left (here)" in dbench("status", tmp_path / "out").stdout
     old = time.time() - 300
-    os.utime(folder / store.PROGRESS, (old, old))
+    os.utime(folder / claims.PROGRESS, (old, old))
     assert f"stopped  {name}" in dbench("status", tmp_path / "out").stdout

@@ -93,19 +93,19 @@ def score(target: Path, metrics: str | None, variants: tuple[str, ...], out: Pat
 
     from disentangle_bench.cores import available
     from disentangle_bench.scoring import score as scorer
-    from disentangle_bench.store import runs as store
+    from disentangle_bench.store import files
 
     if not target.is_dir():
         chosen = scorer.choose(metrics or scorer.FILE_METRICS, variants)
         if out is not None:
-            store.check_target(out)
+            files.check_target(out)
         scores, content = scorer.score_file(target, chosen)
         Console().print(_scores_table(scores))
         for metric, notes in scores.notes.items():
             for name, note in notes.items():
                 click.echo(f"{metric}.{name}: {note}")
         if out is not None:
-            store.write_json(out, content)
+            files.write_json(out, content)
             click.echo(out)
         return
     if out is not None:

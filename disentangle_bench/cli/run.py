@@ -124,8 +124,7 @@ def run(
 ) -> None:
     """Train and score a grid of models, datasets and seeds. Finished runs are skipped, interrupted ones go on."""
     from disentangle_bench.runner import run as runner
-    from disentangle_bench.store import runs as store
-    from disentangle_bench.store import status as grid
+    from disentangle_bench.store import runs, status
 
     if offline:
         os.environ["DBENCH_OFFLINE"] = "1"
@@ -133,7 +132,7 @@ def run(
     todo = runner.select(specs, out, rerun)
     if remember:
         runner.check_writable(out)
-        grid.remember(out, specs)
+        status.remember(out, specs)
     if dry_run or remember:
         wanted = {spec.run_id for spec in todo}
         for spec in specs:
@@ -152,7 +151,7 @@ def run(
         click.echo(f"left: {run_id}: {reason}", err=True)
     for run_id, error in outcome.failed.items():
         click.echo(f"failed: {run_id}: {error}", err=True)
-        click.echo(f"        traceback and command: {out / 'runs' / run_id / store.FAILED}", err=True)
+        click.echo(f"        traceback and command: {out / 'runs' / run_id / runs.FAILED}", err=True)
     click.echo(f"next: dbench report {out}")
     if outcome.failed:
         sys.exit(1)
@@ -188,9 +187,9 @@ def show_leaderboard(out: Path) -> None:
     from rich.console import Console
 
     from disentangle_bench.report import write_report
-    from disentangle_bench.store import runs as store
+    from disentangle_bench.store import runs
 
-    if store.load_records(out):
+    if runs.load_records(out):
         Console().print(write_report(out, figures=False).table())
 
 

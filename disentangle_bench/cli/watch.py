@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import runs
 
 SECONDS = 15
 """Between two looks at the folder, and between two looks of the page at itself."""
@@ -31,7 +31,7 @@ def watch(
                 make()
                 seen, waiting = state, False
             except BenchError as error:
-                if any((out / "runs").glob(f"*/{store.RECORD}")):
+                if any((out / "runs").glob(f"*/{runs.RECORD}")):
                     raise
                 if not waiting:
                     say(f"waiting: {error}")
@@ -42,7 +42,7 @@ def watch(
 def _state(out: Path) -> frozenset[tuple[str, int]]:
     """Which records and failures there are, and of when."""
     found = set()
-    for name in (store.RECORD, store.FAILED):
+    for name in (runs.RECORD, runs.FAILED):
         for path in (out / "runs").glob(f"*/{name}"):
             try:
                 found.add((str(path), path.stat().st_mtime_ns))

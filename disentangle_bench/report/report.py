@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from disentangle_bench.atomic import atomic_path, write_text
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.report.scores import one_line, run_row, score_table
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import files, runs
 from disentangle_bench.store.runs import Record
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def read_results(out: Path, metrics: Sequence[str] | None, say: Progress = lambd
     say(f"tables of {len(records)} runs")
     board = leaderboard.leaderboard(scores)
     means = ranking.mean_ranks(board, scores, leaderboard.SCHEMA)
-    tidy = store.tidy(records)
+    tidy = runs.tidy(records)
     text = tidy.to_csv(index=False, lineterminator="\n")
     return Results(records, failures, unfinished, scores, board, means, published.compare(board), tidy, text, notes)
 
@@ -180,13 +180,13 @@ def _load(out: Path) -> tuple[list[Record], list[dict[str, Any]], list[str], lis
     notes: list[str] = []
     records = [
         Record(path.parent, {"package": {"version": ""}} | content)
-        for path, content in _contents(out, store.RECORD, notes)
+        for path, content in _contents(out, runs.RECORD, notes)
     ]
     usable = [record for record in records if _is_usable(record, notes)]
     read = {record.folder.name for record in usable}
-    failures = [item for path, item in _contents(out, store.FAILED, notes) if path.parent.name not in read]
-    failed = {path.parent.name for path in (out / "runs").glob(f"*/{store.FAILED}")}
-    finished = {path.parent.name for path in (out / "runs").glob(f"*/{store.RECORD}")}
+    failures = [item for path, item in _contents(out, runs.FAILED, notes) if path.parent.name not in read]
+    failed = {path.parent.name for path in (out / "runs").glob(f"*/{runs.FAILED}")}
+    finished = {path.parent.name for path in (out / "runs").glob(f"*/{runs.RECORD}")}
     folders = {path.name for path in (out / "runs").iterdir() if path.is_dir() and not path.name.startswith(".")}
     unfinished = sorted(folders - finished - failed)
     if not usable:
@@ -211,7 +211,7 @@ def _contents(out: Path, name: str, notes: list[str]) -> Iterator[tuple[Path, di
     _check_folder(out)
     for path in sorted((out / "runs").glob(f"*/{name}")):
         try:
-            yield path, store.read_json(path)
+            yield path, files.read_json(path)
         except BenchError as error:
             notes.append(one_line(f"left out: {error}"))
 
@@ -227,5 +227,5 @@ def _is_usable(record: Record, notes: list[str]) -> bool:
         return True
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else ""
-        notes.append(one_line(f"left out: {record.folder.name}/{store.RECORD} ({type(error).__name__}: {reason})"))
+        notes.append(one_line(f"left out: {record.folder.name}/{runs.RECORD} ({type(error).__name__}: {reason})"))
         return False

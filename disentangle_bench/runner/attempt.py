@@ -31,7 +31,7 @@ from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.registry import dataset_class
 from disentangle_bench.scoring.encode import draw, encode, save_arrays, save_evaluation, score
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import claims, files, runs
 from disentangle_bench.training.trackers import tracked
 from disentangle_bench.training.trainer import CHECKPOINT_SECONDS, Interrupted, Trainer, discard_checkpoints
 
@@ -68,18 +68,18 @@ def attempt(
     Gives how it ended and a line that says more: ``done``; ``failed`` (and ``failed.json`` tells); ``stopped``, with a
     checkpoint; or ``busy``, because another process holds the run. A finished run is done at once unless ``fresh``.
     """
-    folder = store.run_folder(out, spec)
+    folder = runs.run_folder(out, spec)
     try:
-        with store.claimed(folder):
+        with claims.claimed(folder):
             if fresh:  # the record goes too: a second attempt, not fresh, must not take it for its own
                 discard_checkpoints(folder)
-                (folder / store.RECORD).unlink(missing_ok=True)
-            elif store.is_finished(folder):
+                (folder / runs.RECORD).unlink(missing_ok=True)
+            elif runs.is_finished(folder):
                 return "done", "by another process"
-            with store.Heartbeat(folder) as heartbeat:
+            with claims.Heartbeat(folder) as heartbeat:
                 run_one(spec, folder, place, _both(heartbeat.beat, report), should_stop)
         return "done", ""
-    except store.Busy as busy:
+    except claims.Busy as busy:
         return "busy", str(busy)
     except Interrupted as interruption:
         return "stopped", str(interruption)
@@ -89,7 +89,7 @@ def attempt(
         line = explain(error)
         # A full disk has no room for the report either; the line still reaches the one who listens.
         with contextlib.suppress(OSError):
-            store.write_failure(folder, spec, line, traceback.format_exc(), out)
+            runs.write_failure(folder, spec, line, traceback.format_exc(), out)
         return "failed", line
 
 
@@ -133,7 +133,7 @@ def _both(first: Report, second: Report) -> Report:
 
 def run_one(spec: RunSpec, folder: Path, place: Place, report: Report, should_stop: ShouldStop = lambda: False) -> None:
     """Train, score and record one run in ``folder``; takes up what an interrupted attempt left there."""
-    store.write_json(folder / store.SPEC, {"schema": store.SCHEMA, "spec": spec.model_dump(mode="json")})
+    files.write_json(folder / runs.SPEC, {"schema": files.SCHEMA, "spec": spec.model_dump(mode="json")})
     with repeatable(place.threads):
         device = torch.device(place.device)
         dataset = dataset_class(spec.dataset).load(place.data)
@@ -152,9 +152,9 @@ def run_one(spec: RunSpec, folder: Path, place: Place, report: Report, should_st
         weights = {name: tensor.contiguous().cpu() for name, tensor in trainer.model.state_dict().items()}
         with atomic_path(folder / "model.safetensors") as temporary:
             temporary.write_bytes(save(weights))
-    store.write_json(folder / store.RECORD, record)  # last: it says that the run is finished
+    files.write_json(folder / runs.RECORD, record)  # last: it says that the run is finished
     discard_checkpoints(folder)
-    (folder / store.FAILED).unlink(missing_ok=True)
+    (folder / runs.FAILED).unlink(missing_ok=True)
 
 
 def _score(trainer: Trainer, dataset: Dataset, folder: Path, device: torch.device, report: Report) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _score(trainer: Trainer, dataset: Dataset, folder: Path, device: torch.devic
     images = spec.training.updates * spec.training.batch_size
     n = len(evaluation.factors)
     return {
-        "schema": store.SCHEMA,
+        "schema": files.SCHEMA,
         "run_id": spec.run_id,
         "digest": spec.digest,
         "spec": spec.model_dump(mode="json"),

@@ -21,8 +21,7 @@ from disentangle_bench.runner.executors.base import ENDS, Event, Options, Work
 from disentangle_bench.runner.plan import Plan, measure
 from disentangle_bench.runner.progress import Display
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.store import runs as store
-from disentangle_bench.store import status as grid
+from disentangle_bench.store import runs, status
 from disentangle_bench.training import trackers as tracking
 from disentangle_bench.training.trainer import CHECKPOINT_SECONDS
 
@@ -70,12 +69,12 @@ def select(specs: Sequence[RunSpec], out: Path, rerun: str) -> list[RunSpec]:
     """
     if rerun not in RERUN:
         raise unknown("value of --rerun", rerun, RERUN)
-    folders = {spec.run_id: store.run_folder(out, spec) for spec in specs}
+    folders = {spec.run_id: runs.run_folder(out, spec) for spec in specs}
     if rerun == "all":
         return list(specs)
     if rerun == "failed":
-        return [spec for spec in specs if store.has_failed(folders[spec.run_id])]
-    return [spec for spec in specs if not store.is_finished(folders[spec.run_id])]
+        return [spec for spec in specs if runs.has_failed(folders[spec.run_id])]
+    return [spec for spec in specs if not runs.is_finished(folders[spec.run_id])]
 
 
 def slots(devices: str, jobs: int | None, runs_per_device: int, threads: int) -> list[str]:
@@ -119,7 +118,7 @@ def run_grid(
         for name in dict.fromkeys(spec.dataset for spec in todo):
             dataset_class(name).prepare(folder, report=report)
     check_writable(out)
-    grid.remember(out, specs)
+    status.remember(out, specs)
     work = Work(todo, out, places[0], threads, folder, rerun == "all", track, checkpoint_seconds, compile)
     if todo:
         with Display(len(todo)) as display:
@@ -130,7 +129,7 @@ def run_grid(
 
             shares = {"slots": places[: len(todo)], "jobs": jobs, "runs_per_device": runs_per_device}
             execute(work, listen, {**shares, **(options or {})})
-    store.write_results(out)
+    runs.write_results(out)
     return outcome
 
 
@@ -155,7 +154,7 @@ def run_single(
     run_id: str, out: Path, *, device: str = "auto", threads: int = 1, data: str | None = None, compile: bool = False
 ) -> tuple[str, str]:
     """Do one run that is known in the results folder, in this process. Gives how it ended and a line on it."""
-    known = grid.planned(out)
+    known = status.planned(out)
     if run_id not in known:
         raise unknown("run", run_id, known)
     place = Place(choose_device(device), threads, data_folder(data), compile=compile)

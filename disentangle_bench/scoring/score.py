@@ -15,7 +15,7 @@ from disentangle_bench.cores import limited
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.registry import METRICS, metric_module
 from disentangle_bench.scoring.encode import Scores, load_evaluation, save_arrays, score
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import claims, files, runs
 
 SCHEMA = 1
 """Of the JSON that ``score_file`` gives."""
@@ -64,14 +64,14 @@ def score_file(path: Path, metrics: dict[str, str]) -> tuple[Scores, dict[str, A
 
 def score_results(
     out: Path, metrics: str | None, variants: Sequence[str], *, jobs: int, progress: Callable[[int, int], None]
-) -> tuple[list[store.Record], dict[str, str]]:
+) -> tuple[list[runs.Record], dict[str, str]]:
     """Score every finished run of a results folder again from its stored codes, ``jobs`` at a time.
 
     Each record's scores of the same metric and variant are replaced, with the metric's present version, and others
     are kept; a run whose codes cannot be scored keeps its record as it was. Without ``metrics``, each run's own are
     computed. Gives the new records, and the reasons of those that could not be scored, by run.
     """
-    records = store.load_records(out)
+    records = runs.load_records(out)
     if not records:
         raise BenchError(f"no run in {str(out)!r} is finished: dbench run finishes them, then they can be scored again")
     chosen = [choose(metrics, variants, record.spec.scoring.metrics) for record in records]
@@ -85,23 +85,23 @@ def score_results(
             except BenchError as error:
                 failed[tasks[task]] = str(error)
             progress(done, len(records))
-    store.write_results(out)
-    return store.load_records(out), failed
+    runs.write_results(out)
+    return runs.load_records(out), failed
 
 
 def _score_run(folder: Path, metrics: dict[str, str]) -> None:
     """Score one run's codes and put the scores into its record: matrices first, the record last."""
     try:
-        with store.claimed(folder):
+        with claims.claimed(folder):
             _rescore(folder, metrics)
-    except store.Busy as busy:
+    except claims.Busy as busy:
         raise BenchError(f"{busy}: score it when that has ended") from busy
 
 
 def _rescore(folder: Path, metrics: dict[str, str]) -> None:
     with limited(1):
         scores = score(load_evaluation(folder / "codes.npz"), metrics)
-    record = store.read_json(folder / store.RECORD)
+    record = files.read_json(folder / runs.RECORD)
     own = record["spec"]["scoring"]["metrics"]
     fresh = {(row["metric"], row["variant"]) for row in scores.rows}
     kept = [row for row in record["scores"] if (row["metric"], row["variant"]) not in fresh]
@@ -117,7 +117,7 @@ def _rescore(folder: Path, metrics: dict[str, str]) -> None:
         metric, _, name = key.partition(".")
         arrays[f"{_name(metric, metrics[metric], own)}.{name}"] = array
     save_arrays(matrices, arrays)
-    store.write_json(folder / store.RECORD, record)
+    files.write_json(folder / runs.RECORD, record)
 
 
 def _name(metric: str, variant: str, own: dict[str, str]) -> str:

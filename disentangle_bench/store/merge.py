@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from disentangle_bench.errors import BenchError, unknown
-from disentangle_bench.store import runs as store
-from disentangle_bench.store import status as grid
+from disentangle_bench.store import claims, files, runs, status
 
 
 def merge(sources: Sequence[Path], out: Path) -> tuple[list[str], list[str]]:
@@ -22,12 +21,12 @@ def merge(sources: Sequence[Path], out: Path) -> tuple[list[str], list[str]]:
     """
     chosen: dict[str, Path] = {}
     for source in (out, *sources) if (out / "runs").is_dir() else sources:
-        store.load_records(source)  # raises for a folder that is none, and for damaged records
+        runs.load_records(source)  # raises for a folder that is none, and for damaged records
         for folder in sorted((source / "runs").iterdir()):
             other = chosen.setdefault(folder.name, folder)
-            if other is folder or not store.is_finished(folder):
+            if other is folder or not runs.is_finished(folder):
                 continue
-            if not store.is_finished(other):
+            if not runs.is_finished(other):
                 if other.parent.parent == out:
                     raise BenchError(f"{other} is unfinished and would be overwritten: finish or remove it first")
                 chosen[folder.name] = folder
@@ -39,15 +38,15 @@ def merge(sources: Sequence[Path], out: Path) -> tuple[list[str], list[str]]:
         target = out / "runs" / name
         temporary = out / f".{name}.tmp"  # not in runs/, where a merge that is cut off would leave half a run
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(chosen[name], temporary, ignore=shutil.ignore_patterns(store.LOCK, store.PROGRESS))
+        shutil.copytree(chosen[name], temporary, ignore=shutil.ignore_patterns(claims.LOCK, claims.PROGRESS))
         temporary.rename(target)
-    grid.remember(out, [spec for source in sources for spec in grid.planned(source).values()])
-    store.write_results(out)
+    status.remember(out, [spec for source in sources for spec in status.planned(source).values()])
+    runs.write_results(out)
     return copied, sorted(set(chosen) - set(copied))
 
 
 def _scores(folder: Path) -> str:
-    rows = store.read_json(folder / store.RECORD)["scores"]
+    rows = files.read_json(folder / runs.RECORD)["scores"]
     return json.dumps(sorted(rows, key=lambda row: (row["metric"], row["variant"], row["score"])), sort_keys=True)
 
 
@@ -60,9 +59,9 @@ def remove(out: Path, run_ids: Sequence[str]) -> None:
     with contextlib.ExitStack() as held:
         for run_id in run_ids:
             try:
-                held.enter_context(store.claimed(out / "runs" / run_id))
-            except store.Busy as busy:
+                held.enter_context(claims.claimed(out / "runs" / run_id))
+            except claims.Busy as busy:
                 raise BenchError(f"the run {run_id!r} cannot be removed, {busy}: stop it first") from busy
         for run_id in run_ids:
             shutil.rmtree(out / "runs" / run_id)
-    store.write_results(out)
+    runs.write_results(out)

@@ -15,7 +15,7 @@ from pathlib import Path
 from disentangle_bench import __version__
 from disentangle_bench.errors import BenchError
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import claims, files, runs
 
 FOLDER = "grids"
 STALE_SECONDS = 60.0
@@ -32,25 +32,25 @@ def remember(out: Path, specs: Sequence[RunSpec]) -> None:
         key = base.model_dump_json()
         bases.setdefault(key, base.model_dump(mode="json"))
         seeds.setdefault(key, []).append(spec.seed)
-    content = {"schema": store.SCHEMA, "specs": [{"spec": bases[key], "seeds": seeds[key]} for key in bases]}
+    content = {"schema": files.SCHEMA, "specs": [{"spec": bases[key], "seeds": seeds[key]} for key in bases]}
     name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     path = out / FOLDER / f"{name}.json"
     if not path.exists():
-        store.write_json(path, content)
+        files.write_json(path, content)
 
 
 def planned(out: Path) -> dict[str, RunSpec]:
     """All specs that were ever asked for in a results folder, by run id, and those of other run folders in it."""
     found: dict[str, RunSpec] = {}
     for path in sorted((out / FOLDER).glob("*.json")):
-        for row in store.read_json(path)["specs"]:
+        for row in files.read_json(path)["specs"]:
             base = RunSpec.model_validate(row["spec"])
             for seed in row["seeds"]:
                 spec = base.model_copy(update={"seed": seed})
                 found[spec.run_id] = spec
     for folder in sorted((out / "runs").iterdir()) if (out / "runs").is_dir() else []:
-        if folder.name not in found and (folder / store.SPEC).exists():
-            found[folder.name] = RunSpec.model_validate(store.read_json(folder / store.SPEC)["spec"])
+        if folder.name not in found and (folder / runs.SPEC).exists():
+            found[folder.name] = RunSpec.model_validate(files.read_json(folder / runs.SPEC)["spec"])
     return found
 
 
@@ -80,22 +80,22 @@ def states(out: Path) -> Iterator[State]:
         folder = out / "runs" / run_id
         if run_id not in begun:
             yield State(spec, run_id, "missing")
-        elif store.is_finished(folder):
-            version = store.read_json(folder / store.RECORD)["package"]["version"]
+        elif runs.is_finished(folder):
+            version = files.read_json(folder / runs.RECORD)["package"]["version"]
             yield State(spec, run_id, "done", "" if version == __version__ else f"made by version {version}")
         else:
             yield _unfinished(spec, run_id, folder)
 
 
 def _unfinished(spec: RunSpec, run_id: str, folder: Path) -> State:
-    progress = store.read_progress(folder)
+    progress = claims.read_progress(folder)
     # A beat from the future was written before the clock was set back.
     if progress and abs(progress["age"]) < STALE_SECONDS:
         left = "" if progress["seconds_left"] is None else f", {duration(progress['seconds_left'])} left"
         count = f"{progress['phase']} {progress['done']}/{progress['total']}"
         return State(spec, run_id, "running", f"{count}{left} ({progress['host']})")
-    if store.has_failed(folder):
-        return State(spec, run_id, "failed", store.read_json(folder / store.FAILED)["error"])
+    if runs.has_failed(folder):
+        return State(spec, run_id, "failed", files.read_json(folder / runs.FAILED)["error"])
     return State(spec, run_id, "stopped", "the same dbench run goes on with it")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from disentangle_bench.report.style import COLOURS
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import runs
 
 SCORES = {
     "dci.disentanglement": "DCI disentanglement ↑",
@@ -25,7 +25,7 @@ MODELS = ("beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae
 
 def main(results: Path, target: Path) -> None:
     """Images and their reconstructions by each model on the left, headline scores on the right."""
-    records = {record.spec.model: record for record in store.load_records(results) if record.spec.seed == 0}
+    records = {record.spec.model: record for record in runs.load_records(results) if record.spec.seed == 0}
     figure = Figure(figsize=(11, 4.6), dpi=110, layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
     rows = left.subplots(len(MODELS) + 1, 1, gridspec_kw={"hspace": 0.02})

@@ -22,7 +22,7 @@ from pathlib import Path
 from disentangle_bench.runner.attempt import Place, attempt, stopping
 from disentangle_bench.runner.executors.base import ENDS, Event, Listen, Options, Work
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import runs
 
 STOP_SECONDS = 10.0
 REPORT_SECONDS = 0.2
@@ -113,7 +113,7 @@ def _lost(item: _Active, out: Path, listen: Listen) -> bool:
     cause = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
     hint = " (out of memory is a common cause: try fewer --jobs)" if code == -signal.SIGKILL else ""
     error = f"the process of this run ended unexpectedly, {ATTEMPTS} times: {cause}{hint}"
-    store.write_failure(store.run_folder(out, item.spec), item.spec, error, "", out)
+    runs.write_failure(runs.run_folder(out, item.spec), item.spec, error, "", out)
     listen(Event(item.spec.run_id, "failed", error))
     return False
 

@@ -12,7 +12,7 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.runner.attempt import Place, Report, ShouldStop, attempt
 from disentangle_bench.runner.executors.base import Event, Listen, Work
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import claims, files, runs
 
 ATTEMPTS = 2
 """How often a run is tried whose process is lost."""
@@ -42,7 +42,7 @@ def do(
             )
         place = replace(place, device=choose_device(place.device))
     except BenchError as error:
-        store.write_failure(store.run_folder(out, spec), spec, str(error), "", out)
+        runs.write_failure(runs.run_folder(out, spec), spec, str(error), "", out)
         return "failed", str(error)
     deadline = time.monotonic() + (PATIENCE if again else 0)
     while True:
@@ -56,7 +56,7 @@ def fail(spec: RunSpec, out: Path, cause: str, details: str, listen: Listen, tim
     """Record a run that was lost for good, by its cause in one line and what its process wrote."""
     error = f"the process of this run ended unexpectedly, {times} times: {' '.join(cause.split())}"
     with contextlib.suppress(OSError):  # as in attempt: the line still reaches the one who listens
-        store.write_failure(store.run_folder(out, spec), spec, error, details, out)
+        runs.write_failure(runs.run_folder(out, spec), spec, error, details, out)
     listen(Event(spec.run_id, "failed", error))
 
 
@@ -82,6 +82,6 @@ class Heartbeats:
 
     def _read(self, spec: RunSpec) -> dict[str, Any] | None:
         try:
-            return store.read_json(store.run_folder(self._out, spec) / store.PROGRESS)
+            return files.read_json(runs.run_folder(self._out, spec) / claims.PROGRESS)
         except BenchError:
             return None

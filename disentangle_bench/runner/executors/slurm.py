@@ -30,7 +30,7 @@ from disentangle_bench.runner.executors import remote
 from disentangle_bench.runner.executors.base import Event, Listen, Options, Work
 from disentangle_bench.runner.executors.slurm_job import command, states, task
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import files
 
 FOLDER, RUNS, ENDS = "slurm", "runs.json", "ends"
 POLL_SECONDS = 10.0
@@ -160,7 +160,7 @@ class _Jobs:
         """Find the jobs that an earlier command left waiting or running, instead of submitting their runs again."""
         if self.work.fresh:
             return
-        lists = {path.parent.name: store.read_json(path)["runs"] for path in self.folder.glob(f"*/{RUNS}")}
+        lists = {path.parent.name: files.read_json(path)["runs"] for path in self.folder.glob(f"*/{RUNS}")}
         specs = {spec.run_id: spec for spec in self.work.specs}
         for (name, index), state in (states(lists) or {}).items():
             spec = specs.get(lists[name][index])
@@ -201,7 +201,7 @@ class _Jobs:
                 again = spec.run_id in self.begun
                 fresh = work.fresh and not again
                 calls.append((spec.model_dump_json(), self.out, place, fresh, again, end, self.settings.delay))
-            store.write_json(folder / RUNS, {"schema": store.SCHEMA, "runs": [spec.run_id for spec, _ in batch]})
+            files.write_json(folder / RUNS, {"schema": files.SCHEMA, "runs": [spec.run_id for spec, _ in batch]})
             for spec, _ in batch:
                 self.beats.expect(spec)
             executor.map_array(task, *zip(*calls, strict=True))
@@ -241,7 +241,7 @@ class _Jobs:
         return [int(path.stem) for path in folder.glob("[0-9]*.json")]
 
     def _end(self, job: _Job) -> tuple[str, str]:
-        content = store.read_json(self.folder / job.name / ENDS / f"{job.index}.json")
+        content = files.read_json(self.folder / job.name / ENDS / f"{job.index}.json")
         return content["kind"], content["text"]
 
     def _ended(self, job: _Job, kind: str, text: str, state: str) -> None:

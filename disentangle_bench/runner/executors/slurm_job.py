@@ -13,7 +13,7 @@ from pathlib import Path
 from disentangle_bench.runner.attempt import Place, stopping
 from disentangle_bench.runner.executors import remote
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.store import runs as store
+from disentangle_bench.store import files, runs
 
 WAIT_SECONDS = 5.0
 WAITS = 60
@@ -44,10 +44,10 @@ def task(spec_json: str, out: Path, place: Place, fresh: bool, again: bool, end:
             state, left = _own_state()
             if state == "RUNNING" and phases and "training" not in phases and left < delay + EARLY_SECONDS:
                 kind, text = "failed", "scoring takes longer than a job may: give --slurm time=... more minutes"
-                store.write_failure(store.run_folder(out, spec), spec, text, "", out)
+                runs.write_failure(runs.run_folder(out, spec), spec, text, "", out)
             elif state == "RUNNING" and command("scontrol", "requeue", _own_id()) is not None:
                 return
-        store.write_json(end, {"schema": store.SCHEMA, "kind": kind, "text": text})
+        files.write_json(end, {"schema": files.SCHEMA, "kind": kind, "text": text})
 
 
 def _own_id() -> str:
