@@ -1,7 +1,7 @@
 import pytest
-from bad_server import serving
 
 from disentangle_bench.data import download
+from support.bad_server import serving
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ def test_a_missing_key_is_one_line(tmp_path, name):
 
 
 def test_nothing_is_unpickled(tmp_path):
-    from official_files import Trap
+    from support.official_files import Trap
 
     path = tmp_path / "a.npz"
     with zipfile.ZipFile(path, "w") as archive:

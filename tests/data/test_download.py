@@ -2,23 +2,23 @@
 
 import dataclasses
 import hashlib
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_server import cut, cut_at_random, hang_up, page, status, wrong_byte
-from official_files import shapes3d
 
 from disentangle_bench.data import download
 from disentangle_bench.data.dataset import OfficialFile
 from disentangle_bench.data.download import fetch
 from disentangle_bench.errors import BenchError
+from support.bad_server import cut, cut_at_random, hang_up, page, status, wrong_byte
+from support.official_files import shapes3d
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -363,7 +363,7 @@ def test_a_killed_download_is_gone_on_with(server, file, tmp_path):
 KILLED_BUILD = """
 import os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[1])
-from official_files import shapes3d
+from support.official_files import shapes3d
 folder = pathlib.Path(sys.argv[2])
 case = shapes3d(folder)
 moment = sys.argv[3]
@@ -388,7 +388,7 @@ case.dataset.load(folder)
 
 @pytest.mark.parametrize("moment", ["half way", "before the record", "before the array"])
 def test_a_killed_preparation_is_made_up_for(tmp_path, moment):
-    here = os.path.dirname(__file__)
+    here = str(Path(__file__).parents[1])
     killed = subprocess.run(
         [sys.executable, "-c", KILLED_BUILD, here, str(tmp_path), moment], capture_output=True, text=True, check=False
     )

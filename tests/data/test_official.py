@@ -9,7 +9,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from official_files import MAKERS, loops, mpi3d, pngs, smallnorb
 
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.data import dsprites, shapes3d
@@ -23,6 +22,7 @@ from disentangle_bench.data.resizing import resized
 from disentangle_bench.errors import BenchError
 from disentangle_bench.registry import DATASETS, metric_module
 from disentangle_bench.testing import check_dataset
+from support.official_files import MAKERS, loops, mpi3d, pngs, smallnorb
 
 OFFICIAL = [name for name in DATASETS.entries if issubclass(DATASETS.load(name), OfficialDataset)]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from metric_goldens import NAMES, load
 
 from disentangle_bench.metrics import infomec, mig, modularity, sap
+from support.metric_goldens import NAMES, load
 
 VARIANTS = ("hsu2023", "factorqvae2024", "tripod2024")
 CASES = [(name, variant) for name in NAMES for variant in VARIANTS if f"infomec_{variant}" in load(name).expected]

@@ -7,7 +7,6 @@ import math
 
 import pytest
 import torch
-from blobs import Blobs
 from torch.nn import functional as F
 
 from disentangle_bench.config.resolve import resolve
@@ -15,6 +14,7 @@ from disentangle_bench.models.model import Noise
 from disentangle_bench.registry import model_class
 from disentangle_bench.training import trainer as train
 from disentangle_bench.training.trainer import Trainer
+from support.blobs import Blobs
 
 UPDATES = 20
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
-from test_losses import B, D, build, cross_entropy, forward, gaussian_parts, losses, mse, normal_kl, numbers
 
 from disentangle_bench.models.model import Noise
+from support.by_numpy import B, D, build, cross_entropy, forward, gaussian_parts, losses, mse, normal_kl, numbers
 
 
 def test_ae():

@@ -1,19 +1,19 @@
-"""Training gives the losses that it gave before: see golden_losses.py."""
+"""Training gives the losses that it gave before: see support/golden_losses.py."""
 
 from __future__ import annotations
 
 import json
 
-import golden_losses
 import pytest
 
 from disentangle_bench.registry import model_class
+from support import golden_losses
 
 GOLDEN = json.loads(golden_losses.FILE.read_text())
 
 ADVICE = (
     "if this change is meant, bump the version of the model (or of the protocol), say so under Numbers in the "
-    "CHANGELOG, and run python tests/models/golden_losses.py --write"
+    "CHANGELOG, and run python tests/support/golden_losses.py --write"
 )
 
 CLOSE = {"conv64": 1e-3, "residual": 5e-3}

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import by_hand
 import pytest
 import torch
-from blobs import Blobs
 
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.models.model import Noise
@@ -18,6 +16,8 @@ from disentangle_bench.models.networks import network
 from disentangle_bench.registry import MODELS, model_class
 from disentangle_bench.training import trainer as train
 from disentangle_bench.training.trainer import Trainer, evaluated
+from support import by_hand
+from support.blobs import Blobs
 
 B, D, N, STEP = 4, 3, 50, 30_000
 SMALL = {"kl_weight": 0.3, "gamma": 0.7, "discriminator_layers": 2}

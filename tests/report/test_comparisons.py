@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-import records as synthetic
 from PIL import Image
-from test_figures import assert_all_text_is_inside
 
 from disentangle_bench.report import animation, comparisons, drawing, panels, published, style, varied, write_report
 from disentangle_bench.report import report as reports
 from disentangle_bench.report.names import setup_names
+from support import records as synthetic
+from support.drawn import assert_all_text_is_inside
 
 MODELS = ("qlae", "beta_tcvae", "factor_vae")
 

@@ -1,21 +1,19 @@
 """What the figures show, and that all of it can be seen."""
 
-import itertools
 import math
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-import records as synthetic
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 from PIL import Image
 
 from disentangle_bench.report import leaderboard, names, panels, plots, style, write_report
 from disentangle_bench.report.scores import score_table
 from disentangle_bench.store.runs import load_records
+from support import records as synthetic
+from support.drawn import assert_all_text_is_inside
 
 
 @pytest.fixture(scope="module")
@@ -49,45 +47,6 @@ def arrays(path):
 def run_files(out, model="qlae"):
     folder = out / "runs" / synthetic.spec(model).run_id
     return arrays(folder / "pictures.npz"), arrays(folder / "matrices.npz")
-
-
-def assert_all_text_is_inside(figure: Figure) -> None:
-    """Every visible text is on the page, and the labels of one axis do not touch."""
-    figure.draw_without_rendering()
-    renderer, page = figure.canvas.get_renderer(), figure.bbox
-    unseen = [  # labels of ticks beyond the axis exist, but are not drawn
-        tick.label1
-        for axes in figure.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        for tick in axis.get_major_ticks()
-        if not axes.axison or not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
-    ]
-    seen = 0
-    for text in figure.findobj(Text):
-        if not text.get_visible() or not text.get_text().strip() or text in unseen:
-            continue
-        box = text.get_window_extent(renderer)
-        tolerance = 1.5
-        assert box.x0 >= page.x0 - tolerance, text
-        assert box.x1 <= page.x1 + tolerance, text
-        assert box.y0 >= page.y0 - tolerance, text
-        assert box.y1 <= page.y1 + tolerance, text
-        assert text.get_fontsize() >= 6
-        seen += 1
-    assert seen >= 3
-    titles = [axes.title.get_window_extent(renderer) for axes in figure.axes if axes.get_title()]
-    assert not any(one.overlaps(two) for one, two in itertools.combinations(titles, 2))
-    for axes in figure.axes:
-        for axis, low, high in ((axes.xaxis, "x0", "x1"), (axes.yaxis, "y0", "y1")):
-            view = sorted(axis.get_view_interval())
-            labels = [
-                tick.label1.get_window_extent(renderer)
-                for tick in axis.get_major_ticks()
-                if axes.axison and tick.label1.get_text() and view[0] <= tick.get_loc() <= view[1]
-            ]
-            labels.sort(key=lambda box: getattr(box, low))
-            for one, two in itertools.pairwise(labels):
-                assert getattr(one, high) <= getattr(two, low) + 1, axes.get_title()
 
 
 def test_scores_show_every_seed_and_the_interval(drawn):

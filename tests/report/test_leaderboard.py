@@ -6,28 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import records as synthetic
 from pandas.testing import assert_frame_equal
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.report import leaderboard, statistics
 from disentangle_bench.report.scores import GROUP, score_table
-from disentangle_bench.store.runs import Record, load_records
+from disentangle_bench.store.runs import load_records
+from support import records as synthetic
+from support.boards import board, record, three
 
 DOC = Path(__file__).parents[2] / "docs" / "leaderboard_csv.md"
-
-
-def record(model="qlae", seed=0, scores=None, record_values=None, **values) -> Record:
-    run = synthetic.spec(model, seed, **values)
-    return Record(Path("runs") / run.run_id, synthetic.content(run, scores, **(record_values or {})))
-
-
-def board(records: list[Record]) -> pd.DataFrame:
-    return leaderboard.leaderboard(score_table(records))
-
-
-def three(model, values, score="dci.disentanglement", **spec) -> list[Record]:
-    return [record(model, seed, {score: value}, **spec) for seed, value in enumerate(values)]
 
 
 def test_a_row_worked_by_hand():
@@ -83,8 +71,8 @@ def test_different_runs_are_never_pooled(other):
 
 def test_records_of_another_package_version_are_never_pooled():
     old = three("qlae", [0.7, 0.8, 0.9])
-    for record in old:
-        record.content["package"]["version"] = "0.0.9"
+    for each in old:
+        each.content["package"]["version"] = "0.0.9"
     found = board(three("qlae", [0.1, 0.2, 0.3]) + old)
     assert dict(found.set_index("package_versions")["mean"]) == pytest.approx({"0.1.0": 0.2, "0.0.9": 0.8})
 

@@ -4,11 +4,11 @@ import json
 import re
 
 import pytest
-import records as synthetic
-from browser import browser
 
 from disentangle_bench.report import page as page_module
 from disentangle_bench.report import write_report
+from support import records as synthetic
+from support.browser import browser
 
 WORST_CONTRAST = """
 const luminance = (colour) => {

@@ -6,13 +6,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-import records as synthetic
 from pandas.testing import assert_frame_equal
 from scipy import stats
-from test_leaderboard import board, record, three
 
 from disentangle_bench.report import leaderboard, ranking, statistics
 from disentangle_bench.report.scores import score_table
+from support import records as synthetic
+from support.boards import board, record, three
 
 
 def means(records) -> pd.DataFrame:

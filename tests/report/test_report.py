@@ -10,12 +10,13 @@ import sys
 
 import pandas as pd
 import pytest
-import records as synthetic
 from rich.console import Console
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.report import write_report
 from disentangle_bench.report.markdown import escape
+from support import records as synthetic
+from support.markdown import tables
 
 PARQUET = ["results.parquet"] if importlib.util.find_spec("pyarrow") else []
 HOSTILE = "a|b `c` <script>alert(1)</script> **x** [y](z) \\| $m$\nnew | line"
@@ -25,17 +26,6 @@ def shown(report, width: int) -> str:
     console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(report.table())
     return console.export_text()
-
-
-def tables(text: str) -> list[list[list[str]]]:
-    """The Markdown tables of a text as rows of cells, split where an unescaped pipe is."""
-    found: list[list[list[str]]] = [[]]
-    for line in text.splitlines():
-        if line.startswith("|"):
-            found[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-        elif found[-1]:
-            found.append([])
-    return [table for table in found if table]
 
 
 def test_a_whole_grid(tmp_path):

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import records as synthetic
 import yaml
-from test_report import tables
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.report import latex, leaderboard, published, ranking, write_report
 from disentangle_bench.report.scores import score_table
 from disentangle_bench.report.sheets import sheets
 from disentangle_bench.store.runs import load_records
+from support import records as synthetic
+from support.markdown import tables
 
 HOSTILE = (
     r"\input{/etc/passwd} \write18{id} $x_1^2$ 50% #1 a&b ~ {\bf} -- ``q'' \\ [2pt] \end{table} "

@@ -9,11 +9,11 @@ import sys
 import time
 
 import pytest
-from grid_runs import RUN, contents
 
 from disentangle_bench import __version__
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.store import claims, runs, status
+from support.grid_runs import RUN, contents
 
 WORDS = RUN[3:]
 

@@ -11,7 +11,6 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from blobs import Blobs
 
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.files import data_folder
@@ -21,6 +20,7 @@ from disentangle_bench.scoring.encode import draw, encode, score
 from disentangle_bench.store.runs import load_records
 from disentangle_bench.testing import check_dataset, check_model
 from disentangle_bench.training.trainer import Interrupted, Trainer
+from support.blobs import Blobs
 
 CPU = torch.device("cpu")
 

@@ -10,33 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from blobs import Blobs
 
-from disentangle_bench.config.resolve import resolve
 from disentangle_bench.registry import MODELS
 from disentangle_bench.spec import Training
 from disentangle_bench.training.trainer import CHECKPOINT, PREVIOUS, Diverged, Interrupted, Trainer, learning_rate
-
-CPU = torch.device("cpu")
-
-
-def spec(model="beta_vae", *changes, seed=0):
-    resolved = resolve(model, "rooms3d", "smoke", 0, ["training.updates=12", "training.batch_size=8", *changes]).spec
-    return resolved.model_copy(update={"seed": seed})
-
-
-def trained(folder, *arguments, **options):
-    trainer = Trainer(spec(*arguments, **options), Blobs(), folder, CPU)
-    trainer.run()
-    return trainer
-
-
-def state(trainer):
-    return {**trainer.model.state_dict(), "noise": trainer.generator.get_state()}
-
-
-def same(a, b):
-    return all(torch.equal(a[key], b[key]) for key in a) and a.keys() == b.keys()
+from support.blobs import Blobs
+from support.small_runs import CPU, same, spec, state, trained
 
 
 def test_learning_rate_is_half_a_cosine():

@@ -9,12 +9,13 @@ import sys
 
 import pytest
 import torch
-from test_train import CPU, Blobs, same, spec, state, trained
 
 from disentangle_bench.config.grids import expand
 from disentangle_bench.registry import MODELS
 from disentangle_bench.store import runs
 from disentangle_bench.training.trainer import Interrupted, Trainer
+from support.blobs import Blobs
+from support.small_runs import CPU, same, spec, state, trained
 
 BF16 = "training.precision=bf16"
 

@@ -7,11 +7,11 @@ import sys
 import time
 
 import pytest
-import records as synthetic
 
 from disentangle_bench.cli import report as commands
 from disentangle_bench.cli.watch import watch
 from disentangle_bench.errors import BenchError
+from support import records as synthetic
 
 
 @pytest.fixture(scope="module")

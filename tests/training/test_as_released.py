@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from blobs import Blobs
 from scipy.stats import kstest
 
 from disentangle_bench.codes import Codes
@@ -14,6 +13,7 @@ from disentangle_bench.registry import MODELS
 from disentangle_bench.scoring.encode import encode
 from disentangle_bench.training.batches import evaluation_sample, split_of
 from disentangle_bench.training.trainer import Trainer
+from support.blobs import Blobs
 
 CPU = torch.device("cpu")
 N = len(Blobs())

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from grid_runs import contents
-from grids import LONG, until
+
+from support.commands import LONG, until
+from support.grid_runs import contents
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'disentangle-bench[ray]'")
 STORE = 100_000_000

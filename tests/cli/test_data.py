@@ -9,7 +9,6 @@ import threading
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from official_files import mpi3d, shapes3d, smallnorb
 from PIL import Image
 
 from disentangle_bench import registry
@@ -17,6 +16,7 @@ from disentangle_bench.cli.data import data
 from disentangle_bench.data.files import locked
 from disentangle_bench.errors import BenchError
 from disentangle_bench.runner import bars
+from support.official_files import mpi3d, shapes3d, smallnorb
 
 
 @pytest.fixture

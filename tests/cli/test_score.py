@@ -14,7 +14,7 @@ import pytest
 from disentangle_bench.metrics import dci, infomec
 from disentangle_bench.store import claims
 
-GOLDEN = Path(__file__).parent / "golden" / "metrics"
+GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 RNG = np.random.default_rng(0)
 FACTORS = RNG.integers(0, [4, 3, 5], size=(600, 3))
 CODES = FACTORS[:, [2, 0, 1, 1]] + 0.1 * RNG.standard_normal((600, 4))

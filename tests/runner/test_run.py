@@ -12,12 +12,12 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from grid_runs import RUN, contents
 
 from disentangle_bench.registry import MODELS
 from disentangle_bench.scoring.encode import load_evaluation, score
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import runs
+from support.grid_runs import RUN, contents
 
 
 def test_the_same_grid_again_with_other_jobs_gives_the_same_bits(smoke_grid, tmp_path):

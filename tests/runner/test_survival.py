@@ -11,10 +11,10 @@ import subprocess
 import time
 
 import pytest
-from grid_runs import RUN, contents
 
 from disentangle_bench.registry import MODELS
 from disentangle_bench.store import claims, runs
+from support.grid_runs import RUN, contents
 
 KILLS = 20
 

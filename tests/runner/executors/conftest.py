@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from grid_runs import contents
-from grids import LONG, Command
-from local_slurm import LocalSlurm, missing
+
+from support.commands import LONG, Command
+from support.grid_runs import contents
+from support.local_slurm import LocalSlurm, missing
 
 
 @pytest.fixture

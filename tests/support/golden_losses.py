@@ -1,6 +1,6 @@
 """The golden losses of every built-in model: first updates of the smoke protocol on rooms3d, both networks.
 
-``python tests/models/golden_losses.py --write`` writes tests/golden/losses.json anew. A change of the numbers that is
+``python tests/support/golden_losses.py --write`` writes tests/golden/losses.json anew. A change of the numbers that is
 meant bumps the version of what it changes and has a line in the CHANGELOG.
 """
 

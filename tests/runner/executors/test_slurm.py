@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from grid_runs import contents
-from grids import LONG, until
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.runner.executors.slurm_job import seconds
+from support.commands import LONG, until
+from support.grid_runs import contents
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ def test_what_slurm_refuses_is_one_line(both):
 @pytest.mark.slow
 def test_the_script_in_the_documentation(command, slurm, tmp_path, undisturbed):
     """``dbench worker`` under a script of one's own: told to end, it is requeued and goes on; cancelled, it is not."""
-    page = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "clusters.md").read_text()
     (script,) = (
         block for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) if block.startswith("#!/bin/bash")
     )

@@ -1,6 +1,0 @@
-"""Makes the synthetic records importable from the tests beside this file."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
