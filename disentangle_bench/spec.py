@@ -1,25 +1,28 @@
-"""What a run is: model x dataset x protocol x seed, resolved to the last value. No torch here."""
+"""Spec of a run: model x dataset x protocol x seed, resolved to the last value. No torch here."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Scalar = bool | int | float | str
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""Whole number that every table and file format can hold."""
+
+Scalar = bool | Whole | float | str
 
 
 class Part(BaseModel):
-    """A frozen, validated group of values; a key it does not know is an error."""
+    """Frozen, validated group of finite values; an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
 class Training(Part):
-    """How a model is trained.
+    """Choices for the training of a model.
 
     One update of the autoencoder sees ``batch_size`` images; images that only a discriminator sees come on top. The
     learning rate falls along half a cosine from ``learning_rate`` at the first update to ``final_learning_rate`` at
@@ -27,15 +30,15 @@ class Training(Part):
 
     ``clock`` is what a model's own schedules count: updates, or the steps of all optimisers, which are two per update
     where there is a discriminator. Players take their steps ``together``, from the same weights, or ``in_turn``.
-    ``split`` is ``fixed`` for all seeds or drawn by each ``seed``. ``precision`` is of the networks in training.
+    ``split`` is ``fixed`` for all seeds or drawn by each ``seed``. ``precision`` is that of the networks in training.
     """
 
     network: str
-    updates: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
+    updates: Whole = Field(ge=1)
+    batch_size: Whole = Field(ge=1)
     learning_rate: float = Field(gt=0)
     final_learning_rate: float = Field(ge=0)
-    half_cosine: int = Field(default=0, ge=0)
+    half_cosine: Whole = Field(default=0, ge=0)
     clock: Literal["updates", "optimiser_steps"] = "updates"
     steps: Literal["together", "in_turn"] = "together"
     split: Literal["fixed", "seed"] = "fixed"
@@ -43,15 +46,15 @@ class Training(Part):
 
 
 class Scoring(Part):
-    """How a trained model is scored: on how many images, and by which variant of each metric.
+    """Choices for the scoring of a trained model: how many images, and which variant of each metric.
 
     The first ``train_images`` of the sample fit the metrics' predictors, the other ``test_images`` test them.
     ``images`` are those of the test split, the same for all seeds, or ``all``: drawn by each seed with replacement from
     the whole dataset, training images included. ``codes`` of Gaussian latents are posterior means or one ``sample``.
     """
 
-    train_images: int = Field(ge=2)
-    test_images: int = Field(ge=1)
+    train_images: Whole = Field(ge=2)
+    test_images: Whole = Field(ge=1)
     images: Literal["test", "all"] = "test"
     codes: Literal["mean", "sample"] = "mean"
     metrics: dict[str, str]
@@ -65,12 +68,12 @@ class RunSpec(Part):
     """
 
     model: str
-    model_version: int
+    model_version: Whole
     dataset: str
-    dataset_version: int
+    dataset_version: Whole
     protocol: str
-    protocol_version: int
-    seed: int = Field(ge=0)
+    protocol_version: Whole
+    seed: Whole = Field(ge=0)
     settings: dict[str, Scalar]
     training: Training
     scoring: Scoring
@@ -84,16 +87,21 @@ class RunSpec(Part):
 
     @property
     def run_id(self) -> str:
-        """The run's name and folder: readable parts, and ten digits of the digest that make it unique.
+        """Name of the run and its folder: readable parts, and ten digits of the digest that make it unique.
 
-        Of a dataset that is the path of a file only the file's name is in it.
+        Only the file's name is in it where a part is the path of a file.
         """
-        dataset = re.sub(r"[^\w.-]", "_", self.dataset.rpartition("/")[2])
-        return f"{dataset}-{self.protocol}-{self.model}-seed{self.seed}-{self.digest[:10]}"
+        parts = [_file_name(part) for part in (self.dataset, self.protocol, self.model)]
+        return "-".join([*parts, f"seed{self.seed}", self.digest[:10]])
+
+
+def _file_name(text: str) -> str:
+    """Return a name, or the last part of a path, as part of a file's name."""
+    return re.sub(r"[^\w.-]", "_", text.rpartition("/")[2])[:60]
 
 
 def seed_for(*parts: int | str) -> int:
-    """A 63-bit number that is a hash of ``parts``: independent streams for independent purposes.
+    """Return a 63-bit number that is a hash of ``parts``: independent streams for independent purposes.
 
     All models of one run seed get the same stream for the same purpose, such as the order of the images.
     """
@@ -102,7 +110,7 @@ def seed_for(*parts: int | str) -> int:
 
 
 def flat(spec: RunSpec) -> dict[str, Any]:
-    """The spec as one flat table of dotted keys (``training.updates``, ``model.gamma``), as ``--set`` spells them."""
+    """Return the spec as one table of dotted keys (``training.updates``, ``model.gamma``), as ``--set`` spells them."""
     table: dict[str, Any] = {f"model.{key}": value for key, value in spec.settings.items()}
     table |= {f"training.{key}": value for key, value in spec.training.model_dump().items()}
     table |= {f"scoring.{key}": value for key, value in spec.scoring.model_dump().items() if key != "metrics"}

@@ -13,7 +13,7 @@ from disentangle_bench import __version__
 from disentangle_bench.cli import run as cli_run
 from disentangle_bench.cli.data import data
 from disentangle_bench.cli.run import PROTOCOL, SET, show_leaderboard
-from disentangle_bench.errors import BenchError
+from disentangle_bench.errors import BenchError, one_line
 
 
 class _Refused(click.ClickException):
@@ -33,7 +33,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BenchError as error:
-            raise _Refused(" ".join(str(error).split())) from error
+            raise _Refused(" ".join(one_line(error).split())) from error
         except OSError as error:
             if error.filename is None and error.strerror is None:
                 raise

@@ -76,6 +76,8 @@ def attempt(
                 (folder / runs.RECORD).unlink(missing_ok=True)
             elif runs.is_finished(folder):
                 return "done", "by another process"
+            else:
+                runs.set_aside(folder)
             with claims.Heartbeat(folder) as heartbeat:
                 run_one(spec, folder, place, _both(heartbeat.beat, report), should_stop)
         return "done", ""
@@ -152,7 +154,7 @@ def run_one(spec: RunSpec, folder: Path, place: Place, report: Report, should_st
         weights = {name: tensor.contiguous().cpu() for name, tensor in trainer.model.state_dict().items()}
         with atomic_path(folder / "model.safetensors") as temporary:
             temporary.write_bytes(save(weights))
-    files.write_json(folder / runs.RECORD, record)  # last: it says that the run is finished
+    runs.write_record(folder, record)  # last: it says that the run is finished
     discard_checkpoints(folder)
     (folder / runs.FAILED).unlink(missing_ok=True)
 

@@ -15,7 +15,7 @@ from disentangle_bench.cores import limited
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.registry import METRICS, metric_module
 from disentangle_bench.scoring.encode import Scores, load_evaluation, save_arrays, score
-from disentangle_bench.store import claims, files, runs
+from disentangle_bench.store import claims, runs
 
 SCHEMA = 1
 """Of the JSON that ``score_file`` gives."""
@@ -101,7 +101,7 @@ def _score_run(folder: Path, metrics: dict[str, str]) -> None:
 def _rescore(folder: Path, metrics: dict[str, str]) -> None:
     with limited(1):
         scores = score(load_evaluation(folder / "codes.npz"), metrics)
-    record = files.read_json(folder / runs.RECORD)
+    record = dict(runs.read_record(folder).content)
     own = record["spec"]["scoring"]["metrics"]
     fresh = {(row["metric"], row["variant"]) for row in scores.rows}
     kept = [row for row in record["scores"] if (row["metric"], row["variant"]) not in fresh]
@@ -117,7 +117,7 @@ def _rescore(folder: Path, metrics: dict[str, str]) -> None:
         metric, _, name = key.partition(".")
         arrays[f"{_name(metric, metrics[metric], own)}.{name}"] = array
     save_arrays(matrices, arrays)
-    files.write_json(folder / runs.RECORD, record)
+    runs.write_record(folder, record)
 
 
 def _name(metric: str, variant: str, own: dict[str, str]) -> str:

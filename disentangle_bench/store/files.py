@@ -9,40 +9,70 @@ from pathlib import Path
 from typing import Any
 
 from disentangle_bench.atomic import write_text
-from disentangle_bench.errors import BenchError
+from disentangle_bench.errors import BenchError, one_line
 
 SCHEMA = 1
 """Schema of the JSON files; a change of their shape bumps it."""
 
+LARGEST = 64 * 2**20
+"""Bytes of the largest JSON file that is read: a record has about ten thousand."""
+
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON atomically; NaN and infinity, which JSON does not have, become null."""
-    write_text(path, json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _plain(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return ``value`` as JSON has it: texts for keys, lists for tuples, None for NaN and infinity."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one of the suite's JSON files; a damaged or foreign one is a ``BenchError`` that names it."""
+    """Return the content of one of the suite's JSON files.
+
+    Raises ``FileNotFoundError`` if there is none, and ``BenchError``, in one line that names it, if it is damaged, not
+    of this suite, of a newer version, or no regular file (a FIFO would block whoever opens it).
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{path} cannot be read as JSON ({error}): delete it and run again") from error
+        if not path.is_file():
+            path.stat()  # raises if there is nothing
+            raise BenchError(f"{path} is not a regular file: delete it")
+        if path.stat().st_size > LARGEST:
+            raise BenchError(f"{path} is larger than {LARGEST >> 20} MiB, so it is not a file of this suite: delete it")
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise BenchError(f"{path} cannot be read as JSON ({one_line(error)}): delete it and run again") from error
     if not isinstance(content, dict) or "schema" not in content:
         raise BenchError(f"{path} is not a file of this suite (it has no 'schema'): point to a folder dbench run made")
-    if content["schema"] > SCHEMA:
+    schema = content["schema"]
+    if type(schema) is not int or schema < 1:
+        raise BenchError(f"{path} has an impossible schema: it is damaged, delete it and run again")
+    if schema > SCHEMA:
         raise BenchError(
-            f"{path} has schema {content['schema']}, this version reads up to {SCHEMA}: upgrade disentangle-bench"
+            f"{path} has schema {one_line(schema)}, this version reads up to {SCHEMA}: upgrade disentangle-bench"
         )
     return content
+
+
+def check_results(out: Path) -> None:
+    """Raise ``BenchError`` if ``out`` is no results folder."""
+    if not out.is_dir():
+        raise BenchError(f"there is no results folder {str(out)!r}: give the folder that dbench run --out wrote to")
+    if not (out / "runs").is_dir():
+        raise BenchError(f"{str(out)!r} is not a results folder (no 'runs' in it): give what dbench run --out wrote to")
 
 
 def check_target(path: Path) -> None:
@@ -54,4 +84,4 @@ def check_target(path: Path) -> None:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise BenchError(f"--out {str(path)!r} cannot be written ({error.strerror}): give another place") from error
+        raise BenchError(f"--out {str(path)!r} cannot be written ({error.strerror}): give another path") from error

@@ -8,17 +8,24 @@ A results folder holds ``runs/<run_id>/`` for every run and the tables made from
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import json
 import math
+import os
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.atomic import atomic_path
-from disentangle_bench.errors import BenchError
+from disentangle_bench.config.protocols import PROTOCOLS
+from disentangle_bench.errors import BenchError, one_line
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.store.files import SCHEMA, read_json, write_json
+from disentangle_bench.store import schema
+from disentangle_bench.store.files import SCHEMA, check_results, finite, read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,14 +35,14 @@ RECORD, FAILED, SPEC = "record.json", "failed.json", "spec.json"
 
 @dataclass(frozen=True)
 class Record:
-    """One finished run: its folder and what ``record.json`` says."""
+    """One finished run: its folder and the content of its ``record.json``."""
 
     folder: Path
     content: dict[str, Any]
 
-    @property
+    @cached_property
     def spec(self) -> RunSpec:
-        """What was run."""
+        """Spec of the run."""
         return RunSpec.model_validate(self.content["spec"])
 
     @property
@@ -47,35 +54,128 @@ class Record:
         ]
 
 
+@dataclass(frozen=True)
+class Records:
+    """Finished runs of a results folder, in the order of their names, and its records that cannot be used.
+
+    ``problems`` has one line for each of those, which names the file, by the name of the run's folder.
+    """
+
+    records: list[Record]
+    problems: dict[str, str]
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Names of the finished runs' folders."""
+        return frozenset(record.folder.name for record in self.records)
+
+
 def run_folder(out: Path, spec: RunSpec) -> Path:
-    """Where a run lies within a results folder."""
+    """Return the folder of a run within a results folder."""
     return out / "runs" / spec.run_id
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run in this folder has its record."""
-    return (folder / RECORD).exists()
+    """Return whether the run in this folder has a record that can be used."""
+    try:
+        read_record(folder)
+    except (FileNotFoundError, BenchError):
+        return False
+    return True
 
 
 def has_failed(folder: Path) -> bool:
-    """Whether the last attempt at the run in this folder failed."""
-    return (folder / FAILED).exists() and not is_finished(folder)
+    """Return whether the last attempt at the run in this folder failed."""
+    return os.path.lexists(folder / FAILED) and not is_finished(folder)
 
 
-def load_records(out: Path) -> list[Record]:
-    """All finished runs of a results folder, in the order of their names.
+def read_record(folder: Path) -> Record:
+    """Return the record of the run in ``folder``.
+
+    Raises ``FileNotFoundError`` if there is none, and ``BenchError``, in one line that names the file, if it is damaged
+    or foreign, of a newer schema, or was edited.
+    """
+    path = folder / RECORD
+    content = read_json(path)
+    checked = schema.check(path, content)
+    if checked.spec.digest != checked.digest:
+        raise BenchError(f"{path} was edited: its spec does not have the digest in it. Delete it and run again")
+    if "checksum" in content and content["checksum"] != checksum(content):
+        raise BenchError(f"{path} was edited: its content does not have the checksum in it. Delete it and run again")
+    protocol = PROTOCOLS.get(checked.spec.protocol)
+    unranked = protocol is not None and protocol.version == checked.spec.protocol_version and not protocol.ranked
+    if checked.ranked and (unranked or checked.spec.changed):
+        raise BenchError(f"{path} was edited: its spec cannot be ranked. Delete it and run again")
+    return Record(folder, content)
+
+
+def read_records(out: Path) -> Records:
+    """Return all finished runs of a results folder, and what is wrong with records that cannot be used.
 
     Raises ``BenchError`` if the folder is missing, or was not made by ``dbench run``.
     """
-    return [Record(path.parent, read_json(path)) for path in _files(out, RECORD)]
+    check_results(out)
+    records, problems = [], {}
+    for folder in run_folders(out):
+        try:
+            records.append(read_record(folder))
+        except FileNotFoundError:
+            continue
+        except BenchError as error:
+            problems[folder.name] = one_line(error)
+    return Records(records, problems)
 
 
-def _files(out: Path, name: str) -> list[Path]:
-    if not out.is_dir():
-        raise BenchError(f"there is no results folder {str(out)!r}: give the folder that dbench run --out wrote to")
-    if not (out / "runs").is_dir():
-        raise BenchError(f"{str(out)!r} is not a results folder (no 'runs' in it): give what dbench run --out wrote to")
-    return sorted((out / "runs").glob(f"*/{name}"))
+def load_records(out: Path) -> list[Record]:
+    """Return all finished runs of a results folder without those whose record cannot be used."""
+    return read_records(out).records
+
+
+def run_folders(out: Path) -> list[Path]:
+    """Return the folders of all runs that have begun in a results folder, sorted; hidden ones are temporary."""
+    with os.scandir(out / "runs") as entries:
+        return [out / "runs" / entry.name for entry in sorted(entries, key=_name) if _is_run(entry)]
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _is_run(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.name.startswith(".") and entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
+
+
+def checksum(content: dict[str, Any]) -> str:
+    """Return the SHA-256 (hexadecimal) of a record's content, without the checksum in it."""
+    rest = {key: value for key, value in content.items() if key != "checksum"}
+    text = json.dumps(finite(rest), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_record(folder: Path, content: dict[str, Any]) -> None:
+    """Write a run's ``record.json`` with its checksum: from now on the run is finished."""
+    write_json(folder / RECORD, content | {"checksum": checksum(content)})
+
+
+def set_aside(folder: Path) -> None:
+    """Rename a record that cannot be used, so that the run can be done again and nothing is lost."""
+    if os.path.lexists(folder / RECORD):
+        names = (folder / f"record.damaged-{number}.json" for number in itertools.count(1))
+        (folder / RECORD).rename(next(name for name in names if not os.path.lexists(name)))
+
+
+def read_failure(folder: Path) -> dict[str, Any]:
+    """Return the texts of a failed run's ``failed.json``: run_id, error, traceback, command; empty if it is damaged."""
+    try:
+        content = read_json(folder / FAILED)
+    except (OSError, BenchError):
+        content = {"error": f"{FAILED} cannot be read"}
+    texts = {key: content.get(key) for key in ("run_id", "error", "traceback", "command")}
+    texts = {key: text if isinstance(text, str) else "" for key, text in texts.items()}
+    return texts | {"run_id": folder.name}
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:
@@ -110,16 +210,17 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["run_id", "model", "dataset", "protocol", "seed", "score"])
 
 
-def write_results(out: Path) -> Path:
-    """(Re)write ``results.csv``, the tidy table of all finished runs in the folder."""
+def write_results(out: Path, records: Iterable[Record] | None = None) -> Path:
+    """(Re)write ``results.csv``, the tidy table of the folder's ``records``, which are read if they are not given."""
     target = out / "results.csv"
+    table = tidy(load_records(out) if records is None else records)
     with atomic_path(target) as temporary:
-        tidy(load_records(out)).to_csv(temporary, index=False, lineterminator="\n")
+        table.to_csv(temporary, index=False, lineterminator="\n")
     return target
 
 
 def write_failure(folder: Path, spec: RunSpec, error: str, details: str, out: Path) -> None:
-    """Record that a run failed: one line, the whole traceback, and the command that repeats this one run."""
+    """Write ``failed.json``: the error in one line, the whole traceback, and the command that repeats this one run."""
     content = {
         "schema": SCHEMA,
         "run_id": spec.run_id,
@@ -132,7 +233,7 @@ def write_failure(folder: Path, spec: RunSpec, error: str, details: str, out: Pa
 
 
 def command(spec: RunSpec, out: Path) -> str:
-    """The command that does this one run."""
+    """Return the command that does this one run."""
     words = ["dbench", "run", "--models", spec.model, "--datasets", spec.dataset, "--protocol", spec.protocol]
     words += ["--seeds", f"{spec.seed}-{spec.seed}", "--out", str(out)]
     for change in spec.changed:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from disentangle_bench.metrics import dci, infomec
-from disentangle_bench.store import claims
+from disentangle_bench.store import claims, runs
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 RNG = np.random.default_rng(0)
@@ -188,7 +188,7 @@ def test_a_results_folder_again_gives_the_same_scores(dbench, copied):
         content = json.loads(path.read_text())
         for row in content["scores"]:
             row["value"] = -1.0
-        path.write_text(json.dumps(content))
+        runs.write_record(path.parent, content)
     done = dbench("score", copied, "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert "2 runs scored, 0 could not be" in done.stdout
