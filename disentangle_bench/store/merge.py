@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from disentangle_bench.errors import BenchError, unknown
-from disentangle_bench.store import claims, files, runs, status
+from disentangle_bench.store import claims, runs, status
 
 
 def merge(sources: Sequence[Path], out: Path) -> tuple[list[str], list[str]]:
@@ -21,7 +21,8 @@ def merge(sources: Sequence[Path], out: Path) -> tuple[list[str], list[str]]:
     """
     chosen: dict[str, Path] = {}
     for source in (out, *sources) if (out / "runs").is_dir() else sources:
-        runs.load_records(source)  # raises for a folder that is none, and for damaged records
+        for problem in runs.read_records(source).problems.values():
+            raise BenchError(f"nothing is merged: {problem}")
         for folder in sorted((source / "runs").iterdir()):
             other = chosen.setdefault(folder.name, folder)
             if other is folder or not runs.is_finished(folder):
@@ -46,7 +47,7 @@ def merge(sources: Sequence[Path], out: Path) -> tuple[list[str], list[str]]:
 
 
 def _scores(folder: Path) -> str:
-    rows = files.read_json(folder / runs.RECORD)["scores"]
+    rows = runs.read_record(folder).content["scores"]
     return json.dumps(sorted(rows, key=lambda row: (row["metric"], row["variant"], row["score"])), sort_keys=True)
 
 
