@@ -72,6 +72,10 @@ class Registry:
             raise BenchError(f"no {self.kind} was named in {asked!r}: give one or several of {', '.join(self.entries)}")
         return list(found)
 
+    def summary(self, name: str) -> str:
+        """Return one line about the entry called ``name``."""
+        return self.entries[name].summary
+
     def opens(self, name: str) -> bool:
         """Whether ``name``, which is not in the table, is nevertheless the name of something."""
         return False
@@ -101,9 +105,16 @@ class Registry:
 class _Datasets(Registry):
     """The table of datasets, in which the path of a file with images is a name too."""
 
+    def summary(self, name: str) -> str:
+        """Return the summary of the dataset's card, or why a plug-in's cannot be had."""
+        try:
+            return self.entries[name].summary or str(self.load(name).card.summary)
+        except BenchError as error:
+            return str(error)
+
     def opens(self, name: str) -> bool:
         """Whether ``name`` is the path of a file with images."""
-        return name.endswith((".npz", ".npy", ".h5", ".hdf5"))
+        return name.lower().endswith((".npz", ".h5", ".hdf5"))
 
     def open(self, name: str) -> Any:
         """The dataset class for the images in the file ``name``."""
@@ -116,8 +127,8 @@ def _model(name: str, class_name: str, summary: str, group: str = "all") -> Entr
     return Entry(name, f"disentangle_bench.models.{name}:{class_name}", summary, group)
 
 
-def _dataset(name: str, target: str, summary: str) -> Entry:
-    return Entry(name, f"disentangle_bench.data.{target}", summary)
+def _dataset(name: str, target: str) -> Entry:
+    return Entry(name, f"disentangle_bench.data.{target}", summary="")  # the card has one
 
 
 def _metric(name: str, summary: str) -> Entry:
@@ -151,18 +162,18 @@ DATASETS = _Datasets(
     "dataset",
     "disentangle_bench.datasets",
     (
-        _dataset("rooms3d", "rooms3d:Rooms3D", "drawn rooms with Shapes3D's factors; no download"),
-        _dataset("dsprites_rendered", "dsprites_rendered:DSpritesRendered", "dSprites from its geometry; no download"),
-        _dataset("shapes3d", "shapes3d:Shapes3D", "Google DeepMind's 3D Shapes, 480,000 images"),
-        _dataset("dsprites", "dsprites:DSprites", "DeepMind's dSprites, 737,280 binary images"),
-        _dataset("mpi3d_toy", "mpi3d:MPI3DToy", "a robot arm, rendered simply, 1,036,800 images"),
-        _dataset("mpi3d_realistic", "mpi3d:MPI3DRealistic", "a robot arm, rendered realistically, 1,036,800 images"),
-        _dataset("mpi3d_real", "mpi3d:MPI3DReal", "a robot arm, photographed, 1,036,800 images"),
-        _dataset("mpi3d_real_complex", "mpi3d:MPI3DRealComplex", "a robot arm with everyday things, 460,800 photos"),
-        _dataset("isaac3d", "pngs:Isaac3D", "a robot arm in a kitchen, 737,280 images"),
-        _dataset("falcor3d", "pngs:Falcor3D", "a living room under changing light, 233,280 images"),
-        _dataset("cars3d", "cars3d:Cars3D", "183 cars from all sides, 17,568 images"),
-        _dataset("smallnorb", "smallnorb:SmallNORB", "toys from all sides, 48,600 photographs"),
+        _dataset("rooms3d", "rooms3d:Rooms3D"),
+        _dataset("dsprites_rendered", "dsprites_rendered:DSpritesRendered"),
+        _dataset("shapes3d", "shapes3d:Shapes3D"),
+        _dataset("dsprites", "dsprites:DSprites"),
+        _dataset("mpi3d_toy", "mpi3d:MPI3DToy"),
+        _dataset("mpi3d_realistic", "mpi3d:MPI3DRealistic"),
+        _dataset("mpi3d_real", "mpi3d:MPI3DReal"),
+        _dataset("mpi3d_real_complex", "mpi3d:MPI3DRealComplex"),
+        _dataset("isaac3d", "isaac3d:Isaac3D"),
+        _dataset("falcor3d", "falcor3d:Falcor3D"),
+        _dataset("cars3d", "cars3d:Cars3D"),
+        _dataset("smallnorb", "smallnorb:SmallNORB"),
     ),
 )
 

@@ -150,7 +150,7 @@ def list_(what: str) -> None:
         from disentangle_bench.registry import DATASETS, METRICS, MODELS
 
         table = {"models": MODELS, "datasets": DATASETS, "metrics": METRICS}[what]
-        rows = [(entry.name, entry.group, entry.summary) for entry in table.entries.values()]
+        rows = [(entry.name, entry.group, table.summary(entry.name)) for entry in table.entries.values()]
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     for name, group, summary in rows:
         click.echo(f"{name:{widths[0]}}  {group:{widths[1]}}  {summary}")

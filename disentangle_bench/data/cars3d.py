@@ -15,7 +15,7 @@ import numpy.typing as npt
 from disentangle_bench.data.dataset import Card, OfficialFile
 from disentangle_bench.data.files import CHUNK
 from disentangle_bench.data.official import OfficialDataset
-from disentangle_bench.data.resizing import FILTER, resized
+from disentangle_bench.data.resizing import FILTERS, resized
 from disentangle_bench.errors import BenchError
 
 _FOLDER = "cars"
@@ -46,7 +46,7 @@ class Cars3D(OfficialDataset):
             ),
         ),
         factor_values=(tuple(range(4)), tuple(15 * k for k in range(24)), tuple(range(183))),
-        resized=f"128 x 128 to 64 x 64, {FILTER}",
+        resized=f"128 x 128 to 64 x 64, {FILTERS['lanczos']}",
         notes=("Cars are numbered by list.txt of the archive; loaders that list the folder number them otherwise.",),
     )
 
@@ -103,7 +103,7 @@ def _views(content: bytes, card: Card, where: str) -> npt.NDArray[np.uint8]:
         raise BenchError(f"{where} has {found} as 'im'; uint8 (h, w, {', '.join(map(str, shape))}) is needed.")
     return np.stack(
         [
-            [resized(np.ascontiguousarray(matrix[..., a, e]), card.image_shape) for a in range(azimuths)]
+            [resized(np.ascontiguousarray(matrix[..., a, e]), card.image_shape, "lanczos") for a in range(azimuths)]
             for e in range(elevations)
         ]
     )

@@ -5,10 +5,7 @@ The file is a ``.npz`` or ``.h5`` with the arrays
 - ``images``: uint8 [n, h, w, c] or, of one channel, [n, h, w];
 - ``factors``: [n, k], numbers of any kind, one row for each image; or ``factor_sizes``: [k], where the images are a
   full grid in C order, the last factor fastest;
-- ``factor_names``: k words, optional;
-
-or a ``.npy`` with the images, and ``<stem>.factors.npy`` or ``<stem>.factor_sizes.npy`` beside it, and
-``<stem>.factor_names.npy`` where there are names.
+- ``factor_names``: k words, optional.
 """
 
 from __future__ import annotations
@@ -125,15 +122,8 @@ def _class(name: str, path: Path, size: int, changed: int) -> type[CustomDataset
 
 def _described(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], dict[str, npt.NDArray[Any]]]:
     """Shape and type of the images of a file, and the other arrays by name."""
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return _described_npz(path)
-    if path.suffix == ".npy":
-        with path.open("rb") as file:
-            shape, fortran, kind = array_header(file)
-        if fortran:
-            raise BenchError(f"{path} is in Fortran order; save it in C order.")
-        beside = {key: path.with_name(f"{path.stem}.{key}.npy") for key in _KEYS}
-        return shape, kind, {key: np.load(p, allow_pickle=False) for key, p in beside.items() if p.exists()}
     import h5py
 
     with h5py.File(path, "r") as content:
@@ -190,25 +180,20 @@ def _names(name: str, given: npt.NDArray[Any] | None, k: int) -> tuple[str, ...]
 def _version(path: Path) -> int:
     """52 bits of a hash of the content: other pixels or factors are another version. A zip's CRC-32 stand for it."""
     state = hashlib.sha256()
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         with np.load(path, allow_pickle=False) as content:
             for info in sorted(content.zip.infolist(), key=lambda info: info.filename):
                 state.update(f"{info.filename} {info.file_size} {info.CRC}\n".encode())
     else:
-        for part in [path, *(path.with_name(f"{path.stem}.{key}.npy") for key in _KEYS)]:
-            if part == path or (path.suffix == ".npy" and part.exists()):
-                with part.open("rb") as file:
-                    while chunk := file.read(CHUNK):
-                        state.update(chunk)
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                state.update(chunk)
     return int(state.hexdigest()[:13], 16)
 
 
 def _mapped(path: Path) -> npt.NDArray[np.uint8] | None:
     """The images mapped where they lie in the file; None where that cannot be done."""
-    if path.suffix == ".npy":
-        array: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return array
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         found = stored_array(path, "images.npy")
         return None if found is None else found.array
     import h5py
@@ -223,7 +208,7 @@ def _mapped(path: Path) -> npt.NDArray[np.uint8] | None:
 
 def _blocks(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
     """The images of a compressed file, some at a time."""
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         shape, _, _ = _described_npz(path)
         yield from streamed_array(path, "images.npy", max(1, BLOCK_BYTES // max(1, int(np.prod(shape[1:])))))
         return

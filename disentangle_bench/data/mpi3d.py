@@ -57,7 +57,8 @@ def _card(name: str, summary: str, file: OfficialFile, factors: dict[str, tuple[
         factor_values=tuple(factors.values()),
         notes=(
             "A file of mpi3d_toy with 460,800 images has other factors; the number of images is checked.",
-            "A corrupt real.npz was on the server from 2024 to 2025; noise instead of pictures is refused.",
+            "The authors' bucket has held a corrupt real.npz since 2024; noise instead of pictures is refused.",
+            "Results that DisCo, EncDiff and DisDiff call MPI3D are, by their code, on mpi3d_toy.",
         ),
     )
 
@@ -102,8 +103,8 @@ def _check_pictures(images: npt.NDArray[np.uint8], source: Path, begin: int) -> 
     along = np.abs(np.diff(some, axis=0)).mean()
     if anywhere == 0 or max(across, down, along) > 0.75 * anywhere:
         raise BenchError(
-            f"{source} is corrupt: images {begin} to {begin + len(some) - 1} are no pictures (a bad upload was on the "
-            f"server from 2024 to 2025). Delete it and fetch it again; {_PAGE}/issues/5 tells of it."
+            f"{source} is corrupt: images {begin} to {begin + len(some) - 1} are no pictures (a bad upload has been on "
+            f"the authors' bucket since 2024: {_PAGE}/issues/5). Delete it and fetch it again."
         )
 
 
@@ -145,7 +146,7 @@ class MPI3DReal(MPI3D):
         "A robot arm with an object, photographed: 1,036,800 images.",
         OfficialFile(
             "mpi3d_real.npz",
-            (f"{_FACES}mpi3d_real.npz", f"{_GOOGLE}real.npz"),
+            (f"{_FACES}mpi3d_real.npz",),  # the bucket's real.npz is the corrupt upload
             md5="0f33f609918fb5c97996692f91129802",
             advisory=True,
         ),
@@ -160,7 +161,11 @@ class MPI3DRealComplex(MPI3D):
         "A robot arm with everyday objects, photographed: 460,800 images.",
         OfficialFile(
             "real3d_complicated_shapes_ordered.npz",
-            ("https://drive.google.com/uc?export=download&id=1Tp8eTdHxgUMtsZv5uAoYAbJR1BOa_OQm",),
+            (
+                "https://drive.google.com/uc?export=download&id=1Tp8eTdHxgUMtsZv5uAoYAbJR1BOa_OQm",
+                "https://huggingface.co/datasets/randall-lab/mpi3d-complex/resolve/main/"
+                "real3d_complicated_shapes_ordered.npz",
+            ),
         ),
         _COMPLEX,
     )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from disentangle_bench.data.dataset import Card, OfficialFile
 from disentangle_bench.data.official import OfficialDataset
-from disentangle_bench.data.resizing import FILTER, resized
+from disentangle_bench.data.resizing import FILTERS, resized
 from disentangle_bench.errors import BenchError
 
 _TYPES: dict[int, np.dtype[Any]] = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
@@ -29,7 +29,10 @@ _HALVES = (
     "smallnorb-5x01235x9x18x6x2x96x96-testing",
 )
 _PARTS = ("dat", "cat", "info")
-_SIZES = {(0, "dat"): 131_896_188, (1, "dat"): 130_799_817}
+_SIZES = {
+    **{(0, "dat"): 131_896_188, (0, "cat"): 348, (0, "info"): 71_052},
+    **{(1, "dat"): 130_799_817, (1, "cat"): 347, (1, "info"): 10_428},
+}
 _SHA256 = {
     (0, "dat"): "5ffd6272a07d32695ee1082a26a41a93a37aab8c28da047f8c34ed348d214873",
     (0, "cat"): "2784e542c1922060691090952b6cd6278879a216c90f81476f0f00256d42cdaa",
@@ -43,7 +46,7 @@ _SHA256 = {
 def _file(half: int, part: str) -> OfficialFile:
     name = f"{_HALVES[half]}-{part}.mat.gz"
     urls = (_PLACE + name, _PLACE.replace("https", "http") + name)
-    return OfficialFile(name, urls, size=_SIZES.get((half, part)), sha256=_SHA256[half, part])
+    return OfficialFile(name, urls, size=_SIZES[half, part], sha256=_SHA256[half, part])
 
 
 class SmallNORB(OfficialDataset):
@@ -68,7 +71,7 @@ class SmallNORB(OfficialDataset):
             tuple(range(0, 360, 20)),
             tuple(range(6)),
         ),
-        resized=f"96 x 96 to 64 x 64, {FILTER}",
+        resized=f"96 x 96 to 64 x 64, {FILTERS['lanczos']}",
         notes=(
             "Instances 4, 6, 7, 8 and 9 are the official training half, the others the testing half.",
             "The first camera of each pair.",
@@ -89,7 +92,7 @@ class SmallNORB(OfficialDataset):
                 raise BenchError(f"{info} names the same view twice.")
             seen[position] = True
             for k, image in enumerate(_first_views(data, len(position))):
-                out[position[k]] = resized(image, cls.card.image_shape)
+                out[position[k]] = resized(image, cls.card.image_shape, "lanczos")
         if not seen.all():
             missing = cls.card.grid.factors(np.flatnonzero(~seen)[:1])[0].tolist()
             raise BenchError(f"{cls.card.name}: no file has the view {missing} of {', '.join(cls.card.factor_names)}.")

@@ -22,10 +22,6 @@ def save(path, images=IMAGES, form=None, **arrays):
     """A file of the user's: ``form`` is how the bytes lie in it."""
     if path.suffix == ".npz":
         (np.savez_compressed if form == "deflated" else np.savez)(path, images=images, **arrays)
-    elif path.suffix == ".npy":
-        np.save(path, images)
-        for name, array in arrays.items():
-            np.save(path.with_name(f"{path.stem}.{name}.npy"), array)
     else:
         chunks = {"chunks": (5, 4, 4, 1)[: images.ndim], "compression": "gzip"} if form == "chunked" else {}
         with h5py.File(path, "w") as file:
@@ -36,7 +32,7 @@ def save(path, images=IMAGES, form=None, **arrays):
     return path
 
 
-FORMS = [("a.npz", None), ("a.npz", "deflated"), ("a.npy", None), ("a.h5", None), ("a.hdf5", "chunked")]
+FORMS = [("a.npz", None), ("a.npz", "deflated"), ("a.h5", None), ("a.hdf5", "chunked")]
 
 
 @pytest.fixture(params=FORMS, ids=lambda form: f"{form[0]} {form[1] or 'plain'}")
@@ -75,7 +71,7 @@ def test_a_list_of_images_and_factors(tmp_path, form):
     check_dataset(dataset)
 
 
-@pytest.mark.parametrize("name", ["a.npz", "a.npy", "a.h5"])
+@pytest.mark.parametrize("name", ["a.npz", "a.h5"])
 def test_grey_images_need_no_channels(tmp_path, name):
     path = save(tmp_path / name, images=IMAGES[..., 0], factor_sizes=np.array(SIZES))
     dataset = custom_class(str(path)).load(tmp_path / "data")
@@ -84,7 +80,7 @@ def test_grey_images_need_no_channels(tmp_path, name):
     check_dataset(dataset)
 
 
-@pytest.mark.parametrize("name", ["a.npz", "a.npy", "a.h5"])
+@pytest.mark.parametrize("name", ["a.npz", "a.h5"])
 def test_plain_bytes_are_mapped_where_they_lie(tmp_path, name):
     dataset = custom_class(str(save(tmp_path / name, factor_sizes=np.array(SIZES)))).load(tmp_path / "data")
     assert isinstance(dataset._array, np.memmap)
@@ -152,7 +148,7 @@ def test_what_is_not_understood_is_one_line(tmp_path, arrays, message):
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["a.npz", "a.npy", "a.h5"])
+@pytest.mark.parametrize("name", ["a.npz", "a.h5"])
 @pytest.mark.parametrize(
     ("images", "message"),
     [(IMAGES / 255, "float64"), (IMAGES.reshape(N, -1), r"uint8 \[n, h, w, c\] or \[n, h, w\] is needed")],
@@ -163,14 +159,14 @@ def test_other_images_are_one_line(tmp_path, name, images, message):
         custom_class(str(path))
 
 
-@pytest.mark.parametrize("name", ["a.npz", "a.npy", "a.h5", "gone/a.npz"])
+@pytest.mark.parametrize("name", ["a.npz", "a.h5", "gone/a.npz"])
 def test_a_file_that_is_missing_is_one_line(tmp_path, name):
     with pytest.raises(BenchError, match=r"cannot be opened \(No such file") as error:
         DATASETS.load(str(tmp_path / name))
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["a.npz", "a.npy", "a.h5"])
+@pytest.mark.parametrize("name", ["a.npz", "a.h5"])
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04nonsense"])
 def test_a_damaged_file_is_one_line(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from disentangle_bench.codes import Codes, Evaluation
-from disentangle_bench.data import dsprites, shapes3d
+from disentangle_bench.data import dsprites, numbered_pngs, shapes3d
 from disentangle_bench.data import mpi3d as mpi3d_module
-from disentangle_bench.data import pngs as pngs_module
 from disentangle_bench.data.files import digest
+from disentangle_bench.data.isaac3d import Isaac3D
 from disentangle_bench.data.mpi3d import MPI3DReal, MPI3DToy
 from disentangle_bench.data.official import OfficialDataset, adopt
-from disentangle_bench.data.pngs import Isaac3D
 from disentangle_bench.data.resizing import resized
 from disentangle_bench.errors import BenchError
 from disentangle_bench.registry import DATASETS, metric_module
@@ -157,7 +156,7 @@ def test_names_of_official_files_differ():
 
 @pytest.mark.parametrize("rows", [1, 7, 10**6])
 def test_blocks_of_any_size_give_the_same_array(case, monkeypatch, rows):
-    for module in (shapes3d, dsprites, mpi3d_module, pngs_module):
+    for module in (shapes3d, dsprites, mpi3d_module, numbered_pngs):
         monkeypatch.setattr(module, "BLOCK", rows)
     np.testing.assert_array_equal(case.dataset.load(case.folder).images(np.arange(len(case.images))), case.images)
 
@@ -405,24 +404,42 @@ def test_too_little_room_is_one_line(tmp_path, monkeypatch):
         case.dataset.load(tmp_path)
 
 
-def lanczos(image, side):
-    """Ten lines of numpy: the windowed sinc, stretched by the scale, normalised, along one axis and then the other."""
+def cubic(x):
+    """Keys' cubic with a = -0.5."""
+    x = np.abs(x)
+    return np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
+
+
+KERNELS = {"lanczos": lambda x: np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0), "bicubic": cubic}
+
+
+def smaller(image, side, kernel):
+    """The kernel, stretched by the scale, normalised, along one axis and then the other."""
     size = image.shape[0]
     scale = size / side
     centre = (np.arange(side) + 0.5) * scale
-    x = (np.arange(size) + 0.5 - centre[:, None]) / scale
-    weight = np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
+    weight = KERNELS[kernel]((np.arange(size) + 0.5 - centre[:, None]) / scale)
     weight /= weight.sum(axis=1, keepdims=True)
     out = np.einsum("yi,ijc->yjc", weight, image.astype(float))
     out = np.einsum("xj,yjc->yxc", weight, np.clip(np.rint(out), 0, 255))
     return np.clip(np.rint(out), 0, 255)
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize(("size", "channels"), [(128, 3), (96, 1), (64, 3)])
-def test_resizing_is_lanczos(size, channels):
+def test_resizing_is_the_filter_of_that_name(size, channels, kernel):
     image = np.random.default_rng(0).integers(256, size=(size, size, channels), dtype=np.uint8)
     shown = image[..., 0] if channels == 1 else image
-    small = resized(shown, (channels, 64, 64))
+    small = resized(shown, (channels, 64, 64), kernel)
     assert small.shape == (64, 64, channels)
     # Vertical and horizontal in the other order, so a rounded value may differ by one.
-    assert np.abs(small - lanczos(image.transpose(1, 0, 2), 64).transpose(1, 0, 2)).max() <= 1
+    assert np.abs(small - smaller(image.transpose(1, 0, 2), 64, kernel).transpose(1, 0, 2)).max() <= 1
+
+
+def test_the_cards_name_the_filter_of_the_published_results():
+    """Also docs/datasets: bicubic where the papers on the dataset used it, and version 2 since then."""
+    cards = {name: DATASETS.load(name).card for name in OFFICIAL}
+    filters = {name: card.resized.rpartition(", ")[2] for name, card in cards.items() if card.resized}
+    lanczos, bicubic = "Pillow's Lanczos filter", "Pillow's bicubic filter"
+    assert filters == {"isaac3d": bicubic, "falcor3d": bicubic, "cars3d": lanczos, "smallnorb": lanczos}
+    assert {name for name, card in cards.items() if card.version == 2} == {"isaac3d", "falcor3d"}

@@ -22,8 +22,9 @@ from PIL import Image
 
 from disentangle_bench.data.cars3d import Cars3D
 from disentangle_bench.data.dsprites import DSprites
+from disentangle_bench.data.falcor3d import Falcor3D
+from disentangle_bench.data.isaac3d import Isaac3D
 from disentangle_bench.data.mpi3d import MPI3DReal, MPI3DRealComplex, MPI3DRealistic, MPI3DToy
-from disentangle_bench.data.pngs import Falcor3D, Isaac3D
 from disentangle_bench.data.shapes3d import Shapes3D
 from disentangle_bench.data.smallnorb import SmallNORB
 
@@ -87,12 +88,12 @@ def bars(factors, side):
     return images
 
 
-def smaller(images, side):
-    """Each image by Pillow's Lanczos filter, the filter that the cards name."""
+def smaller(images, side, resample=Image.Resampling.LANCZOS):
+    """Each image by the filter of Pillow that the card names."""
     out = []
     for image in images:
         shown = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-        out.append(np.asarray(shown.resize((side, side), Image.Resampling.LANCZOS)).reshape(side, side, -1))
+        out.append(np.asarray(shown.resize((side, side), resample)).reshape(side, side, -1))
     return np.stack(out)
 
 
@@ -183,9 +184,8 @@ def pngs(folder, base, labels_name):
             Image.fromarray(large[k]).save(content, format="PNG")
             archive.writestr(f"{root}/images/{k:06}.png", content.getvalue())
         archive.writestr(f"{root}/{labels_name}", table.getvalue())
-    return Case(
-        small_class(base, sizes, (3, side // 2, side // 2), folder), folder, smaller(large, side // 2), factors, sizes
-    )
+    images = smaller(large, side // 2, Image.Resampling.BICUBIC)
+    return Case(small_class(base, sizes, (3, side // 2, side // 2), folder), folder, images, factors, sizes)
 
 
 def cars3d(folder):

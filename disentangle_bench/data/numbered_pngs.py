@@ -1,6 +1,6 @@
-"""Isaac3D and Falcor3D (Nie et al., 2020): zip files of numbered PNGs with a table of labels.
+"""The format of Isaac3D and Falcor3D (Nie et al., 2020): a zip file of numbered PNGs with a table of labels.
 
-The images, 128 x 128, are made smaller once, while they are unpacked; the PNGs are never written to the disk.
+The images, 128 x 128, are resized once, while they are unpacked; no PNG is written to the disk.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ import numpy.typing as npt
 
 from disentangle_bench.data.dataset import Card, OfficialFile
 from disentangle_bench.data.official import OfficialDataset
-from disentangle_bench.data.resizing import FILTER, resized
+from disentangle_bench.data.resizing import FILTERS, resized
 from disentangle_bench.errors import BenchError
 
 BLOCK = 2_048
 """Images decoded at once: 25 MB, and as much again in PNGs."""
 
-_PAGE = "https://sites.google.com/nvidia.com/semi-stylegan"
+_PAGE = "https://github.com/NVlabs/High-res-disentanglement-datasets"
 _CITATION = "Nie et al., Semi-Supervised StyleGAN for Disentanglement Learning, ICML 2020"
 
 
 class NumberedPNGs(OfficialDataset):
-    """What Isaac3D and Falcor3D have in common: ``<folder>/images/%06d.png`` in grid order, and labels."""
+    """Base of Isaac3D and Falcor3D: ``<folder>/images/%06d.png`` in grid order, and labels."""
 
     labels: ClassVar[str]
-    """The name of the labels' file within the zip: a ``.npy``, float [n, k], position k of size n as k / (n - 1)."""
+    """Name of the labels' file within the zip: a ``.npy``, float [n, k], position k of size n as k / (n - 1)."""
 
     @classmethod
     def blocks(cls, paths: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
-        """The images in grid order, resized; under 200 MB of memory."""
+        """Yield the images in grid order, resized; takes under 200 MB of memory."""
         card = cls.card
         with zipfile.ZipFile(paths[0]) as archive, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             root = _root(archive, paths[0], cls.labels)
@@ -55,11 +55,11 @@ class NumberedPNGs(OfficialDataset):
 
 
 def _root(archive: zipfile.ZipFile, source: Path, labels: str) -> str:
-    """The folder within the zip that holds the labels."""
-    found = [name for name in archive.namelist() if name == labels or name.endswith(f"/{labels}")]
-    if len(found) != 1:
-        raise BenchError(f"{source} has {len(found)} files called {labels}; one is needed.")
-    return found[0].removesuffix(labels)
+    """Return the folder within the zip that holds the labels."""
+    members = [name for name in archive.namelist() if name == labels or name.endswith(f"/{labels}")]
+    if len(members) != 1:
+        raise BenchError(f"{source} has {len(members)} files called {labels}; one is needed.")
+    return members[0].removesuffix(labels)
 
 
 def _check_labels(table: npt.NDArray[Any], card: Card, source: Path) -> None:
@@ -82,68 +82,25 @@ def _decoded(png: bytes, card: Card) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as image:
-        return resized(np.asarray(image.convert("RGB")), card.image_shape)
+        return resized(np.asarray(image.convert("RGB")), card.image_shape, "bicubic")
 
 
-def _card(name: str, summary: str, file: str, drive: str, factors: dict[str, int], notes: tuple[str, ...]) -> Card:
+def numbered_card(
+    name: str, summary: str, file: str, drive: str, factors: dict[str, int], notes: tuple[str, ...]
+) -> Card:
+    """Return the card of one of the two datasets; ``drive`` is the file's id on Google Drive."""
     return Card(
         name=name,
-        version=1,
+        version=2,
         summary=summary,
         factor_names=tuple(factors),
         factor_sizes=tuple(factors.values()),
         image_shape=(3, 64, 64),
-        licence="NVIDIA's, as the page of the dataset states it",
+        licence="CC-BY-4.0",
         citation=_CITATION,
         source=_PAGE,
         files=(OfficialFile(file, (f"https://drive.google.com/uc?export=download&id={drive}",)),),
         factor_values=tuple(tuple(k / (size - 1) for k in range(size)) for size in factors.values()),
-        resized=f"128 x 128 to 64 x 64, {FILTER}",
+        resized=f"128 x 128 to 64 x 64, {FILTERS['bicubic']}",
         notes=notes,
-    )
-
-
-class Isaac3D(NumberedPNGs):
-    """The dataset ``isaac3d``."""
-
-    labels = "labels.npy"
-    card: ClassVar[Card] = _card(
-        "isaac3d",
-        "A robot arm in a kitchen, rendered: 737,280 images.",
-        "Isaac3D_down128.zip",
-        "1OmQ1G2wnm6eTsSFGTKFZZAh5D3nQTW1B",
-        {
-            "object_shape": 3,
-            "robot_x": 8,
-            "robot_y": 5,
-            "camera_height": 4,
-            "object_scale": 4,
-            "lighting_intensity": 4,
-            "lighting_y": 6,
-            "object_color": 4,
-            "wall_color": 4,
-        },
-        ("The README of the dataset names the strides in another order; the labels are checked against this one.",),
-    )
-
-
-class Falcor3D(NumberedPNGs):
-    """The dataset ``falcor3d``."""
-
-    labels = "train-rec.labels"
-    card: ClassVar[Card] = _card(
-        "falcor3d",
-        "A living room under changing light, rendered: 233,280 images.",
-        "Falcor3D_down128.zip",
-        "1XAQfFK1x6cpN1eiovbP0hVfLTm5SsSoJ",
-        {
-            "lighting_intensity": 5,
-            "lighting_x": 6,
-            "lighting_y": 6,
-            "lighting_z": 6,
-            "camera_x": 6,
-            "camera_y": 6,
-            "camera_z": 6,
-        },
-        ("The labels' file, train-rec.labels, is a .npy.",),
     )
