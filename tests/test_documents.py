@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from disentangle_bench import __version__
 from disentangle_bench.config.grids import expand
 from disentangle_bench.config.protocols import PROTOCOLS
 from disentangle_bench.config.resolve import resolve
@@ -157,3 +158,8 @@ def test_the_figure_of_schedules_can_be_drawn(tmp_path):
     main = runpy.run_path(str(ROOT / "docs" / "protocols" / "figures" / "schedules.py"))["main"]
     main(tmp_path / "schedules.png")
     assert (tmp_path / "schedules.png").stat().st_size > 50_000
+
+
+def test_versions_agree():
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.packaging
 ROOT = Path(__file__).parent.parent
 SMOKE = ["run", "--models", "qlae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--out", "results"]
 
@@ -88,16 +89,3 @@ def test_an_installed_wheel_runs_the_smoke_protocol(installed, tmp_path):
 def test_the_console_script_is_installed(installed, tmp_path):
     script = installed.parent / ("dbench.exe" if os.name == "nt" else "dbench")
     assert "qlae" in subprocess.check_output([script, "list", "models"], text=True, cwd=tmp_path)
-
-
-def test_this_checkout_finds_its_baselines():
-    from disentangle_bench.config import baselines
-
-    assert (baselines.folder() / "factor_qvae" / "rooms3d.toml").exists()
-
-
-def test_versions_agree():
-    from disentangle_bench import __version__
-
-    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
-    assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
