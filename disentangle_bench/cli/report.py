@@ -8,7 +8,7 @@ import webbrowser
 from pathlib import Path
 
 from disentangle_bench.cli.watch import SECONDS, watch
-from disentangle_bench.report.report import Report, write_report
+from disentangle_bench.report.write import Report, write_report
 
 
 def _complain(line: str) -> None:

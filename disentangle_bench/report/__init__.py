@@ -1,5 +1,5 @@
 """Tables, figures and pages made from run records. No torch here, and importing this imports no pandas either."""
 
-from disentangle_bench.report.report import Report, write_report
+from disentangle_bench.report.write import Report, write_report
 
 __all__ = ["Report", "write_report"]

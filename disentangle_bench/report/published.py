@@ -5,8 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from disentangle_bench.report import names
-from disentangle_bench.report.markdown import cell, escape
+from disentangle_bench.report import labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,8 +71,8 @@ def compare(board: pd.DataFrame, table: pd.DataFrame | None = None) -> pd.DataFr
     found["second_hand"] = found["provenance"] == SECOND_HAND
     texts = ["note", "settings"]
     found[texts] = found[texts].fillna("")
-    found["rank_of_score"] = found["score"].map(lambda score: (names.HEADLINE.index(score), "")
-                                                if score in names.HEADLINE else (99, score))  # fmt: skip
+    found["rank_of_score"] = found["score"].map(lambda score: (labels.HEADLINE.index(score), "")
+                                                if score in labels.HEADLINE else (99, score))  # fmt: skip
     order = [
         "protocol",
         "protocol_version",
@@ -86,40 +85,3 @@ def compare(board: pd.DataFrame, table: pd.DataFrame | None = None) -> pd.DataFr
     ]
     found = found.sort_values(order, kind="stable").reset_index(drop=True)
     return pd.DataFrame(found[COLUMNS])
-
-
-def text(comparison: pd.DataFrame) -> str:
-    """The section of ``leaderboard.md``; empty if nothing is to be compared."""
-    if comparison.empty:
-        return ""
-    parts = [_INTRODUCTION]
-    for (protocol, dataset), rows in comparison.groupby(["protocol", "dataset"], sort=False):
-        parts.append(f"### {escape(dataset)}, {escape(protocol)}\n\n| score | model | ours | published | source |\n"
-                     "| --- | --- | --- | --- | --- |\n")  # fmt: skip
-        for row in names.rows_of(rows):
-            ours = f"{cell(row, 3)} (n={row.n})" if row.n else "—"
-            parts[-1] += f"| {escape(row.score)} | {escape(row.model)} | {ours} | {theirs(row)} | {_source(row)} |\n"
-    return "\n".join(parts)
-
-
-_INTRODUCTION = """## Against published numbers
-
-Protocols, architectures, tuning and metric code differ between papers and from ours: a difference is no error of
-either. Published is mean ± the paper's spread and its seeds. † marks numbers that were not read in the paper that
-measured them but in one that quotes it, or in its reviews.
-"""
-
-
-def theirs(row: object) -> str:
-    """``0.353 ± 0.091 (n=10) †`` of a comparison's row."""
-    mean, std, n, second_hand = (
-        getattr(row, name) for name in ("published_mean", "published_std", "published_n", "second_hand")
-    )
-    spread = f" ± {std:.3f}" if std == std else ""
-    seeds = f" (n={n:.0f})" if n == n else ""
-    return f"{mean:.3f}{spread}{seeds}{' †' if second_hand else ''}"
-
-
-def _source(row: object) -> str:
-    citation, provenance, remark = (escape(getattr(row, name)) for name in ("citation", "provenance", "remark"))
-    return f"{citation} ({provenance}{f'; {remark}' if remark else ''})"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from disentangle_bench.report.style import COLOURS
+from disentangle_bench.report.figures.style import COLOURS
 from disentangle_bench.store import runs
 
 SCORES = {

@@ -9,7 +9,10 @@ import pytest
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from disentangle_bench.report import leaderboard, names, panels, plots, style, write_report
+from disentangle_bench.report import labels, leaderboard, write_report
+from disentangle_bench.report.figures import runs as runs_figures
+from disentangle_bench.report.figures import scores as scores_figures
+from disentangle_bench.report.figures import style
 from disentangle_bench.report.scores import score_table
 from disentangle_bench.store.runs import load_records
 from support import records as synthetic
@@ -30,7 +33,7 @@ def drawn(out):
     """Scores, leaderboard and setups of ``out``."""
     scores = score_table(load_records(out))
     board = leaderboard.leaderboard(scores)
-    return scores, board, names.setup_names(board)
+    return scores, board, labels.setup_names(board)
 
 
 @pytest.fixture(autouse=True)
@@ -51,10 +54,10 @@ def run_files(out, model="qlae"):
 
 def test_scores_show_every_seed_and_the_interval(drawn):
     scores, board, setups = drawn
-    made = plots.scores_figure("title", board, scores, setups)
+    made = scores_figures.scores_figure("title", board, scores, setups)
     assert_all_text_is_inside(made)
-    assert [axis.get_title().replace("\n", "").split(" ")[0] for axis in made.axes] == list(names.HEADLINE)
-    kinds = names.score_names(board)
+    assert [axis.get_title().replace("\n", "").split(" ")[0] for axis in made.axes] == list(labels.HEADLINE)
+    kinds = labels.score_names(board)
     for axis, kind in zip(made.axes, kinds, strict=True):
         bars = iter(line for line in axis.lines if len(line.get_xdata()) == 2)
         for row, (setup, points) in enumerate(zip(setups, axis.collections, strict=True)):
@@ -72,8 +75,8 @@ def test_long_names_of_scores_and_models_do_not_collide(tmp_path):
         synthetic.write_run(tmp_path, synthetic.spec(model), {name: 0.5 for name in [*long, "mse.mse"]})
     scores = score_table(load_records(tmp_path))
     board = leaderboard.leaderboard(scores)
-    for figure in (plots.scores_figure, plots.reconstruction_figure):
-        assert_all_text_is_inside(figure("title", board, scores, names.setup_names(board)))
+    for figure in (scores_figures.scores_figure, scores_figures.reconstruction_figure):
+        assert_all_text_is_inside(figure("title", board, scores, labels.setup_names(board)))
 
 
 def test_scores_say_what_is_undefined_or_was_not_scored(tmp_path):
@@ -81,13 +84,13 @@ def test_scores_say_what_is_undefined_or_was_not_scored(tmp_path):
     synthetic.write_run(tmp_path, synthetic.spec("b"), {"dci.disentanglement": 0.5})
     scores = score_table(load_records(tmp_path))
     board = leaderboard.leaderboard(scores)
-    made = plots.scores_figure("title", board, scores, names.setup_names(board))
+    made = scores_figures.scores_figure("title", board, scores, labels.setup_names(board))
     assert [[text.get_text() for text in axis.texts] for axis in made.axes] == [["undefined"], ["no score"]]
 
 
 def test_reconstruction_pairs_the_scores_of_one_seed(drawn):
     scores, board, setups = drawn
-    made = plots.reconstruction_figure("title", board, scores, setups)
+    made = scores_figures.reconstruction_figure("title", board, scores, setups)
     assert_all_text_is_inside(made)
     assert len(made.axes) == 6
     wide = scores[scores["model"] == "qlae"].pivot(index="seed", columns="score", values="value")
@@ -101,7 +104,7 @@ def test_reconstruction_pairs_the_scores_of_one_seed(drawn):
     )
     np.testing.assert_allclose(offsets, wide[["mse.mse", "dci.disentanglement"]].to_numpy())
     without = scores[scores["metric"] != "mse"]
-    assert plots.reconstruction_figure("title", leaderboard.leaderboard(without), without, setups) is None
+    assert scores_figures.reconstruction_figure("title", leaderboard.leaderboard(without), without, setups) is None
 
 
 def test_training_shows_mean_and_band_of_each_column(drawn):
@@ -110,14 +113,14 @@ def test_training_shows_mean_and_band_of_each_column(drawn):
         pd.DataFrame({"step": [0, 10, 20], "learning_rate": 1.0, "loss": losses}) for losses in ([1, 2, 6], [3, 2, 0])
     ]
     runs[1]["tc"] = -1.0
-    made = plots.training_figure("title", {setup: runs}, {setup: "qlae"})
+    made = scores_figures.training_figure("title", {setup: runs}, {setup: "qlae"})
     assert_all_text_is_inside(made)
     assert [axis.get_title() for axis in made.axes if axis.axison] == ["loss", "tc"]
     axis = made.axes[0]
     np.testing.assert_array_equal(axis.lines[0].get_ydata(), [2, 2, 3])
     band = axis.collections[0].get_paths()[0].vertices
     assert {(10.0, 2.0), (20.0, 0.0), (20.0, 6.0)} <= {tuple(point) for point in band}
-    assert plots.training_figure("title", {setup: []}, {setup: "qlae"}) is None
+    assert scores_figures.training_figure("title", {setup: []}, {setup: "qlae"}) is None
 
 
 def test_training_of_a_real_grid_fits(out, drawn):
@@ -125,7 +128,7 @@ def test_training_of_a_real_grid_fits(out, drawn):
     for setup in drawn[2]:
         folders = [out / "runs" / synthetic.spec(setup[0], seed).run_id for seed in range(4)]
         histories[setup] = [pd.read_csv(path / "history.csv") for path in folders if (path / "history.csv").exists()]
-    made = plots.training_figure("title", histories, drawn[2])
+    made = scores_figures.training_figure("title", histories, drawn[2])
     assert_all_text_is_inside(made)
     assert made.axes[0].get_title() == "mse"
     assert made.axes[0].get_yscale() == "log"
@@ -133,20 +136,20 @@ def test_training_of_a_real_grid_fits(out, drawn):
 
 def test_traversals_name_inactive_latents(out):
     pictures, matrices = run_files(out)
-    made = panels.traversals_figure("title", pictures, matrices)
+    made = runs_figures.traversals_figure("title", pictures, matrices)
     assert_all_text_is_inside(made)
-    labels = [tick.get_text() for tick in made.axes[0].get_yticklabels()]
-    assert labels[7:] == ["latent 7", "latent 8\n(inactive)", "latent 9\n(inactive)"]
-    assert made.axes[0].get_yticklabels()[8].get_color() == panels.INACTIVE
+    names = [tick.get_text() for tick in made.axes[0].get_yticklabels()]
+    assert names[7:] == ["latent 7", "latent 8\n(inactive)", "latent 9\n(inactive)"]
+    assert made.axes[0].get_yticklabels()[8].get_color() == runs_figures.INACTIVE
     image = made.axes[0].images[0].get_array()
     np.testing.assert_array_equal(image[66 * 3 : 66 * 3 + 64, 66 * 5 : 66 * 5 + 64], pictures["traversals"][3, 5])
-    labels = panels.traversals_figure("title", pictures, {}).axes[0].get_yticklabels()
-    assert not any("inactive" in tick.get_text() for tick in labels)
+    texts = runs_figures.traversals_figure("title", pictures, {}).axes[0].get_yticklabels()
+    assert not any("inactive" in tick.get_text() for tick in texts)
 
 
 def test_reconstructions_stand_below_their_originals(out):
     pictures, _ = run_files(out)
-    made = panels.reconstructions_figure("title", pictures)
+    made = runs_figures.reconstructions_figure("title", pictures)
     assert_all_text_is_inside(made)
     image = made.axes[0].images[0].get_array()
     np.testing.assert_array_equal(image[:64, 66:130], pictures["originals"][1])
@@ -155,7 +158,7 @@ def test_reconstructions_stand_below_their_originals(out):
 
 def test_matrices_have_factors_as_rows_and_inactive_latents_hatched(out):
     _, matrices = run_files(out)
-    made = panels.matrices_figure("title", matrices, synthetic.FACTORS)
+    made = runs_figures.matrices_figure("title", matrices, synthetic.FACTORS)
     assert_all_text_is_inside(made)
     nmi, importance = made.axes[:2]
     np.testing.assert_array_equal(nmi.images[0].get_array(), matrices["infomec.nmi"])
@@ -164,17 +167,17 @@ def test_matrices_have_factors_as_rows_and_inactive_latents_hatched(out):
     hatched = [patch.get_x() + 0.5 for patch in nmi.patches if isinstance(patch, Rectangle) and patch.get_hatch()]
     assert hatched == [8, 9]
     with pytest.raises(ValueError, match="neither"):
-        panels.matrices_figure("title", {}, synthetic.FACTORS)
+        runs_figures.matrices_figure("title", {}, synthetic.FACTORS)
 
 
 def test_grey_images_are_drawn_and_others_are_an_error():
     grey = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4, 1)
-    sheet = panels.tile(grey)
+    sheet = runs_figures.tile(grey)
     assert sheet.shape == (2 * 6 - 2, 3 * 6 - 2, 3)
     np.testing.assert_array_equal(sheet[6:, 12:], np.repeat(grey[1, 2], 3, axis=2))
     assert (sheet[4:6] == 255).all()
     with pytest.raises(ValueError, match="2 channels"):
-        panels.tile(np.zeros((1, 1, 4, 4, 2), dtype=np.uint8))
+        runs_figures.tile(np.zeros((1, 1, 4, 4, 2), dtype=np.uint8))
 
 
 def test_files_are_whole_and_settings_are_put_back(out):
@@ -230,9 +233,9 @@ def test_a_figure_holds_a_limited_number_of_setups(tmp_path):
     [("beta_vae", "beta_vae"), ("a/b", "a_b-"), ("../x", "x-"), ("..", "x-"), ("", "x-"), ("A b", "A_b-")],
 )
 def test_file_names_are_safe_and_never_collide(text, expected):
-    name = names.file_name(text)
+    name = labels.file_name(text)
     assert name == expected or (expected.endswith("-") and name.startswith(expected) and len(name) == len(expected) + 6)
-    assert names.file_name("a b") != names.file_name("a/b")
+    assert labels.file_name("a b") != labels.file_name("a/b")
 
 
 @pytest.mark.parametrize(
@@ -240,15 +243,15 @@ def test_file_names_are_safe_and_never_collide(text, expected):
     [(0.9, 3), (1.0, 3), (25.3, 1), (0.0052, 5), (1234.0, 0), (0.0, 3), (math.nan, 3), (6.0, 2)],
 )
 def test_three_significant_digits(largest, expected):
-    assert names.decimals(largest) == expected
+    assert labels.decimals(largest) == expected
 
 
 def test_ranges():
-    assert names.ranges([5, 0, 1, 2, 1]) == "0-2, 5"
+    assert labels.ranges([5, 0, 1, 2, 1]) == "0-2, 5"
 
 
 def test_settings_sort_by_number():
     rows = pd.DataFrame(
         {"model": "m", "model_version": 1, "changed": ["b=10.0", "b=9.0", ""], "settings": ["x", "y", "z"]}
     )
-    assert list(names.setup_names(rows).values()) == ["m", "m (b=9.0)", "m (b=10.0)"]
+    assert list(labels.setup_names(rows).values()) == ["m", "m (b=9.0)", "m (b=10.0)"]

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from disentangle_bench.report import page as page_module
 from disentangle_bench.report import write_report
+from disentangle_bench.report.page import write as page_module
 from support import records as synthetic
 from support.browser import browser
 

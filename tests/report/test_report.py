@@ -14,7 +14,7 @@ from rich.console import Console
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.report import write_report
-from disentangle_bench.report.markdown import escape
+from disentangle_bench.report.tables.markdown import escape
 from support import records as synthetic
 from support.markdown import tables
 

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.report import latex, leaderboard, published, ranking, write_report
+from disentangle_bench.report import leaderboard, published, ranking, write_report
 from disentangle_bench.report.scores import score_table
-from disentangle_bench.report.sheets import sheets
+from disentangle_bench.report.tables import latex
+from disentangle_bench.report.tables.sheet import sheets
 from disentangle_bench.store.runs import load_records
 from support import records as synthetic
 from support.markdown import tables

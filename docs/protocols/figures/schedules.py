@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.models.quantise import temperature
 from disentangle_bench.registry import MODELS, model_class
-from disentangle_bench.report.style import COLOURS, figure, style
+from disentangle_bench.report.figures.style import COLOURS, figure, style
 from disentangle_bench.spec import Training
 from disentangle_bench.training.trainer import learning_rate
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle_bench.report import names, style
+from disentangle_bench.report import labels
+from disentangle_bench.report.figures import style
 from disentangle_bench.report.scores import SCORE, SETUP, one_line
-from disentangle_bench.report.sheets import ARROWS
+from disentangle_bench.report.tables.sheet import ARROWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,9 +53,9 @@ def panel_title(name: str, row: Any) -> str:
 
 def scores_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure:
     """A panel per score; in each, a row per model with a point per seed, the mean, and its interval as a bar."""
-    kinds = names.score_names(board)
-    labels = [style.label(name) for name in setups.values()]
-    lines = sum(max(2, text.count("\n") + 1) for text in labels)
+    kinds = labels.score_names(board)
+    texts = [style.label(name) for name in setups.values()]
+    lines = sum(max(2, text.count("\n") + 1) for text in texts)
     columns = 4 if len(kinds) == 4 or len(kinds) > 6 else 3
     made, axes = panels(len(kinds), columns, 0.6 + 0.13 * lines, 0.55)
     for place, (axis, (kind, name)) in enumerate(zip(axes, kinds.items(), strict=True)):
@@ -63,7 +64,7 @@ def scores_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups:
             _strip(axis, row, of(values, SETUP, setup)["value"].dropna().to_numpy(), of(ours, SETUP, setup))
         axis.set_title(panel_title(name, ours.iloc[0]))
         axis.set_ylim(len(setups) - 0.5, -0.5)
-        axis.set_yticks(range(len(setups)), labels if place % columns == 0 else [""] * len(setups))
+        axis.set_yticks(range(len(setups)), texts if place % columns == 0 else [""] * len(setups))
         axis.tick_params(axis="y", length=0)
         axis.grid(visible=False, axis="y")
         axis.locator_params(axis="x", nbins=4)
@@ -94,7 +95,7 @@ def reconstruction_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame,
 
     None if one of the two is missing.
     """
-    kinds = names.score_names(board)
+    kinds = labels.score_names(board)
     error = next((kind for kind in kinds if kind[1] == RECONSTRUCTION), None)
     kinds = {kind: name for kind, name in kinds.items() if kind[0] not in NOT_DISENTANGLEMENT}
     if error is None or not kinds:
@@ -113,7 +114,7 @@ def reconstruction_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame,
         axis.set_title(panel_title(name, of(board, SCORE, kind).iloc[0]))
         axis.locator_params(nbins=5)
     made.suptitle(f"{title} (small: seeds; large: mean and 95 % interval)")
-    _legend(made, axes, f"{names.score_names(board)[error]} ↓")
+    _legend(made, axes, f"{labels.score_names(board)[error]} ↓")
     return made
 
 

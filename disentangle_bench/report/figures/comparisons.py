@@ -1,4 +1,4 @@
-"""Figures that set models against each other, against a setting, and against published numbers."""
+"""Figures that set models against each other and against published numbers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle_bench.report import names, statistics, style
-from disentangle_bench.report.plots import Setups, of, panel_title, panels
+from disentangle_bench.report import labels, statistics
+from disentangle_bench.report.figures import style
+from disentangle_bench.report.figures.scores import Setups, of, panel_title, panels
 from disentangle_bench.report.scores import SCORE, SETUP
-from disentangle_bench.report.varied import Series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ def ranks_figure(title: str, board: pd.DataFrame, means: pd.DataFrame, setups: S
     ``means`` are the mean ranks of this table. None if fewer than two models are ranked.
     """
     ranked = board[board["note"] == ""]
-    kinds = {kind: name for kind, name in names.score_names(ranked).items()} if len(ranked) else {}
+    kinds = {kind: name for kind, name in labels.score_names(ranked).items()} if len(ranked) else {}
     shown = {setup: name for setup, name in setups.items() if len(of(ranked, SETUP, setup))}
     if len(shown) < 2:
         return None
@@ -35,11 +35,11 @@ def ranks_figure(title: str, board: pd.DataFrame, means: pd.DataFrame, setups: S
     ]
     if len(means):
         mean = {(row.model, row.model_version, "", row.settings): (row.mean_rank, row.ci_low, row.ci_high)
-                for row in names.rows_of(means)}  # fmt: skip
+                for row in labels.rows_of(means)}  # fmt: skip
         contents.insert(0, ("mean rank over scores", mean))
     columns = 4 if len(contents) == 4 or len(contents) > 6 else 3
-    labels = [style.label(name) for name in shown.values()]
-    lines = sum(max(2, text.count("\n") + 1) for text in labels)
+    texts = [style.label(name) for name in shown.values()]
+    lines = sum(max(2, text.count("\n") + 1) for text in texts)
     made, axes = panels(len(contents), columns, 0.55 + 0.1 * lines, 0.5)
     colours = {setup: place for place, setup in enumerate(setups)}
     for place, (axis, (head, ranks)) in enumerate(zip(axes, contents, strict=True)):
@@ -52,7 +52,7 @@ def ranks_figure(title: str, board: pd.DataFrame, means: pd.DataFrame, setups: S
         axis.set_xlim(0.5, len(shown) + 0.5)
         axis.set_xticks(sorted({1, *range(1, len(shown) + 1, math.ceil(len(shown) / 8))}))
         axis.set_ylim(len(shown) - 0.5, -0.5)
-        axis.set_yticks(range(len(shown)), labels if place % columns == 0 else [""] * len(shown))
+        axis.set_yticks(range(len(shown)), texts if place % columns == 0 else [""] * len(shown))
         axis.tick_params(axis="y", length=0)
         axis.grid(visible=False, axis="y")
     made.suptitle(title)
@@ -63,7 +63,7 @@ def ranks_figure(title: str, board: pd.DataFrame, means: pd.DataFrame, setups: S
 def _ranks(ranked: pd.DataFrame, kind: tuple) -> dict[tuple, tuple[float, float, float]]:
     rows = of(ranked, SCORE, kind)
     return {tuple(getattr(row, name) for name in SETUP): (row.rank, row.rank_low, row.rank_high)
-            for row in names.rows_of(rows)}  # fmt: skip
+            for row in labels.rows_of(rows)}  # fmt: skip
 
 
 def improvement_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure | None:
@@ -72,14 +72,14 @@ def improvement_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, se
     None if there are fewer than two models, or no score that is a contest.
     """
     board = board[(board["direction"] != "none") & (board["n"] > 0)]
-    kinds = names.score_names(board) if len(board) else {}
+    kinds = labels.score_names(board) if len(board) else {}
     setups = {setup: name for setup, name in setups.items() if len(of(board, SETUP, setup))}
     if len(setups) < 2 or not kinds:
         return None
     m = len(setups)
     columns = 3 if len(kinds) > 2 else 2
     made, axes = panels(len(kinds), columns, 1.15 + 0.13 * m, 0.6)
-    labels = [style.label(name, 28, 1) for name in setups.values()]
+    texts = [style.label(name, 28, 1) for name in setups.values()]
     for place, (axis, (kind, name)) in enumerate(zip(axes, kinds.items(), strict=True)):
         rows = of(scores, SCORE, kind)
         values = [of(rows, SETUP, setup)["value"].dropna().to_numpy() for setup in setups]
@@ -88,9 +88,9 @@ def improvement_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, se
         np.fill_diagonal(matrix, np.nan)
         image = _matrix(axis, matrix)
         axis.set_title(panel_title(name, of(board, SCORE, kind).iloc[0]))
-        axis.set_yticks(range(m), labels if place % columns == 0 else [""] * m)
+        axis.set_yticks(range(m), texts if place % columns == 0 else [""] * m)
         last = place + columns >= len(kinds)
-        axis.set_xticks(range(m), labels if last else [""] * m, rotation=90)
+        axis.set_xticks(range(m), texts if last else [""] * m, rotation=90)
     made.suptitle(title)
     meaning = "P(a run of the row's model is better than one of the column's)"
     if m <= WRITTEN:
@@ -126,41 +126,6 @@ def _matrix(axis: Axes, matrix: np.ndarray) -> AxesImage:
     return image
 
 
-def settings_figure(title: str, series: Series, board: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """A panel per score: every seed, the mean and the 95 % interval against the values of one setting."""
-    kinds = names.score_names(of(board, ["model", "model_version"], series.model))
-    made, axes = panels(len(kinds), 4 if len(kinds) > 6 else 3, 1.6, 0.55)
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in series.values)
-    places = np.array(series.values if numeric else range(len(series.values)), dtype=float)
-    wide = bool(numeric and places.min() > 0 and places.max() / places.min() >= 10)
-    for axis, (kind, name) in zip(axes, kinds.items(), strict=True):
-        rows, points = of(board, SCORE, kind), of(scores, SCORE, kind)
-        found = [of(rows, SETUP, setup) for setup in series.setups]
-        for place, setup in zip(places, series.setups, strict=True):
-            values = of(points, SETUP, setup)["value"].dropna()
-            axis.scatter(np.full(len(values), place), values, s=9, color=style.COLOURS[0], alpha=0.45, linewidths=0)
-        shown = [(place, row.iloc[0]) for place, row in zip(places, found, strict=True) if len(row) and row.iloc[0].n]
-        if shown:
-            x = [place for place, _ in shown]
-            axis.fill_between(x, [row.ci_low for _, row in shown], [row.ci_high for _, row in shown],
-                              color=style.COLOURS[0], alpha=0.15, linewidth=0)  # fmt: skip
-            axis.plot(
-                x, [row["mean"] for _, row in shown], color=style.COLOURS[0], marker="o", markersize=3.5, linewidth=1
-            )
-        if wide:
-            axis.set_xscale("log")
-        axis.minorticks_off()
-        if len(places) <= 6:
-            axis.set_xticks(places, [style.label(str(value), 12, 1) for value in series.values])
-        axis.locator_params(axis="y", nbins=5)
-        axis.set_title(panel_title(name, rows.iloc[0]))
-    made.suptitle(f"{title}: {series.name}")
-    made.supxlabel(
-        f"{series.key} (points: seeds; band: 95 % interval; off the protocol but for the baseline)", fontsize=7
-    )
-    return made
-
-
 def published_figure(title: str, comparison: pd.DataFrame) -> Figure | None:
     """A panel per score, a row per model: our mean and interval, and each published mean with its spread.
 
@@ -178,7 +143,7 @@ def published_figure(title: str, comparison: pd.DataFrame) -> Figure | None:
     for place, (axis, kind) in enumerate(zip(axes, kinds, strict=True)):
         rows = comparison[comparison["score"] == kind]
         for level, model in enumerate(models):
-            _beside(axis, level, list(names.rows_of(rows[rows["model"] == model])))
+            _beside(axis, level, list(labels.rows_of(rows[rows["model"] == model])))
         axis.set_title(style.label(kind, 26, 2))
         axis.set_ylim(len(models) - 0.5, -0.5)
         axis.set_yticks(range(len(models)), models if place % columns == 0 else [""] * len(models))
@@ -186,8 +151,8 @@ def published_figure(title: str, comparison: pd.DataFrame) -> Figure | None:
         axis.locator_params(axis="x", nbins=4)
     for label, look in _LOOKS.items():
         axes[0].plot([], [], linestyle="", label=label, **look)
-    handles, labels = axes[0].get_legend_handles_labels()
-    made.legend(handles, labels, loc="outside lower center", ncols=3)
+    handles, texts = axes[0].get_legend_handles_labels()
+    made.legend(handles, texts, loc="outside lower center", ncols=3)
     made.suptitle(f"{title}: ours and published (protocols differ; whiskers: our 95 % interval, their spread)")
     return made
 

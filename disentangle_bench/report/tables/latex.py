@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any
 
 from disentangle_bench.report.scores import one_line
-from disentangle_bench.report.sheets import Sheet
+from disentangle_bench.report.tables.sheet import Sheet
 
 _INTRODUCTION = r"""% Made by disentangle-bench. Needs \usepackage{booktabs,graphicx}.
 % Mean over seeds, below it the 95 % bootstrap interval; bold: the best of the ranked models.

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from disentangle_bench.report import names
+from disentangle_bench.report import labels
 from disentangle_bench.report.leaderboard import FEW, NOTES
 from disentangle_bench.report.scores import SETUP, one_line
-from disentangle_bench.report.sheets import ARROWS, Sheet, sheets
+from disentangle_bench.report.tables.sheet import ARROWS, Sheet, sheets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,13 @@ _MEAN_RANKS = """A contest is a score on a dataset in which two models or more a
 contests, among the models that are ranked in every one of them, with its 95 % bootstrap interval over seeds; Borda
 points are the models beaten, summed over contests. Every score counts the same: name those that matter to you with
 `--metrics`.
+"""
+
+_PUBLISHED = """## Against published numbers
+
+Protocols, architectures, tuning and metric code differ between papers and from ours: a difference is no error of
+either. Published is mean ± the paper's spread and its seeds. † marks numbers that were not read in the paper that
+measured them but in one that quotes it, or in its reviews.
 """
 
 LONGEST = 300
@@ -62,15 +69,15 @@ def text(
     """The whole file. ``board`` is the leaderboard of ``scores``, ``means`` its mean ranks; ``unfinished`` are names of
     run folders, ``further`` sections that stand at the end.
     """
-    seeds = dict(names.tables(scores))
+    seeds = dict(labels.tables(scores))
     parts = [_INTRODUCTION]
     if by == "dataset":
-        for sheet, (title, rows) in zip(sheets(board), names.tables(board), strict=True):
+        for sheet, (title, rows) in zip(sheets(board), labels.tables(board), strict=True):
             parts += [f"## {escape(title)}\n", _table(sheet), *_list(remarks(rows, seeds[title]))]
     else:
         for sheet in sheets(board, by):
             parts += [f"## {escape(sheet.title)}\n", _table(sheet)]
-        for title, rows in names.tables(board):
+        for title, rows in labels.tables(board):
             if found := remarks(rows, seeds[title]):
                 parts += [f"## Remarks on {escape(title)}\n", *_list(found)]
     if means is not None and len(means):
@@ -89,6 +96,35 @@ def citation(bibtex: str) -> str:
     return f"## Cite\n\n`sha256sum results.csv` gives the digest in the note.\n\n```bibtex\n{bibtex}```\n"
 
 
+def published(comparison: pd.DataFrame) -> str:
+    """The section of ``leaderboard.md``; empty if nothing is to be compared."""
+    if comparison.empty:
+        return ""
+    parts = [_PUBLISHED]
+    for (protocol, dataset), rows in comparison.groupby(["protocol", "dataset"], sort=False):
+        parts.append(f"### {escape(dataset)}, {escape(protocol)}\n\n| score | model | ours | published | source |\n"
+                     "| --- | --- | --- | --- | --- |\n")  # fmt: skip
+        for row in labels.rows_of(rows):
+            ours = f"{cell(row, 3)} (n={row.n})" if row.n else "—"
+            parts[-1] += f"| {escape(row.score)} | {escape(row.model)} | {ours} | {_theirs(row)} | {_source(row)} |\n"
+    return "\n".join(parts)
+
+
+def _theirs(row: object) -> str:
+    """``0.353 ± 0.091 (n=10) †`` of a comparison's row."""
+    mean, std, n, second_hand = (
+        getattr(row, name) for name in ("published_mean", "published_std", "published_n", "second_hand")
+    )
+    spread = f" ± {std:.3f}" if std == std else ""
+    seeds = f" (n={n:.0f})" if n == n else ""
+    return f"{mean:.3f}{spread}{seeds}{' †' if second_hand else ''}"
+
+
+def _source(row: object) -> str:
+    citation, provenance, remark = (escape(getattr(row, name)) for name in ("citation", "provenance", "remark"))
+    return f"{citation} ({provenance}{f'; {remark}' if remark else ''})"
+
+
 def _mean_ranks(means: pd.DataFrame) -> Iterator[str]:
     for (protocol, version, dataset, of), rows in means.groupby(
         ["protocol", "protocol_version", "dataset", "dataset_version"], dropna=False
@@ -102,7 +138,7 @@ def _mean_ranks(means: pd.DataFrame) -> Iterator[str]:
             "| place | model | mean rank | Borda points | contests |\n| ---: | --- | --- | ---: | ---: |\n",
         ]
         shared = rows["model"].value_counts()
-        for row in names.rows_of(rows):
+        for row in labels.rows_of(rows):
             name = row.model if shared[row.model] == 1 else f"{row.model} v{row.model_version} {row.settings}".rstrip()
             rank = f"{row.mean_rank:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]"
             lines.append(f"| {row.place} | {escape(name)} | {rank} | {row.borda:g} | {row.contests} |\n")
@@ -136,9 +172,9 @@ def _table(sheet: Sheet) -> str:
 
 def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     """What is not ranked and why, which seeds are missing, and what stands apart, each a sentence of plain text."""
-    setups = names.setup_names(rows)
+    setups = labels.setup_names(rows)
     notes: dict[str, dict[str, None]] = {}
-    for row in names.rows_of(rows):
+    for row in labels.rows_of(rows):
         name = setups[tuple(getattr(row, part) for part in SETUP)]
         for word in row.note.split():
             if word == "undefined" and row.direction == "none":
@@ -155,7 +191,7 @@ def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     found += _missing_seeds(scores, setups) + _collapsed(scores, setups)
     if len(set(scores["package_version"])) > 1:
         found.append(f"Made with the package versions {', '.join(sorted(set(scores.package_version)))}, not pooled.")
-    if len(names.score_names(rows)) > rows["score"].nunique():
+    if len(labels.score_names(rows)) > rows["score"].nunique():
         found.append("Scores of several variants or metric versions are present; they have columns of their own.")
     if rows[["model", "changed"]].drop_duplicates().shape[0] < len(setups):
         found.append("One model is present in several versions or settings; each has a row of its own.")
@@ -180,7 +216,7 @@ def _missing_seeds(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
         if setup not in present.index:
             continue
         if missing := sorted(every - present[setup]):
-            items.append(f"{setups[setup]} lacks {names.seeds(missing)}, which others have.")
+            items.append(f"{setups[setup]} lacks {labels.seeds(missing)}, which others have.")
     return items
 
 
@@ -188,7 +224,7 @@ def _collapsed(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
     """Of each setup, the seeds whose runs ended with no active latent: they pull its means, and a mean hides them."""
     dead = scores[(scores["score"] == "latents.active") & (scores["value"] == 0)].groupby(SETUP)["seed"].agg(set)
     return [
-        f"{setups[setup]} ended with no active latent (collapsed) for {names.seeds(dead[setup])}, "
+        f"{setups[setup]} ended with no active latent (collapsed) for {labels.seeds(dead[setup])}, "
         "which its means count like any other."
         for setup in setups
         if setup in dead.index

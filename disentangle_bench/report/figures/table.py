@@ -1,4 +1,4 @@
-"""All figures of a report: which are drawn, from which runs, into which files."""
+"""The figures of one table of the leaderboard: which are drawn, from which runs, into which files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle_bench.report import comparisons, names, panels, plots, style, varied
-from disentangle_bench.report.animation import save_gif, traversal_frames
+from disentangle_bench.report import labels
+from disentangle_bench.report.figures import style
+from disentangle_bench.report.figures.ablations import settings_figure, varied_settings
+from disentangle_bench.report.figures.comparisons import improvement_figure, published_figure, ranks_figure
+from disentangle_bench.report.figures.runs import (
+    codebook_figure,
+    matrices_figure,
+    reconstructions_figure,
+    save_gif,
+    traversal_frames,
+    traversals_figure,
+)
+from disentangle_bench.report.figures.scores import reconstruction_figure, scores_figure, training_figure
 from disentangle_bench.report.scores import SETUP, TABLE, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from disentangle_bench.report.report import Results
     from disentangle_bench.store.runs import Record
 
 MOST_SETUPS = 24
@@ -50,35 +60,11 @@ class Table:
     records: dict[str, Record]
 
 
-def write_figures(
-    results: Results, folder: Path, say: Callable[[str], None] = lambda line: None
-) -> tuple[list[Path], list[str]]:
-    """Draw everything below ``folder``, a folder per dataset and protocol; large reports on several cores.
+def draw_table(table: Table, say: Callable[[str], None] = lambda line: None) -> tuple[list[Path], list[str]]:
+    """Draw the figures of one table; return the files written and remarks on what could not be drawn.
 
-    Gives the files written (PNG and PDF of each figure, GIF of animations) and remarks on what could not be drawn.
+    ``say`` gets a line before each figure.
     """
-    from disentangle_bench.report import drawing
-
-    by_name = {record.folder.name: record for record in results.records}
-    parts = dict(names.tables(results.scores))
-    tables = [
-        Table(
-            title,
-            folder / folder_name(title, rows),
-            rows,
-            parts[title],
-            _of_table(results.means, rows),
-            _of_table(results.comparison, rows),
-            {name: by_name[name] for name in parts[title]["run_id"].unique()},
-        )
-        for title, rows in names.tables(results.board)
-    ]
-    made = drawing.draw(tables, say)
-    return [path for paths, _ in made for path in paths], [one_line(note) for _, notes in made for note in notes]
-
-
-def draw_table(table: Table) -> tuple[list[Path], list[str]]:
-    """Draw the figures of one table; files and remarks as for ``write_figures``."""
     title, paths, notes = table.title, list[Path](), list[str]()
     missing: Missing = {}
     setups, left_out = _setups(table.board)
@@ -86,6 +72,7 @@ def draw_table(table: Table) -> tuple[list[Path], list[str]]:
         notes.append(f"{title}: {left_out} of {left_out + len(setups)} setups are in no figure, only in the tables")
     with style.style():
         for stem, draw in _figures(table, setups, notes, missing):
+            say(f"figure {one_line(table.folder.name)}/{stem}")
             try:
                 paths += _save(draw(), table.folder / stem)
             except _BROKEN as error:
@@ -111,13 +98,13 @@ def folder_name(title: str, rows: pd.DataFrame) -> str:
     """The folder below ``figures`` for one table of the leaderboard."""
     dataset, _, protocol, _ = rows[TABLE].iloc[0]
     if title == f"{dataset}, {protocol}":
-        return f"{names.file_name(dataset)}-{names.file_name(protocol)}"
-    return names.file_name(title.replace(", ", "-").replace(" ", "-"))
+        return f"{labels.file_name(dataset)}-{labels.file_name(protocol)}"
+    return labels.file_name(title.replace(", ", "-").replace(" ", "-"))
 
 
 def _setups(board: pd.DataFrame) -> tuple[dict[tuple, str], int]:
     """The setups to draw, with their names, and how many there were too many."""
-    every = names.setup_names(board)
+    every = labels.setup_names(board)
     ordered = sorted(every, key=lambda setup: bool(setup[2]))
     return {setup: every[setup] for setup in ordered[:MOST_SETUPS]}, max(0, len(ordered) - MOST_SETUPS)
 
@@ -129,28 +116,21 @@ def _figures(
     title, board, scores = table.title, table.board, table.scores
     runs = scores.drop_duplicates("run_id").sort_values(["seed", "run_id"])
     of_setup = {setup: [table.records[name] for name in part["run_id"]] for setup, part in runs.groupby(SETUP)}
-    yield "scores", lambda: plots.scores_figure(title, board, scores, setups)
-    yield "ranks", lambda: comparisons.ranks_figure(title, board, table.means, setups)
-    yield "improvement", lambda: comparisons.improvement_figure(title, board, scores, setups)
-    yield "published", lambda: comparisons.published_figure(title, table.comparison)
-    yield "reconstruction", lambda: plots.reconstruction_figure(title, board, scores, setups)
+    yield "scores", lambda: scores_figure(title, board, scores, setups)
+    yield "ranks", lambda: ranks_figure(title, board, table.means, setups)
+    yield "improvement", lambda: improvement_figure(title, board, scores, setups)
+    yield "published", lambda: published_figure(title, table.comparison)
+    yield "reconstruction", lambda: reconstruction_figure(title, board, scores, setups)
     histories = {setup: _histories(of_setup[setup], notes, missing) for setup in setups}
-    yield "training", lambda: plots.training_figure(title, histories, setups)
-    for series in varied.series(of_setup):
+    yield "training", lambda: training_figure(title, histories, setups)
+    for series in varied_settings(of_setup):
         yield (
-            f"settings-{names.file_name(f'{series.name}-{series.key}')}",
-            functools.partial(comparisons.settings_figure, title, series, board, scores),
+            f"settings-{labels.file_name(f'{series.name}-{series.key}')}",
+            functools.partial(settings_figure, title, series, board, scores),
         )
     for setup, name in setups.items():
         for what, draw in _of_run(title, name, of_setup[setup], notes, missing):
-            yield f"{names.file_name(name)}-{what}", draw
-
-
-def _of_table(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
-    """Those of ``rows`` that are of the dataset and protocol of ``board``, in so far as they name them."""
-    here = board.iloc[0]
-    same = [rows[name] == here[name] for name in TABLE if name in rows]
-    return rows[np.logical_and.reduce(same)] if len(rows) else rows
+            yield f"{labels.file_name(name)}-{what}", draw
 
 
 def _of_run(
@@ -164,18 +144,18 @@ def _of_run(
         # The active latents are another run's if that run has no matrices.
         active = matrices if of_matrices is of_pictures else {}
         yield "traversals", lambda: traversal_frames(pictures, active)
-        yield "traversals", lambda: panels.traversals_figure(head, pictures, active)
-        yield "reconstructions", lambda: panels.reconstructions_figure(head, pictures)
+        yield "traversals", lambda: traversals_figure(head, pictures, active)
+        yield "reconstructions", lambda: reconstructions_figure(head, pictures)
     coded = next((record for record in records if (record.folder / "codes.npz").exists()), None)
     indices = _indices(coded, notes) if coded else None
     if coded and indices is not None:
         head = f"{name}, seed {coded.spec.seed} ({title})"
         own = matrices if of_matrices is coded else {}
-        yield "codebook", functools.partial(panels.codebook_figure, head, indices, own)
+        yield "codebook", functools.partial(codebook_figure, head, indices, own)
     if of_matrices is not None:
         factors = [one_line(factor) for factor in of_matrices.content.get("dataset", {}).get("factor_names", [])]
         seed = of_matrices.spec.seed
-        yield "matrices", lambda: panels.matrices_figure(f"{name}, seed {seed} ({title})", matrices, factors)
+        yield "matrices", lambda: matrices_figure(f"{name}, seed {seed} ({title})", matrices, factors)
 
 
 def _first(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from disentangle_bench.report import names
-from disentangle_bench.report.sheets import ARROWS, Sheet, sheets
+from disentangle_bench.report import labels
+from disentangle_bench.report.tables.sheet import ARROWS, Sheet, sheets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,9 @@ class Headline:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         every = sheets(self._board, self._by)
         for sheet in itertools.islice(every, MOST_TABLES):
-            headline = [key for key, column in sheet.columns.items() if column.name.partition(" ")[0] in names.HEADLINE]
+            headline = [
+                key for key, column in sheet.columns.items() if column.name.partition(" ")[0] in labels.HEADLINE
+            ]
             chosen = headline or list(sheet.columns)
             whole = _table(sheet, chosen)
             if console.measure(whole, options=options.update(max_width=1000)).maximum <= options.max_width:

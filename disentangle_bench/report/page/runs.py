@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from disentangle_bench.report.panels import MOST, tile
+from disentangle_bench.report.figures.runs import MOST, tile
 from disentangle_bench.report.scores import one_line, run_row
 from disentangle_bench.spec import flat
 from disentangle_bench.store.runs import command
 
 if TYPE_CHECKING:
-    from disentangle_bench.report.report import Results
+    from disentangle_bench.report.results import Results
     from disentangle_bench.store.runs import Record
 
 POINTS, CURVES = 80, 8

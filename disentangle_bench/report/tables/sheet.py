@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from disentangle_bench.report import names
+from disentangle_bench.report import labels
 from disentangle_bench.report.scores import SCORE, SETUP, TABLE
 
 if TYPE_CHECKING:
@@ -49,20 +49,20 @@ def sheets(board: pd.DataFrame, by: str = "dataset") -> Iterator[Sheet]:
     ``by`` is one of ``BY``. Protocols, and what differs in a version, always have tables of their own.
     """
     if by == "dataset":
-        for title, rows in names.tables(board):
-            yield _sheet(title, "model", rows, SETUP, SCORE, names.setup_names(rows), names.score_names(rows))
+        for title, rows in labels.tables(board):
+            yield _sheet(title, "model", rows, SETUP, SCORE, labels.setup_names(rows), labels.score_names(rows))
         return
     for _, part in board.groupby(["protocol", "protocol_version"], sort=True):
         places = _place_names(part)
         protocol = _protocol_name(board, part)
         if by == "score":
-            for kind, name in names.score_names(part).items():
+            for kind, name in labels.score_names(part).items():
                 rows = part[(part[SCORE] == list(kind)).all(axis=1)]
                 yield _sheet(f"{name}, {protocol}", "model", rows, _OVER, TABLE, _over_names(rows), places)
             continue
         for key, name in _over_names(part).items():
             rows = part[(part[_OVER] == list(key)).all(axis=1)]
-            yield _sheet(f"{name}, {protocol}", "dataset", rows, TABLE, SCORE, places, names.score_names(rows))
+            yield _sheet(f"{name}, {protocol}", "dataset", rows, TABLE, SCORE, places, labels.score_names(rows))
 
 
 _OVER = ["model", "model_version", "changed"]
@@ -71,7 +71,7 @@ _OVER = ["model", "model_version", "changed"]
 
 def _over_names(rows: pd.DataFrame) -> dict[tuple, str]:
     """Names of models over datasets. Rows that would share a cell are told apart by the sheet that holds them."""
-    return {key[:3]: name for key, name in names.setup_names(rows.assign(settings="")).items()}
+    return {key[:3]: name for key, name in labels.setup_names(rows.assign(settings="")).items()}
 
 
 def _place_names(rows: pd.DataFrame) -> dict[tuple, str]:
@@ -97,7 +97,7 @@ def _sheet(
     column_names: dict[tuple, str],
 ) -> Sheet:
     cells: dict[tuple[tuple, tuple], Any] = {}
-    for row in names.rows_of(rows):
+    for row in labels.rows_of(rows):
         key = tuple(getattr(row, name) for name in down), tuple(getattr(row, name) for name in across)
         # Two settings of one model under one name: the one that has a rank, or more seeds, stands for it.
         if key not in cells or (row.note == "", row.n) > (cells[key].note == "", cells[key].n):
@@ -107,7 +107,7 @@ def _sheet(
     for key, name in column_names.items():
         if key in present:
             column = [row for (_, place), row in cells.items() if place == key]
-            decimals = names.decimals(max((abs(row.mean) for row in column if row.n), default=0))
+            decimals = labels.decimals(max((abs(row.mean) for row in column if row.n), default=0))
             columns[key] = Column(name, column[0].unit, column[0].direction, decimals)
     seeds: dict[tuple, int] = {}
     for (place, _), row in cells.items():

@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.atomic import write_text
-from disentangle_bench.report import citation, markdown, names
-from disentangle_bench.report.figures import TABLE_FIGURES, folder_name
-from disentangle_bench.report.page_runs import Budget, run_panels
+from disentangle_bench.report import citation, labels
+from disentangle_bench.report.figures.table import TABLE_FIGURES, folder_name
+from disentangle_bench.report.page.runs import Budget, run_panels
 from disentangle_bench.report.scores import SCORE, SETUP, one_line
-from disentangle_bench.report.sheets import Sheet, sheets
+from disentangle_bench.report.tables import markdown
+from disentangle_bench.report.tables.sheet import Sheet, sheets
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from disentangle_bench.report.report import Results
+    from disentangle_bench.report.results import Results
 
 SCRIPTS = ("dom.js", "charts.js", "leaderboard.js", "sections.js", "runs.js", "main.js")
 """Joined in this order into the page's one script."""
@@ -47,7 +48,7 @@ def render(data: dict[str, Any]) -> str:
     """The page with this content."""
     import jinja2
 
-    folder = resources.files("disentangle_bench.report").joinpath("html")
+    folder = resources.files("disentangle_bench.report.page").joinpath("assets")
     script = "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
     style = folder.joinpath("page.css").read_text(encoding="utf-8")
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
@@ -93,9 +94,9 @@ def page_data(results: Results, figures: Sequence[Path], refresh: int | None = N
     """All that the page shows, as plain data."""
     sha256 = citation.digest(results.csv)
     budget = Budget(LARGEST)
-    parts = dict(names.tables(results.scores))
+    parts = dict(labels.tables(results.scores))
     tables = []
-    for sheet, (title, rows) in zip(sheets(results.board), names.tables(results.board), strict=True):
+    for sheet, (title, rows) in zip(sheets(results.board), labels.tables(results.board), strict=True):
         place = folder_name(title, rows)
         table = _table(sheet, rows, parts[title]) | {
             "remarks": markdown.remarks(rows, parts[title]),

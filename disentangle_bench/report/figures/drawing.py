@@ -1,0 +1,159 @@
+"""Draw the figures of all tables of a report, several tables at a time in processes of their own.
+
+The processes are commands (``python -m disentangle_bench.report.figures.drawing``) that get their tables as JSON
+through a pipe from this same program: ``multiprocessing`` would run a user's unguarded script again, or fork a process
+with threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from disentangle_bench.cores import available
+from disentangle_bench.report import labels
+from disentangle_bench.report.figures.table import Table, draw_table, folder_name
+from disentangle_bench.report.scores import SETUP, TABLE, one_line
+from disentangle_bench.store.runs import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from disentangle_bench.report.results import Results
+
+WORTHWHILE = 12
+"""Setups in all tables from which on starting processes (a second or two each) pays."""
+
+Drawn = tuple[list[Path], list[str]]
+"""The files written for one table, and remarks."""
+Progress = Callable[[str], None]
+
+
+def write_figures(results: Results, folder: Path, say: Progress = lambda line: None) -> Drawn:
+    """Draw everything below ``folder``, a folder per dataset and protocol; large reports on several cores.
+
+    Return the files written (PNG and PDF of each figure, GIF of animations) and remarks on what could not be drawn.
+    """
+    by_name = {record.folder.name: record for record in results.records}
+    parts = dict(labels.tables(results.scores))
+    tables = [
+        Table(
+            title,
+            folder / folder_name(title, rows),
+            rows,
+            parts[title],
+            _matching(results.means, rows),
+            _matching(results.comparison, rows),
+            {name: by_name[name] for name in parts[title]["run_id"].unique()},
+        )
+        for title, rows in labels.tables(results.board)
+    ]
+    drawn = draw(tables, say)
+    return [path for paths, _ in drawn for path in paths], [one_line(note) for _, notes in drawn for note in notes]
+
+
+def _matching(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the dataset and protocol of ``board``, in so far as ``rows`` names them."""
+    key = board.iloc[0]
+    same = [rows[name] == key[name] for name in TABLE if name in rows]
+    return rows[np.logical_and.reduce(same)] if len(rows) else rows
+
+
+def draw(tables: Sequence[Table], say: Progress) -> list[Drawn]:
+    """Draw all tables, on as many cores as there are where it is worthwhile; results in the order of ``tables``."""
+    sizes = [len(table.board[SETUP].drop_duplicates()) for table in tables]
+    jobs = min(available(), len(tables)) if sum(sizes) >= WORTHWHILE else 1
+    if jobs < 2:
+        return [draw_table(table, say) for table in tables]
+    # The largest first, each to the process that has the least to do.
+    shares: list[list[int]] = [[] for _ in range(jobs)]
+    for index in sorted(range(len(tables)), key=lambda index: -sizes[index]):
+        min(shares, key=lambda share: sum(sizes[one] for one in share)).append(index)
+    with ThreadPoolExecutor(jobs) as threads:
+        parts = threads.map(lambda share: _draw_elsewhere([tables[i] for i in share], say), shares)
+        drawn = {index: one for share, part in zip(shares, parts, strict=True)
+                 for index, one in zip(share, part, strict=True)}  # fmt: skip
+    return [drawn[index] for index in range(len(tables))]
+
+
+def _draw_elsewhere(tables: list[Table], say: Progress) -> list[Drawn]:
+    """Draw these tables in a process of their own, which answers with lines of JSON: progress, then the result."""
+    root = str(Path(__file__).parents[3])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-P", "-m", "disentangle_bench.report.figures.drawing"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"},
+    )  # fmt: skip
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    with ThreadPoolExecutor(1) as reader, process:
+        errors = reader.submit(process.stderr.read)
+        try:
+            with process.stdin as pipe:
+                json.dump([_packed(table) for table in tables], pipe)
+        except BrokenPipeError:
+            pass  # its error says why
+        answer = None
+        for line in process.stdout:
+            message = json.loads(line)
+            if "progress" in message:
+                say(message["progress"])
+            else:
+                answer = message["drawn"]
+        complaint = errors.result()
+    if answer is None:
+        raise RuntimeError(f"drawing failed: {complaint[-2000:]}")
+    return [([Path(path) for path in paths], notes) for paths, notes in answer]
+
+
+_FRAMES = ("board", "scores", "means", "comparison")
+
+
+def _packed(table: Table) -> dict[str, Any]:
+    """A table as JSON; numbers keep all their digits."""
+    frames = {
+        name: {column: [str(values.dtype), values.astype(object).where(values.notna(), None).tolist()]
+               for column, values in getattr(table, name).items()}
+        for name in _FRAMES
+    }  # fmt: skip
+    records = [[str(record.folder), record.content] for record in table.records.values()]
+    return {"title": table.title, "folder": str(table.folder), "records": records, **frames}
+
+
+def _unpacked(content: dict[str, Any]) -> Table:
+    import pandas as pd
+
+    frames = {
+        name: pd.DataFrame(
+            {column: pd.Series(values, dtype=dtype) for column, (dtype, values) in content[name].items()}
+        )
+        for name in _FRAMES
+    }
+    records = {Path(folder).name: Record(Path(folder), record) for folder, record in content["records"]}
+    return Table(content["title"], Path(content["folder"]), **frames, records=records)
+
+
+def _main() -> None:
+    answer, sys.stdout = sys.stdout, sys.stderr  # nothing else may get into the answer
+
+    def send(**message: Any) -> None:
+        answer.write(json.dumps(message) + "\n")
+        answer.flush()
+
+    tables = [_unpacked(content) for content in json.load(sys.stdin)]
+    drawn = [draw_table(table, lambda line: send(progress=line)) for table in tables]
+    send(drawn=[[[str(path) for path in paths], notes] for paths, notes in drawn])
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,1 @@
+"""The page: one HTML file with tables, figures and runs."""

@@ -1,0 +1,1 @@
+"""Tables for people: in Markdown, in LaTeX and in the terminal."""

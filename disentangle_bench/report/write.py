@@ -1,0 +1,141 @@
+"""Everything that is made from a results folder, in one call."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from disentangle_bench.atomic import atomic_path, write_text
+from disentangle_bench.errors import BenchError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from disentangle_bench.report.results import Progress, Results
+    from disentangle_bench.report.tables.terminal import Headline
+
+FORMATS = ("csv", "md", "tex", "parquet")
+"""What tables can be written as. Parquet needs pyarrow, the extra ``parquet``."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``write_report`` made: the files, the leaderboard, and remarks on what was missing, one line each."""
+
+    paths: tuple[Path, ...]
+    leaderboard: pd.DataFrame
+    notes: tuple[str, ...]
+    group_by: str = "dataset"
+
+    def table(self) -> Headline:
+        """The headline scores, for ``rich.print``."""
+        from disentangle_bench.report.tables import terminal
+
+        return terminal.Headline(self.leaderboard, self.group_by)
+
+
+def write_report(
+    out: Path,
+    *,
+    metrics: Sequence[str] | None = None,
+    figures: bool = True,
+    formats: Sequence[str] | None = None,
+    group_by: str = "dataset",
+    html: Path | None = None,
+    refresh: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Make the tables and figures of all finished runs in the results folder ``out``, in that folder.
+
+    Writes, in the ``formats`` named (all that can be written by default): ``results.csv`` and ``results.parquet`` (one
+    row per run and score), ``leaderboard.csv``, ``.md`` and ``.tex``, ``mean_ranks.csv``, ``published.csv`` (ours
+    beside numbers from papers), ``CITATION.cff``; with ``figures``, ``figures/<dataset>-<protocol>/``; with ``html``,
+    a page of its own at that path, which loads itself again every ``refresh`` seconds if that is given. ``metrics``
+    names the metrics, single scores or groups that are in the leaderboard, the figures and the page, all by default;
+    ``group_by`` says what there is a table of in ``.md`` and ``.tex`` (``sheets.BY``). Files are replaced whole; the
+    same records give the same bytes.
+
+    Raises ``BenchError`` if ``out`` is missing or no results folder, if no run in it is finished, and for a metric
+    that no record has, an unknown format or grouping, and parquet without pyarrow.
+    """
+    out = Path(out)
+    from disentangle_bench.report.results import read_results
+
+    chosen = _formats(formats, group_by)
+    say = progress or (lambda line: None)
+    say("reading the run records")
+    results = read_results(out, metrics, say)
+    paths = _write_tables(results, out, chosen, group_by)
+    drawn: list[Path] = []
+    if figures:
+        from disentangle_bench.report.figures.drawing import write_figures
+
+        drawn, notes = write_figures(results, out / "figures", say)
+        results.notes.extend(notes)
+        paths += drawn
+    if html is not None:
+        from disentangle_bench.report.page.write import write_page
+
+        say(f"the page {html}")
+        paths.append(write_page(results, Path(html), drawn, refresh))
+    return Report(tuple(paths), results.board, tuple(results.notes), group_by)
+
+
+def _formats(formats: Sequence[str] | None, group_by: str) -> list[str]:
+    from disentangle_bench.report.tables.sheet import BY
+
+    if group_by not in BY:
+        raise unknown("grouping", group_by, BY)
+    arrow = importlib.util.find_spec("pyarrow") is not None
+    if formats is None:
+        return [name for name in FORMATS if name != "parquet" or arrow]
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown("format", name, FORMATS)
+    if "parquet" in formats and not arrow:
+        raise BenchError("results.parquet needs pyarrow: pip install 'disentangle-bench[parquet]', or leave it out")
+    return list(formats)
+
+
+def _write_tables(results: Results, out: Path, formats: Sequence[str], group_by: str) -> list[Path]:
+    from disentangle_bench.report import citation, leaderboard
+    from disentangle_bench.report.tables import latex, markdown
+    from disentangle_bench.report.tables.sheet import sheets
+
+    paths = []
+    digest = citation.digest(results.csv)
+    bibtex = citation.bibtex(results.records, digest)
+    if "csv" in formats:
+        paths += [out / name for name in ("results.csv", "leaderboard.csv", "mean_ranks.csv")]
+        write_text(paths[0], results.csv)
+        leaderboard.write_csv(results.board, paths[1])
+        leaderboard.write_csv(results.means, paths[2])
+        if len(results.comparison):
+            paths.append(out / "published.csv")
+            leaderboard.write_csv(results.comparison, paths[-1])
+    if "parquet" in formats:
+        paths.append(out / "results.parquet")
+        with atomic_path(paths[-1]) as temporary:
+            results.tidy.to_parquet(temporary, index=False, engine="pyarrow")
+    if "md" in formats:
+        paths.append(out / "leaderboard.md")
+        further = [part for part in (markdown.published(results.comparison), markdown.citation(bibtex)) if part]
+        content = markdown.text(
+            results.board,
+            results.scores,
+            results.failures,
+            results.unfinished,
+            by=group_by,
+            means=results.means,
+            further=further,
+        )
+        write_text(paths[-1], content)
+    if "tex" in formats:
+        paths.append(out / "leaderboard.tex")
+        write_text(paths[-1], latex.text(list(sheets(results.board, group_by)), bibtex))
+    paths.append(out / "CITATION.cff")
+    write_text(paths[-1], citation.cff(results.records, digest))
+    return paths
