@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a registry: where the thing lies, and a line that tells what it is."""
+    """One row of a registry: the thing's name, where to import it from, one line on what it is, and its group."""
 
     name: str
     target: str
@@ -35,16 +35,26 @@ class Entry:
 
 
 class Registry:
-    """Names to things, imported only when asked for."""
+    """A table of names and the things they stand for, which are imported only when asked for.
 
-    def __init__(self, kind: str, entry_point_group: str, builtin: tuple[Entry, ...]) -> None:
+    A group stands for all rows that belong to it; ``aliases`` are further words, each for several groups.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        entry_point_group: str,
+        builtin: tuple[Entry, ...],
+        aliases: dict[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self.kind = kind
         self._entry_point_group = entry_point_group
         self._builtin = builtin
+        self._aliases = aliases or {}
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
-        """All rows by name. A plug-in that takes a name which is taken is an error."""
+        """All rows by name. A plug-in with a name that is already taken is an error."""
         rows = {entry.name: entry for entry in self._builtin}
         for point in entry_points(group=self._entry_point_group):
             if point.name in rows:
@@ -56,36 +66,40 @@ class Registry:
         return rows
 
     @property
-    def groups(self) -> set[str]:
-        """Names that stand for several rows, such as ``all``."""
-        return {entry.group for entry in self.entries.values()}
+    def groups(self) -> dict[str, list[str]]:
+        """The words that stand for several rows, and the names of these rows."""
+        words = {entry.group: (entry.group,) for entry in self.entries.values()} | self._aliases
+        return {
+            word: [entry.name for entry in self.entries.values() if entry.group in groups]
+            for word, groups in words.items()
+        }
 
     def names(self, asked: str) -> list[str]:
         """Expand a comma-separated list of names and groups, in the order given, each once."""
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         for word in filter(None, (part.strip() for part in asked.split(","))):
-            members = [entry.name for entry in self.entries.values() if entry.group == word]
+            members = self.groups.get(word, [])
             if not members and word not in self.entries and not self.opens(word):
-                raise unknown(self.kind, word, self.entries.keys() | self.groups)
-            found |= dict.fromkeys(members or [word])
-        if not found:
+                raise unknown(self.kind, word, self.entries.keys() | self.groups.keys())
+            names |= dict.fromkeys(members or [word])
+        if not names:
             raise BenchError(f"no {self.kind} was named in {asked!r}: give one or several of {', '.join(self.entries)}")
-        return list(found)
+        return list(names)
 
     def summary(self, name: str) -> str:
         """Return one line about the entry called ``name``."""
         return self.entries[name].summary
 
     def opens(self, name: str) -> bool:
-        """Whether ``name``, which is not in the table, is nevertheless the name of something."""
+        """Return whether ``name``, which is not in the table, can be opened all the same, as a file can."""
         return False
 
     def open(self, name: str) -> Any:
-        """What ``name``, which is not in the table and which ``opens`` knows, stands for."""
+        """Return what ``name`` stands for, which is not in the table and for which ``opens`` is true."""
         raise NotImplementedError
 
     def load(self, name: str) -> Any:
-        """Import the thing called ``name``. A plug-in that cannot be imported is named in the error."""
+        """Import and return the thing called ``name``. The error names a plug-in that cannot be imported."""
         if name not in self.entries:
             if self.opens(name):
                 return self.open(name)
@@ -97,13 +111,12 @@ class Registry:
             return getattr(loaded, attribute) if attribute else loaded
         except (ImportError, AttributeError) as error:
             raise BenchError(
-                f"the {self.kind} {name!r} ({target}) cannot be imported: {error}. "
-                "Mend or uninstall the package it is in."
+                f"the {self.kind} {name!r} ({target}) cannot be imported: {error}. Mend or uninstall its package."
             ) from error
 
 
 class _Datasets(Registry):
-    """The table of datasets, in which the path of a file with images is a name too."""
+    """The table of datasets; the path of an image file is a name, too."""
 
     def summary(self, name: str) -> str:
         """Return the summary of the dataset's card, or why a plug-in's cannot be had."""
@@ -113,17 +126,17 @@ class _Datasets(Registry):
             return str(error)
 
     def opens(self, name: str) -> bool:
-        """Whether ``name`` is the path of a file with images."""
+        """Return whether ``name`` is the path of an image file."""
         return name.lower().endswith((".npz", ".h5", ".hdf5"))
 
     def open(self, name: str) -> Any:
-        """The dataset class for the images in the file ``name``."""
+        """Return the dataset class for the image file ``name``."""
         from disentangle_bench.data.custom import custom_class
 
         return custom_class(name)
 
 
-def _model(name: str, class_name: str, summary: str, group: str = "all") -> Entry:
+def _model(name: str, class_name: str, summary: str, group: str = "paper") -> Entry:
     return Entry(name, f"disentangle_bench.models.{name}:{class_name}", summary, group)
 
 
@@ -156,6 +169,7 @@ MODELS = Registry(
         _model("q_vae", "QVAE", "FactorQVAE without total correlation (Baykal et al. 2024)", "extended"),
         _model("fsq", "FSQ", "latents rounded to a fixed even grid (Mentzer et al. 2023)", "extended"),
     ),
+    {"all": ("paper",), "every": ("paper", "extended")},
 )
 
 DATASETS = _Datasets(
@@ -195,18 +209,18 @@ METRICS = Registry(
 
 
 def model_class(name: str) -> type[Model]:
-    """The model class called ``name`` (imports torch)."""
+    """Return the model class called ``name`` (imports torch)."""
     loaded: type[Model] = MODELS.load(name)
     return loaded
 
 
 def dataset_class(name: str) -> type[Dataset]:
-    """The dataset class called ``name``."""
+    """Return the dataset class called ``name``."""
     loaded: type[Dataset] = DATASETS.load(name)
     return loaded
 
 
 def metric_module(name: str) -> ModuleType:
-    """The metric's module: ``CARD`` and ``score(evaluation, variant=..., rng=...)``."""
+    """Return the metric's module: ``CARD`` and ``score(evaluation, variant=..., rng=...)``."""
     loaded: ModuleType = METRICS.load(name)
     return loaded

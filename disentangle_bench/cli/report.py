@@ -1,69 +1,93 @@
-"""What ``dbench report`` does with its options."""
+"""The command report, and how it keeps the report of a running grid up to date."""
 
 from __future__ import annotations
 
 import functools
 import sys
+import time
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from disentangle_bench.cli.watch import SECONDS, watch
-from disentangle_bench.report.write import Report, write_report
+import click
+
+from disentangle_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from disentangle_bench.report import Report
+
+SECONDS = 15
+"""Shortest time between two looks at the folder, and between two reloads of the page in the browser."""
 
 
-def _complain(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def words(text: str | None) -> list[str] | None:
-    """The comma-separated words of an option; None if it was not given or holds none."""
-    return [part.strip() for part in (text or "").split(",") if part.strip()] or None
-
-
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "--metrics", metavar="NAMES", help="Metrics, groups or single scores, comma-separated.  [default: all there are]"
+)
+@click.option("--format", "formats", metavar="NAMES", help="Table formats: csv, md, tex, parquet.  [default: all]")
+@click.option("--group-by", default="dataset", show_default=True, help="Make one table per dataset, score or model.")
+@click.option("--no-figures", is_flag=True, help="Draw no figures.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page to this file.")
+@click.option(
+    "--open", "show_page", is_flag=True, help="Write the page (RESULTS/report.html) and open it in a browser."
+)
+@click.option("--watch", "keep", is_flag=True, help="Write all of it again after each finished run, until Ctrl-C.")
 def report(
     results: Path,
     metrics: str | None,
     formats: str | None,
     group_by: str,
-    figures: bool,
+    no_figures: bool,
     html: Path | None,
     show_page: bool,
     keep: bool,
 ) -> None:
-    """Write the report, print the headline table and the files to stdout, and what is missing to stderr.
+    """Write leaderboards, figures and a page from the runs in RESULTS."""
+    from disentangle_bench.report import write_report
 
-    ``show_page`` opens the page in a browser, ``keep`` makes everything again as runs come in; both write the page to
-    ``report.html`` in ``results`` if ``html`` is None.
-    """
     if html is None and (show_page or keep):
         html = results / "report.html"
     make = functools.partial(
         write_report,
         results,
-        metrics=words(metrics),
-        formats=words(formats),
+        metrics=_names(metrics),
+        formats=_names(formats),
         group_by=group_by,
-        figures=figures,
+        figures=not no_figures,
         html=html,
         refresh=SECONDS if keep else None,
         progress=_complain if sys.stderr.isatty() else None,
     )
+    page = html if show_page else None
     if not keep:
         _print(make())
-        if show_page and html is not None:
-            webbrowser.open(html.resolve().as_uri())
+        _open(page)
         return
-    opened = not show_page
 
     def again() -> None:
-        nonlocal opened
+        nonlocal page
         written = make()
-        print(f"{len(written.leaderboard)} rows of leaderboard.csv, {html}", flush=True)
-        if not opened and html is not None:
-            webbrowser.open(html.resolve().as_uri())
-            opened = True
+        click.echo(f"{len(written.leaderboard)} rows of leaderboard.csv, {html}")
+        _open(page)
+        page = None
 
     watch(results, again, _complain)
+
+
+def _names(text: str | None) -> list[str] | None:
+    """Return the comma-separated words of an option; None if it was not given or holds none."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()] or None
+
+
+def _complain(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _open(page: Path | None) -> None:
+    if page is not None:
+        webbrowser.open(page.resolve().as_uri())
 
 
 def _print(written: Report) -> None:
@@ -71,6 +95,44 @@ def _print(written: Report) -> None:
 
     Console().print(written.table())
     for path in written.paths:
-        print(path)
+        click.echo(path)
     for note in written.notes:
         _complain(note)
+
+
+def watch(
+    out: Path, make: Callable[[], object], say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Call ``make`` now and whenever a run of the results folder ``out`` has finished or failed, until interrupted.
+
+    While no run is finished, ``say`` is told so once. Looks are at least ``SECONDS`` apart, and after a slow ``make``
+    so far apart that it takes a fifth of the time at most.
+    """
+    seen: object = None
+    waiting = False
+    while True:
+        began = time.monotonic()
+        state = _state(out)
+        if state != seen:
+            try:
+                make()
+                seen, waiting = state, False
+            except BenchError as error:
+                if any((out / "runs").glob("*/record.json")):
+                    raise
+                if not waiting:
+                    say(f"waiting: {error}")
+                waiting = True
+        sleep(max(SECONDS, 4 * (time.monotonic() - began)))
+
+
+def _state(out: Path) -> frozenset[tuple[str, int]]:
+    """Return each record and failure in the folder with its time of change."""
+    files = set()
+    for name in ("record.json", "failed.json"):
+        for path in (out / "runs").glob(f"*/{name}"):
+            try:
+                files.add((str(path), path.stat().st_mtime_ns))
+            except OSError:  # removed in between: a failed run that is tried again
+                continue
+    return frozenset(files)

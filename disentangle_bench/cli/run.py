@@ -1,116 +1,51 @@
-"""The commands that do runs and look after their folders: run, plan, status, merge, rm, worker. No logic here."""
+"""The commands that do runs: run, plan, worker."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from disentangle_bench.cli import options as opt
 from disentangle_bench.errors import BenchError
 
+if TYPE_CHECKING:
+    from disentangle_bench.spec import RunSpec
+
 LONG_UPDATES = 20_000
-"""Work of this many updates is measured and shown before it begins."""
+"""A grid of this many updates is measured and its cost shown before it begins."""
 
-WATCH_SECONDS = 3.0
-
-PROTOCOL = click.option(
-    "--protocol", default="standard", show_default=True, help="Named set of choices; see dbench list protocols."
-)
-SET = click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a value that dbench show prints, such as model.gamma=1e-3; marks the record as off-protocol.",
-)
-
-
-DATA_DIR = click.option("--data-dir", help="Folder with the datasets.  [default: $DBENCH_DATA or the user's cache]")
-COMPILE = click.option("--compile", is_flag=True, help="Compile the networks with torch.compile; recorded.")
-THREADS = click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
+DRY_RUN = opt.option("--dry-run", is_flag=True, help="Print which runs would be done and do none of them.")
+FORCE = opt.option("--yes", is_flag=True, help="Start even if the grid takes more than a day on this CPU.")
+CHECKPOINT_SECONDS = opt.option(
+    "--checkpoint-seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=60.0,
     show_default=True,
-    help="CPU threads of each run. Another number rounds sums differently, so it is recorded.",
+    help="Seconds between two checkpoints of a run.",
 )
-OUT = click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Results folder."
+TENSORBOARD = opt.option(
+    "--tensorboard", is_flag=True, help="Also write TensorBoard event files, in the runs' folders."
 )
+WANDB = opt.option("--wandb", is_flag=True, help="Also log to Weights & Biases; offline unless WANDB_MODE is set.")
 
 
-def _together(*options: Callable[..., Any]) -> Callable[..., Any]:
-    """Several options as one decorator, in their order on the help page."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-GRID = _together(
-    click.option("--models", required=True, help="Names, comma-separated, or a group such as all."),
-    click.option("--datasets", required=True, help="Names or files, comma-separated, or all."),
-    click.option(
-        "--seeds", default="5", show_default=True, help="How many (5 is 0 to 4), a range (0-4) or a list (0,3,7)."
-    ),
-    PROTOCOL,
-    SET,
-    click.option(
-        "--grid", "grid_file", type=click.Path(path_type=Path), help="TOML file whose [grid] has lists of values."
-    ),
-    click.option("--precision", help="Of the networks in training: fp32, tf32 or bf16.  [default: the protocol's]"),
-    DATA_DIR,
-)
-RESOURCES = _together(
-    click.option(
-        "--device", "--devices", "devices", default="auto", show_default=True, help="auto, cpu, cuda; cuda:0,cuda:1."
-    ),
-    click.option(
-        "--runs-per-device", type=click.IntRange(min=1), default=1, show_default=True, help="On each accelerator."
-    ),
-    click.option("--jobs", type=click.IntRange(min=1), help="Runs at a time.  [default: cores / threads on a CPU]"),
-    THREADS,
-)
-
-
-@click.command()
-@GRID
-@OUT
-@RESOURCES
-@COMPILE
-@click.option("--dry-run", is_flag=True, help="Print the grid; do nothing.")
-@click.option("--remember", is_flag=True, help="Print the grid and keep it in the results folder; run nothing.")
-@click.option(
-    "--rerun",
-    default="missing",
-    show_default=True,
-    help="Which runs: missing (failed ones too), failed (only those), all (from the start).",
-)
-@click.option("--yes", is_flag=True, help="Do not ask before work of more than a day on a CPU.")
-@click.option(
-    "--checkpoint-seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Between checkpoints."
-)
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files into the runs' folders, too.")
-@click.option("--wandb", is_flag=True, help="Log to Weights & Biases, too; offline unless WANDB_MODE says otherwise.")
-@click.option("--offline", is_flag=True, help="Download nothing; also by DBENCH_OFFLINE=1.")
-@click.option("--executor", default="local", show_default=True, help="Where runs are executed.")
-@click.option(
-    "--slurm", default="", metavar="KEY=VALUE,...", help="For --executor slurm: partition=...,time=60,gres=gpu:1."
-)
-@click.option("--ray-address", help="For --executor ray: the cluster's address.  [default: a cluster on this machine]")
+@click.command(cls=opt.SectionedCommand)
+@opt.WHAT
+@opt.options("Where and how", opt.EXECUTOR, *opt.MACHINE, opt.OFFLINE, opt.COMPILE, opt.SLURM, opt.RAY_ADDRESS)
+@opt.options(
+    "Results and resuming", opt.OUT, DRY_RUN, opt.RERUN, FORCE, CHECKPOINT_SECONDS, TENSORBOARD, WANDB
+)  # fmt: skip
 def run(
     data_dir: str | None,
     out: Path,
     compile: bool,
     dry_run: bool,
-    remember: bool,
     rerun: str,
     yes: bool,
     offline: bool,
@@ -120,32 +55,31 @@ def run(
     executor: str,
     slurm: str,
     ray_address: str | None,
-    **words: Any,
+    **given: Any,
 ) -> None:
-    """Train and score a grid of models, datasets and seeds. Finished runs are skipped, interrupted ones go on."""
+    """Train and score every model on every dataset with every seed.
+
+    Finished runs are skipped and interrupted ones resumed. Writes a folder per run into runs/ of the results folder,
+    and results.csv with all scores; prints the leaderboard. dbench report writes tables, figures and a page.
+    """
     from disentangle_bench.runner import run as runner
-    from disentangle_bench.store import runs, status
+    from disentangle_bench.store import runs
 
     if offline:
-        os.environ["DBENCH_OFFLINE"] = "1"
-    specs, resources = _asked(words)
+        os.environ["DBENCH_OFFLINE"] = "1"  # by the environment, which also reaches the processes of runs
+    specs, resources = _grid(given)
     todo = runner.select(specs, out, rerun)
-    if remember:
-        runner.check_writable(out)
-        status.remember(out, specs)
-    if dry_run or remember:
-        wanted = {spec.run_id for spec in todo}
-        for spec in specs:
-            click.echo(f"{'to do   ' if spec.run_id in wanted else 'skipped '}  {spec.run_id}")
+    if dry_run:
+        _print_grid(specs, todo)
         return
     if executor == "local" and sum(spec.training.updates for spec in todo) >= LONG_UPDATES:
-        _show_plan(todo, data_dir, yes, resources)
-    track = tuple(name for name, chosen in {"tensorboard": tensorboard, "wandb": wandb}.items() if chosen)
-    options = {"slurm": slurm, "ray_address": ray_address}
-    how: dict[str, Any] = {"data": data_dir, "rerun": rerun, "executor": executor, "options": options, "track": track}
+        _show_cost(todo, data_dir, yes, resources)
+    track = tuple(name for name, asked in {"tensorboard": tensorboard, "wandb": wandb}.items() if asked)
+    how: dict[str, Any] = {"data": data_dir, "rerun": rerun, "executor": executor, "track": track}
+    how |= {"options": {"slurm": slurm, "ray_address": ray_address}}
     how |= {"checkpoint_seconds": checkpoint_seconds, "compile": compile}
     outcome = runner.run_grid(specs, out, **how, **resources)
-    show_leaderboard(out)
+    print_leaderboard(out)
     click.echo(f"{len(outcome.finished)} finished, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed")
     for run_id, reason in outcome.left.items():
         click.echo(f"left: {run_id}: {reason}", err=True)
@@ -157,16 +91,25 @@ def run(
         sys.exit(1)
 
 
-def _asked(words: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The specs that the options of GRID ask for, and the other options."""
+def _grid(given: dict[str, Any]) -> tuple[list[RunSpec], dict[str, Any]]:
+    """Return the specs that the options of ``WHAT`` ask for, and the other options."""
     from disentangle_bench.config.grids import expand
 
     names = ("models", "datasets", "seeds", "protocol", "changes", "grid_file", "precision")
-    rest = {name: value for name, value in words.items() if name not in names}
-    return expand(**{name: words[name] for name in names}), rest
+    rest = {name: value for name, value in given.items() if name not in names}
+    return expand(**{name: given[name] for name in names}), rest
 
 
-def _show_plan(specs: Any, data_dir: str | None, yes: bool, resources: dict[str, Any]) -> None:
+def _print_grid(specs: Sequence[RunSpec], todo: Sequence[RunSpec]) -> None:
+    """Print a line per run with the values that were changed, then the counts."""
+    wanted = {spec.run_id for spec in todo}
+    for spec in specs:
+        state = "to do  " if spec.run_id in wanted else "skipped"
+        click.echo("  ".join([state, spec.run_id, *spec.changed]))
+    click.echo(f"{len(wanted)} to do, {len(specs) - len(wanted)} skipped")
+
+
+def _show_cost(specs: Sequence[RunSpec], data_dir: str | None, yes: bool, resources: dict[str, Any]) -> None:
     """Measure and print what long work costs; more than a day of it on a CPU needs ``--yes``."""
     from rich.console import Console
 
@@ -182,30 +125,49 @@ def _show_plan(specs: Any, data_dir: str | None, yes: bool, resources: dict[str,
         )
 
 
-def show_leaderboard(out: Path) -> None:
-    """Write and print the leaderboard of what is finished, if anything is."""
+def print_leaderboard(out: Path) -> None:
+    """Print the leaderboard of what is finished, if anything is; nothing is written."""
     from rich.console import Console
 
-    from disentangle_bench.report import write_report
+    from disentangle_bench.report.results import read_results
+    from disentangle_bench.report.tables.terminal import Headline
     from disentangle_bench.store import runs
 
-    if runs.load_records(out):
-        Console().print(write_report(out, figures=False).table())
+    if any((out / "runs").glob(f"*/{runs.RECORD}")):
+        Console().print(Headline(read_results(out, None).board))
 
 
-@click.command()
-@GRID
-@RESOURCES
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def plan(as_json: bool, data_dir: str | None, **words: Any) -> None:
-    """Estimate what a grid costs on this machine in time, memory and disk, from a short measurement."""
+@click.command(cls=opt.SectionedCommand)
+@opt.WHAT
+@opt.options("Where and how", *opt.MACHINE)
+@opt.options(
+    "What to do with it",
+    opt.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    opt.option(
+        "--keep", is_flag=True, help="Measure nothing: keep the grid in the results folder, print ids of runs to do."
+    ),
+    opt.OUT,
+)
+def plan(as_json: bool, keep: bool, out: Path, data_dir: str | None, **given: Any) -> None:
+    """Estimate what a grid costs on this machine in time, memory and disk.
+
+    A few updates of each kind of run are measured, and nothing is written. With --keep the grid is written into the
+    results folder instead, so that dbench worker can do its runs one by one under any scheduler.
+    """
     import json
 
     from rich.console import Console
 
     from disentangle_bench.runner import run as runner
+    from disentangle_bench.store import status
 
-    specs, resources = _asked(words)
+    specs, resources = _grid(given)
+    if keep:
+        runner.check_writable(out)
+        status.remember(out, specs)
+        for spec in runner.select(specs, out, "missing"):
+            click.echo(spec.run_id)
+        return
     measured = runner.estimate(specs, data=data_dir, **resources)
     if as_json:
         click.echo(json.dumps(measured.as_json(), indent=1))
@@ -214,70 +176,23 @@ def plan(as_json: bool, data_dir: str | None, **words: Any) -> None:
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
-@click.option("--watch", is_flag=True, help="Refresh every few seconds until nothing is running.")
-@click.option("--all", "everything", is_flag=True, help="List finished and missing runs too.")
-def status(results: Path, watch: bool, everything: bool) -> None:
-    """Say how far the runs in RESULTS are: done, running (with time left), failed, stopped, missing."""
-    import time
-
-    from disentangle_bench.store.status import STATES, states
-
-    while True:
-        found = list(states(results))
-        if watch and sys.stdout.isatty():
-            click.clear()
-        for state in found:
-            if everything or state.state in ("running", "failed", "stopped") or state.detail:
-                click.echo(f"{state.state:8} {state.run_id}  {state.detail}".rstrip())
-        counts = {name: sum(state.state == name for state in found) for name in STATES}
-        click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
-        if not watch or not counts["running"]:
-            return
-        time.sleep(WATCH_SECONDS)
-
-
-@click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder that gets all runs.")
-def merge(sources: tuple[Path, ...], out: Path) -> None:
-    """Copy the runs of several results folders into one. Nothing is overwritten."""
-    from disentangle_bench.store.merge import merge as merge_folders
-
-    copied, kept = merge_folders(sources, out)
-    click.echo(f"{len(copied)} runs copied to {out}, {len(kept)} were there already")
-
-
-@click.command()
-@click.argument("results", type=click.Path(path_type=Path))
-@click.argument("run_ids", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def rm(results: Path, run_ids: tuple[str, ...], yes: bool) -> None:
-    """Remove runs from RESULTS."""
-    from disentangle_bench.store.merge import remove
-
-    if not yes:
-        click.confirm(f"Remove {len(run_ids)} runs from {results} with all their files?", abort=True)
-    remove(results, run_ids)
-    click.echo(f"{len(run_ids)} runs removed")
-
-
-@click.command()
 @click.argument("run_id")
-@OUT
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
-@THREADS
-@COMPILE
-@DATA_DIR
+@opt.options(
+    "Options",
+    opt.OUT,
+    opt.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ..."),
+    opt.THREADS,
+    opt.COMPILE,
+    opt.DATA_DIR,
+)
 def worker(run_id: str, out: Path, device: str, threads: int, compile: bool, data_dir: str | None) -> None:
-    """Do one run of a results folder in this process, for any scheduler.
+    """Do one run of a kept grid in this process, for any scheduler.
 
-    The grid must be known there: dbench run --remember keeps it and prints the ids. Ends with status 0 if the run is
-    done, 1 if it failed, 75 if it was stopped or another process has it, and the same command should be given again.
+    dbench plan --keep keeps the grid in the results folder and prints the run ids. The exit status is 0 if the run is
+    done, 1 if it failed, and 75 if it was stopped or another process is running it: then give the same command again.
     """
     from disentangle_bench.runner.run import run_single
 
     kind, text = run_single(run_id, out, device=device, threads=threads, data=data_dir, compile=compile)
     click.echo(f"{run_id} {kind}{': ' if text else ''}{text}", err=kind != "done")
-    ctx = click.get_current_context()
-    ctx.exit({"done": 0, "failed": 1}.get(kind, 75))
+    click.get_current_context().exit({"done": 0, "failed": 1}.get(kind, 75))

@@ -51,7 +51,7 @@ def edit(folder, change):
 
 def test_status_of_a_partial_grid(dbench, part):
     out = part("qlae")
-    dbench(*WORDS, "--models", "qlae,vq_vae,beta_vae", "--remember", "--out", out)
+    dbench("plan", *WORDS[1:], "--models", "qlae,vq_vae,beta_vae", "--keep", "--out", out)
     failed = resolve("vq_vae", "rooms3d", "smoke", 0).spec
     folder = runs.run_folder(out, failed)
     folder.mkdir()
@@ -153,9 +153,9 @@ def test_rm_leaves_a_run_that_is_held(dbench, part):
     assert list(contents(out)) == [name]
 
 
-def test_worker_does_one_remembered_run(dbench, smoke_grid, tmp_path):
-    listed = dbench(*WORDS, "--models", "qlae,vq_vae", "--remember", "--out", "out")
-    names = [line.split()[-1] for line in listed.stdout.splitlines()]
+def test_worker_does_one_run_of_a_kept_grid(dbench, smoke_grid, tmp_path):
+    listed = dbench("plan", *WORDS[1:], "--models", "qlae,vq_vae", "--keep", "--out", "out")
+    names = listed.stdout.splitlines()
     done = dbench("worker", names[0], "--out", "out")
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "out")[names[0]] == contents(smoke_grid[0])[names[0]]
@@ -166,15 +166,11 @@ def test_worker_does_one_remembered_run(dbench, smoke_grid, tmp_path):
 
 
 def test_worker_says_that_a_run_failed(dbench):
-    listed = dbench(*WORDS, "--models", "qlae", "--set", "training.learning_rate=1e30", "--remember", "--out", "out")
+    words = ["--models", "qlae", "--set", "training.learning_rate=1e30", "--keep", "--out", "out"]
+    listed = dbench("plan", *WORDS[1:], *words)
     done = dbench("worker", listed.stdout.split()[-1], "--out", "out")
     assert done.returncode == 1
     assert "Diverged" in done.stderr
-
-
-def test_an_unknown_executor(dbench):
-    message = one_line(dbench(*WORDS, "--models", "qlae", "--executor", "locla"))
-    assert "unknown executor 'locla'. Did you mean 'local'?" in message
 
 
 def test_tracking_without_its_package_is_one_line(dbench, tmp_path):

@@ -1,12 +1,21 @@
-"""The real command: what it prints, and that bad input ends in one clear line, status 2 and nothing written."""
+"""The command: what it prints, and that bad input ends in one clear line, status 2 and nothing written."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
+from click.testing import CliRunner
+
+from disentangle_bench.cli import main, options
+from disentangle_bench.registry import MODELS
+from disentangle_bench.runner import run as runner
+from disentangle_bench.runner.executors import base as executors
+from disentangle_bench.spec import Training
 
 RUN = ("run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1")
 
@@ -38,7 +47,30 @@ BAD_INPUT = {
     "device's name": ((*RUN, "--device", "gpu"), "--device 'gpu' cannot be used here"),
     "report of a missing folder": (("report", "nowhere"), "there is no results folder 'nowhere'"),
     "show an unknown model": (("show", "beta", "rooms3d"), "unknown model 'beta'"),
+    "executor": ((*RUN, "--executor", "locla"), "unknown executor 'locla'. Did you mean 'local'?"),
+    "rerun": ((*RUN, "--rerun", "mising"), "unknown value of --rerun 'mising'. Did you mean 'missing'?"),
+    "precision": ((*RUN, "--precision", "fp16"), "unknown precision 'fp16'"),
+    "command": (("rnu",), "unknown command 'rnu'. Did you mean 'run'?"),
+    "option": ((*RUN, "--outt", "x"), "No such option"),
+    "option missing": (("run", "--datasets", "rooms3d"), "Missing option '--models'"),
+    "jobs": ((*RUN, "--jobs", "0"), "'--jobs'"),
 }
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """``refused("list", "nonsense")``: the one line with which the command ends, run in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        done = CliRunner().invoke(main, list(map(str, words)))
+        assert done.exit_code == 2, done.output
+        assert done.stdout == ""
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert done.stderr.startswith("Error: ")
+        return done.stderr
+
+    return run
 
 
 def one_line(done):
@@ -51,82 +83,145 @@ def one_line(done):
 
 
 @pytest.mark.parametrize("name", BAD_INPUT)
-def test_bad_input(dbench, tmp_path, name):
+def test_bad_input(refused, tmp_path, name):
     words, message = BAD_INPUT[name]
+    assert message in refused(*words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_of_the_real_command(dbench, tmp_path):
+    words, message = BAD_INPUT["model"]
     assert message in one_line(dbench(*words))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_report_of_an_empty_folder(dbench, tmp_path):
+def test_report_of_an_empty_folder(refused, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "'empty' is not a results folder" in one_line(dbench("report", "empty"))
+    assert "'empty' is not a results folder" in refused("report", "empty")
     assert list((tmp_path / "empty").iterdir()) == []
 
 
-def test_report_of_a_foreign_folder(dbench, tmp_path):
+def test_report_of_a_foreign_folder(refused, tmp_path):
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.tex").write_text("my thesis")
-    assert "'foreign' is not a results folder" in one_line(dbench("report", "foreign"))
+    assert "'foreign' is not a results folder" in refused("report", "foreign")
     assert [path.name for path in (tmp_path / "foreign").iterdir()] == ["thesis.tex"]
 
 
-def test_report_of_a_damaged_record(dbench, tmp_path):
+def test_report_of_a_damaged_record(refused, tmp_path):
     run = tmp_path / "results" / "runs" / "some-run"
     run.mkdir(parents=True)
     (run / "record.json").write_text('{"schema": 1, "run')
-    assert "record.json" in one_line(dbench("report", "results"))
+    assert "record.json" in refused("report", "results")
 
 
-def test_report_with_an_unknown_metric(dbench, smoke_grid):
+def test_report_with_an_unknown_metric(refused, smoke_grid):
     out, _ = smoke_grid
-    assert "unknown metric 'dcl'. Did you mean 'dci'?" in one_line(dbench("report", out, "--metrics", "dcl"))
+    assert "unknown metric 'dcl'. Did you mean 'dci'?" in refused("report", out, "--metrics", "dcl")
 
 
-def test_out_that_cannot_be_written(dbench, tmp_path):
+def test_out_that_cannot_be_written(refused, tmp_path):
     (tmp_path / "taken").write_text("a file, not a folder")
-    message = one_line(dbench(*RUN, "--out", "taken/results"))
-    assert "--out 'taken/results' cannot be written" in message
+    assert "--out 'taken/results' cannot be written" in refused(*RUN, "--out", "taken/results")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_out_without_permission(dbench, tmp_path):
+def test_out_without_permission(refused, tmp_path):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
-    assert "cannot be written" in one_line(dbench(*RUN, "--out", locked / "results"))
+    assert "cannot be written" in refused(*RUN, "--out", locked / "results")
 
 
-def test_a_missing_dataset_file(dbench, tmp_path):
-    """Where to get it, where to put it, and what needs none."""
-    env = {"DBENCH_DATA": str(tmp_path / "data"), "DBENCH_OFFLINE": "1"}
-    message = one_line(dbench(*changed(datasets="shapes3d"), "--out", "results", env=env))
+def test_a_missing_dataset_file(refused, tmp_path, monkeypatch):
+    """The error says where to get it, where to put it, and what needs none."""
+    monkeypatch.setenv("DBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("DBENCH_OFFLINE", "1")
+    message = refused(*changed(datasets="shapes3d"), "--out", "results")
     for part in ("3dshapes.h5", "storage.googleapis.com/3d-shapes", str(tmp_path / "data"), "rooms3d"):
         assert part in message
     assert not (tmp_path / "results").exists()
 
 
-def test_dry_run_prints_the_grid_and_writes_nothing(dbench, tmp_path):
-    done = dbench("run", "--models", "all", "--datasets", "rooms3d,shapes3d", "--seeds", "0-1", "--dry-run")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+@pytest.fixture
+def printed(tmp_path, monkeypatch):
+    """``printed("list", "models")``: what the command prints, run in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        done = CliRunner().invoke(main, list(map(str, words)))
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return run
+
+
+def test_dry_run_prints_the_grid_and_writes_nothing(printed, tmp_path):
+    words = ("run", "--models", "all", "--datasets", "rooms3d,shapes3d", "--seeds", "0-1", "--dry-run")
+    *lines, counts = printed(*words).splitlines()
     assert len(lines) == 6 * 2 * 2
     assert all(line.startswith("to do") and "-standard-" in line for line in lines)
+    assert counts == "24 to do, 0 skipped"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_list_names_everything(dbench):
-    models = dbench("list", "models").stdout
+def test_list_names_everything(printed):
+    models = printed("list", "models")
     for name in ("beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"):
         assert name in models
-    assert "rooms3d" in dbench("list", "datasets").stdout
-    assert "infomec" in dbench("list", "metrics").stdout
+    assert "rooms3d" in printed("list", "datasets")
+    assert "infomec" in printed("list", "metrics")
     for name in ("smoke", "quick", "cpu", "standard"):
-        assert name in dbench("list", "protocols").stdout
+        assert name in printed("list", "protocols")
 
 
-def test_show_says_where_each_value_comes_from(dbench):
-    lines = dbench(
-        "show", "factor_qvae", "rooms3d", "--protocol", "cpu", "--set", "model.gamma=0.5"
-    ).stdout.splitlines()
+def test_groups_of_models():
+    paper = ["beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"]
+    assert MODELS.names("all") == MODELS.names("paper") == paper
+    assert MODELS.names("every") == MODELS.names("paper,extended")
+    assert len(MODELS.names("every")) == 16
+
+
+def test_help_names_the_values_that_the_code_takes(printed):
+    """The values are spelled out for speed: they are those of the modules that use them."""
+    assert tuple(executors.EXECUTORS) == options.EXECUTORS
+    assert options.RERUNS == runner.RERUN
+    assert Training.model_fields["precision"].annotation.__args__ == options.PRECISIONS
+    text = printed("run", "--help")
+    sections = [text.index(title) for title in ("What to run:", "Where and how:", "Results and resuming:")]
+    assert sections == sorted(sections)
+    for values in ("--executor [local|slurm|ray]", "--rerun [missing|failed|all]", "--precision [fp32|tf32|bf16]"):
+        assert values in text
+
+
+def test_every_command_and_option_has_help():
+    def walk(command, path):
+        assert command.help, path
+        for parameter in command.params:
+            assert parameter.param_type_name == "argument" or parameter.help, (path, parameter.name)
+        for name, sub in getattr(command, "commands", {}).items():
+            walk(sub, f"{path} {name}")
+
+    walk(main, "dbench")
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    """``dbench show ... | head``: the pipe is closed before the command writes."""
+    words = [sys.executable, "-m", "disentangle_bench", "show", "qlae", "rooms3d"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.wait(timeout=60)
+
+
+def test_run_and_score_write_what_their_help_says(dbench, smoke_grid, tmp_path):
+    out = shutil.copytree(smoke_grid[0], tmp_path / "copy")
+    assert {path.name for path in out.iterdir()} == {"runs", "grids", "results.csv"}
+    assert dbench("score", out, "--metrics", "mse", "--jobs", "1").returncode == 0
+    assert {path.name for path in out.iterdir()} == {"runs", "grids", "results.csv"}
+
+
+def test_show_says_where_each_value_comes_from(printed):
+    lines = printed("show", "factor_qvae", "rooms3d", "--protocol", "cpu", "--set", "model.gamma=0.5").splitlines()
     rows = {line.split(" = ")[0].strip(): line.split(" = ")[1] for line in lines}
     assert rows["model.gamma"].startswith("0.5 ")
     assert rows["model.gamma"].endswith("# --set")

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from disentangle_bench.cli import report as commands
-from disentangle_bench.cli.watch import watch
+from disentangle_bench.cli import main
+from disentangle_bench.cli.report import watch
 from disentangle_bench.errors import BenchError
 from support import records as synthetic
 
@@ -58,7 +58,7 @@ def test_what_is_unknown_is_one_line(dbench, out, words, message):
 def test_open_opens_the_page_that_was_written(out, monkeypatch, capsys):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    commands.report(out, None, None, "dataset", False, None, True, False)
+    main(["report", str(out), "--no-figures", "--open"], standalone_mode=False)
     assert opened == [(out / "report.html").resolve().as_uri()]
     assert (out / "report.html").stat().st_size > 10_000
     assert "report.html" in capsys.readouterr().out

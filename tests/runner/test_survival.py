@@ -149,8 +149,8 @@ def test_a_clock_that_was_set_back(tmp_path, smoke_grid, dbench):
 
 def test_a_stale_heartbeat_is_not_running(tmp_path, dbench):
     """A process that died leaves progress.json behind; after a minute without a beat nobody believes it."""
-    dbench(*RUN[3:], "--models", "qlae", "--remember", "--out", tmp_path / "out")
-    assert not list((tmp_path / "out").glob("runs/*"))  # remembering begins nothing
+    dbench("plan", *RUN[4:], "--models", "qlae", "--keep", "--out", tmp_path / "out")
+    assert not list((tmp_path / "out").glob("runs/*"))  # a kept grid begins nothing
     planned = dbench("status", tmp_path / "out", "--all").stdout
     assert "missing  rooms3d-smoke-qlae-seed0-" in planned
     name = planned.split()[1]

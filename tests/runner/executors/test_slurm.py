@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.runner.executors.slurm_job import seconds
-from support.commands import LONG, until
+from support.commands import GRID, LONG, until
 from support.grid_runs import contents
 
 
@@ -255,12 +256,12 @@ def test_the_script_in_the_documentation(command, slurm, tmp_path, undisturbed):
         "dbench worker", f"{sys.executable} -m disentangle_bench worker"
     )
     (tmp_path / "runs.sh").write_text(script.replace("results/cpu", "there"))
-    there = command("there", *LONG, "--remember")
-    _, printed = there.start().wait()
-    (run_id,) = (line.split()[2] for line in printed.splitlines() if line.startswith("to do"))
-    (tmp_path / "runs.txt").write_text(f"{run_id}\n")
-    words = ["sbatch", "--parsable", "--array=1-1", f"--chdir={tmp_path}", str(tmp_path / "runs.sh")]
-    array = slurm.command(*words).strip()
+    there = command("there", *LONG)
+    words = [sys.executable, "-m", "disentangle_bench", "plan", *GRID, *LONG, "--keep", "--out", str(there.out)]
+    run_id = subprocess.check_output(words, text=True)
+    (tmp_path / "runs.txt").write_text(run_id)
+    submit = ["sbatch", "--parsable", "--array=1-1", f"--chdir={tmp_path}", str(tmp_path / "runs.sh")]
+    array = slurm.command(*submit).strip()
     for name in ("requeued", "cancelled"):
         there.training()
         ((job, _),) = queue(slurm)
@@ -269,6 +270,6 @@ def test_the_script_in_the_documentation(command, slurm, tmp_path, undisturbed):
         until(lambda: not list(there.out.glob("runs/*/progress.json")), "the end of the process")
     until(lambda: not queue(slurm), "the end of the cancelled job")
     assert restarts(slurm, f"{array}_1") == 1
-    slurm.command(*words)
+    slurm.command(*submit)
     until(lambda: list(there.out.glob("runs/*/record.json")), "a record")
     assert contents(there.out) == undisturbed

@@ -1,0 +1,192 @@
+"""Options that several commands share, each defined once, and help pages that list options in sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from disentangle_bench.errors import unknown
+
+EXECUTORS = ("local", "slurm", "ray")
+RERUNS = ("missing", "failed", "all")
+PRECISIONS = ("fp32", "tf32", "bf16")
+# Spelled out, because a help page must not wait for the modules that define them; tests compare the two.
+
+
+class OneOf(click.Choice):
+    """A choice of names; another name is an error of one line that suggests the nearest."""
+
+    def __init__(self, kind: str, names: Sequence[str]) -> None:
+        super().__init__(names)
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return ``value`` if it is one of the names."""
+        if value not in self.choices:
+            raise unknown(self.kind, str(value), self.choices)
+        return value
+
+
+class SectionedOption(click.Option):
+    """An option that knows the section of the help page it is listed in."""
+
+    def __init__(self, *declarations: Any, section: str = "Options", **attributes: Any) -> None:
+        super().__init__(*declarations, **attributes)
+        self.section = section
+
+
+class SectionedCommand(click.Command):
+    """A command whose help page lists its options in sections, in the order of their first options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one list of options per section; options without a section come last."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if row := parameter.get_help_record(ctx):
+                sections.setdefault(getattr(parameter, "section", "Options"), []).append(row)
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+Described = tuple[tuple[str, ...], dict[str, Any]]
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def options(title: str, *listed: Described) -> Decorator:
+    """Return one decorator that adds the options to a command, in their order, in the section ``title`` of its help."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for names, attributes in reversed(listed):
+            command = click.option(*names, cls=SectionedOption, section=title, **attributes)(command)
+        return command
+
+    return decorate
+
+
+def option(*names: str, **attributes: Any) -> Described:
+    """Describe an option as ``click.option`` does, for ``options``."""
+    return names, attributes
+
+
+# What to run.
+MODELS = option(
+    "--models",
+    required=True,
+    metavar="NAMES",
+    help="Model names or groups, comma-separated: paper (the paper's six; all means the same), extended (ten more), "
+    "every (all sixteen), plugin. See dbench list models.",
+)
+DATASETS = option(
+    "--datasets",
+    required=True,
+    metavar="NAMES",
+    help="Dataset names or paths of image files, comma-separated, or all. See dbench list datasets.",
+)
+SEEDS = option(
+    "--seeds",
+    default="5",
+    metavar="SEEDS",
+    show_default=True,
+    help="A count (5 means seeds 0 to 4), a range (0-4) or a list (0,3,7); 3-3 is seed 3 alone.",
+)
+PROTOCOL = option(
+    "--protocol",
+    default="standard",
+    show_default=True,
+    metavar="NAME",
+    help="Versioned set of choices that makes runs comparable. See dbench list protocols.",
+)
+SET = option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value that dbench show prints, such as model.gamma=1e-3; a list (0,1e-3) makes a run for each "
+    "value. Changed runs are off-protocol and never ranked. Repeatable.",
+)
+GRID = option(
+    "--grid",
+    "grid_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TOML file whose table [grid] holds a list of values for each changed key.",
+)
+PRECISION = option(
+    "--precision", type=OneOf("precision", PRECISIONS), help="Training precision.  [default: the protocol's]"
+)
+
+# Where and how.
+EXECUTOR = option(
+    "--executor",
+    type=OneOf("executor", EXECUTORS),
+    default="local",
+    show_default=True,
+    help="Run on this machine, as Slurm jobs, or on a Ray cluster.",
+)
+DEVICE = option(
+    "--device",
+    "--devices",
+    "devices",
+    metavar="NAMES",
+    default="auto",
+    show_default=True,
+    help="auto (the first GPU, else the CPU), cpu, cuda, or several: cuda:0,cuda:1.",
+)
+JOBS = option(
+    "--jobs",
+    metavar="NUMBER",
+    type=click.IntRange(min=1),
+    help="Concurrent runs in all.  [default: cores / threads on a CPU, else --runs-per-device on each device]",
+)
+RUNS_PER_DEVICE = option(
+    "--runs-per-device",
+    metavar="NUMBER",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Concurrent runs per accelerator.",
+)
+THREADS = option(
+    "--threads",
+    metavar="NUMBER",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="CPU threads per run. Another number rounds sums differently, so it is recorded.",
+)
+COMPILE = option("--compile", is_flag=True, help="Compile the networks with torch.compile; recorded.")
+DATA_DIR = option(
+    "--data-dir", metavar="FOLDER", help="Folder with the datasets.  [default: $DBENCH_DATA or the user's cache]"
+)
+OFFLINE = option("--offline", is_flag=True, help="Download nothing; DBENCH_OFFLINE=1 does too.")
+SLURM = option(
+    "--slurm", default="", metavar="KEY=VALUE,...", help="Job settings for Slurm: partition=...,time=60,gres=gpu:1."
+)
+RAY_ADDRESS = option(
+    "--ray-address", metavar="ADDRESS", help="Address of the Ray cluster.  [default: start one on this machine]"
+)
+
+# Results and resuming.
+OUT = option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Results folder.",
+)
+RERUN = option(
+    "--rerun",
+    type=OneOf("value of --rerun", RERUNS),
+    default="missing",
+    show_default=True,
+    help="Run those without a record (failed ones are tried again), only failed ones, or all from the start.",
+)
+YES = option("--yes", is_flag=True, help="Do not ask for confirmation.")
+
+WHAT = options("What to run", MODELS, DATASETS, SEEDS, PROTOCOL, SET, GRID, PRECISION)
+MACHINE = (DEVICE, JOBS, RUNS_PER_DEVICE, THREADS, DATA_DIR)
