@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disentangle_bench.metrics import trees
+from disentangle_bench.metrics import _trees as trees
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "metrics"
 CORES = len(os.sched_getaffinity(0))

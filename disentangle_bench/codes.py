@@ -5,7 +5,7 @@ Axis words used everywhere: n images, b batch, d latents, k factors, v symbols p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,56 +45,3 @@ class Evaluation:
     factors: npt.NDArray[np.int64]
     n_train: int
     squared_error: npt.NDArray[np.float64] | None = None
-
-
-@dataclass(frozen=True)
-class ScoreCard:
-    """One number of a metric: its name without the metric's, and whether more is better.
-
-    ``ranked`` is False for a number that describes the codes and is no contest: models are not ranked by it.
-    ``variants`` names the metric's variants that give this score; empty means all of them.
-    """
-
-    name: str
-    higher_is_better: bool
-    summary: str
-    unit: str = ""
-    ranked: bool = True
-    variants: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class MetricCard:
-    """What a metric is: a change of its numbers bumps ``version`` and has a line in the CHANGELOG.
-
-    ``variants`` maps each variant's name to one line that says what its choices are; the first is the default. A
-    score is known by metric, score, variant and version together: scores that differ in one are never mixed.
-    """
-
-    name: str
-    version: int
-    paper: str
-    summary: str
-    scores: tuple[ScoreCard, ...]
-    variants: dict[str, str]
-
-    @property
-    def default_variant(self) -> str:
-        """The variant that is used when none is named."""
-        return next(iter(self.variants))
-
-    def scores_of(self, variant: str) -> tuple[ScoreCard, ...]:
-        """Return the cards of the scores that a variant gives, each name once."""
-        return tuple(score for score in self.scores if not score.variants or variant in score.variants)
-
-
-@dataclass(frozen=True)
-class MetricResult:
-    """What a metric gives: ``scores`` by score name, the matrices behind them, and remarks on how they were made.
-
-    A score that is not defined for these codes is NaN, and ``notes`` says why.
-    """
-
-    scores: dict[str, float]
-    arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)

@@ -145,7 +145,7 @@ def _dataset(name: str, target: str) -> Entry:
 
 
 def _metric(name: str, summary: str) -> Entry:
-    return Entry(name, f"disentangle_bench.metrics.{name}", summary)
+    return Entry(name, f"disentangle_bench.metrics._{name}", summary)
 
 
 MODELS = Registry(

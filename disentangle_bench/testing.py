@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disentangle_bench.codes import Codes, Evaluation, MetricCard
+from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.data.dataset import Card, Dataset
+from disentangle_bench.metrics.metric import MetricCard
 from disentangle_bench.models.model import ImageShape, Model, Noise, Settings
 from disentangle_bench.models.networks import network
 from disentangle_bench.training.trainer import evaluated, sum_of

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from disentangle_bench.codes import MetricResult
 from disentangle_bench.data.dataset import Batches, Card, Dataset
 from disentangle_bench.data.files import data_folder
+from disentangle_bench.metrics.metric import MetricResult
 from disentangle_bench.registry import METRICS, dataset_class, metric_module
 from disentangle_bench.testing import Violation, check_dataset, check_metric
 
@@ -74,7 +74,7 @@ def test_finds_faults_of_datasets(name):
         check_dataset(type("Faulty", (Stripes,), methods)())
 
 
-MIG = importlib.import_module("disentangle_bench.metrics.mig")
+MIG = importlib.import_module("disentangle_bench.metrics._mig")
 
 
 def faulty(score):

@@ -17,9 +17,8 @@ import torch
 from disentangle_bench.atomic import atomic_path
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.data.dataset import Dataset
-from disentangle_bench.errors import BenchError
-from disentangle_bench.metrics.inputs import as_arrays, as_codes
-from disentangle_bench.metrics.latents import read_codes
+from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.metrics.metric import as_arrays, as_codes, read_codes
 from disentangle_bench.models.model import Model, Noise
 from disentangle_bench.registry import metric_module
 from disentangle_bench.spec import RunSpec, seed_for
@@ -80,6 +79,8 @@ def score(
     for name, variant in metrics.items():
         progress(name)
         module = metric_module(name)
+        if variant not in module.CARD.variants:
+            raise unknown(f"variant of {name}", variant, module.CARD.variants)
         began = time.monotonic()
         result = module.score(evaluation, variant=variant, rng=0)
         scores.seconds[name] = time.monotonic() - began

@@ -1,49 +1,57 @@
-"""Names of disentangle_bench.metrics: functions, in any order of imports, and cheap to import."""
+"""Names of disentangle_bench.metrics, results as they are read, and the cost of the import."""
 
 from __future__ import annotations
 
-import itertools
+import copy
+import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-NAMES = ["dci", "infomec", "mse", "mig", "sap", "modularity", "factor_vae_score", "beta_vae_score", "latents"]
+from disentangle_bench import metrics
+from disentangle_bench.metrics import MetricResult
+from disentangle_bench.registry import METRICS
 
-
-def _run(code: str) -> None:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+RESULT = MetricResult({"a": 0.25, "bb": float("nan")}, {"matrix": np.eye(2)}, {"bb": "not defined: <b> is 0"})
 
 
 def test_importing_the_metrics_is_cheap() -> None:
     heavy = ("torch", "sklearn", "numba", "scipy", "pandas", "matplotlib")
-    _run(f"import sys, disentangle_bench.metrics; assert not [x for x in {heavy} if x in sys.modules], sys.modules")
+    code = f"import sys, disentangle_bench.metrics; assert not [x for x in {heavy} if x in sys.modules], sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
-STEPS = {
-    "from": "from disentangle_bench.metrics import {name} as f",
-    "plain": "import disentangle_bench.metrics.{name}",
-    "module": "import importlib; m = importlib.import_module('disentangle_bench.metrics.{name}')",
-    "inside": "from disentangle_bench.metrics.{name} import CARD, score",
-}
+def test_every_registered_metric_is_a_function_here() -> None:
+    own = [name for name, entry in METRICS.entries.items() if entry.group != "plugin"]
+    assert {name for name in metrics.__all__ if name != "MetricResult"} == set(own)
+    assert all(getattr(metrics, name).__name__ == name for name in own)
+    assert all(METRICS.load(name).CARD.name == name for name in own)
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(STEPS)), ids="-".join)
-def test_a_name_is_the_function_and_the_submodule_is_reached_in_any_order(order: tuple[str, ...]) -> None:
-    lines = []
-    for name in NAMES:
-        lines += [STEPS[step].format(name=name) for step in order]
-        lines += [
-            "import types, disentangle_bench.metrics as p",
-            f"assert type(f) is types.FunctionType and f.__name__ == '{name}', f",
-            f"assert p.{name} is f is m.{name}",
-            f"assert type(m) is types.ModuleType and m.CARD is CARD and CARD.name == '{name}'",
-        ]
-    _run("\n".join(lines))
+def test_a_result_is_read_by_attribute_and_by_key() -> None:
+    assert RESULT.a == RESULT["a"] == 0.25
+    assert RESULT.matrix is RESULT["matrix"] is RESULT.arrays["matrix"]
+    assert list(RESULT) == ["a", "bb", "matrix"]
+    assert {"a", "matrix", "scores"} <= set(dir(RESULT))
+    with pytest.raises(KeyError, match="'c' is not in this result; it has a, bb, matrix"):
+        RESULT["c"]
+    with pytest.raises(AttributeError, match="'c' is not in this result"):
+        _ = RESULT.c
+    for other in (copy.deepcopy(RESULT), pickle.loads(pickle.dumps(RESULT))):
+        assert (other.a, other.notes) == (RESULT.a, RESULT.notes)
 
 
-def test_all_names_are_exported() -> None:
-    import disentangle_bench.metrics as metrics
-
-    assert sorted(metrics.__all__) == sorted(NAMES)
+def test_a_result_is_shown_in_a_few_lines_and_as_an_inert_table() -> None:
+    assert repr(RESULT).splitlines() == [
+        "MetricResult",
+        "  a       0.25",
+        "  bb      nan",
+        "  matrix  array [2, 2]",
+        "  note on bb: not defined: <b> is 0",
+    ]
+    page = RESULT._repr_html_()
+    assert "<th>a</th><td>0.25</td>" in page
+    assert "&lt;b&gt; is 0" in page

@@ -8,7 +8,7 @@ import pytest
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics import infomec
-from disentangle_bench.metrics.infomec import CARD, score
+from disentangle_bench.metrics._infomec import CARD, score
 
 N = 400
 RNG = np.random.default_rng(0)
@@ -65,7 +65,7 @@ def test_explicitness_is_fitted_on_training_rows_and_tested_on_the_rest() -> Non
         assert found[name] == again[name]
     assert 0 < found["explicitness_heldout"] < found["explicitness"] + 0.1
     assert np.isnan(again["explicitness_heldout"])
-    assert again["notes"] == {"explicitness_heldout": "not defined: no test rows, or no factor varies"}
+    assert again.notes == {"explicitness_heldout": "not defined: no test rows, or no factor varies"}
     shuffled = FACTORS.copy()
     shuffled[300:] = np.random.default_rng(1).permutation(shuffled[300:])
     assert infomec(codes, shuffled, discrete=False, n_train=300)["explicitness_heldout"] == 0.0  # clipped, not below
@@ -92,7 +92,7 @@ def test_heldout_variant_without_test_rows_says_so() -> None:
     found = infomec(FACTORS, FACTORS, discrete=True, variant="heldout2026")
     assert np.isnan(found["explicitness"])
     assert found["explicitness_in_sample"] > 0.99
-    assert found["notes"] == {"explicitness": "not defined: no test rows, or no factor varies"}
+    assert found.notes == {"explicitness": "not defined: no test rows, or no factor varies"}
 
 
 @pytest.mark.parametrize("discrete", [True, False])
@@ -103,15 +103,15 @@ def test_no_active_latent(discrete: bool, variant: str) -> None:
     assert found["modularity"] == found["compactness"] == 0.0
     in_sample = "explicitness_in_sample" if variant == "heldout2026" else "explicitness"
     assert found[in_sample] == pytest.approx(0.0, abs=1e-3)
-    assert found["notes"]["modularity"] == "0: no latent is active"
-    assert found["notes"]["compactness"] == "0: no latent is active, two are needed"
+    assert found.notes["modularity"] == "0: no latent is active"
+    assert found.notes["compactness"] == "0: no latent is active, two are needed"
 
 
 def test_one_active_latent() -> None:
     found = infomec(np.column_stack([FACTORS[:, 0], np.zeros(N, int)]), FACTORS, discrete=True)
     assert found["active"].tolist() == [True, False]
     assert found["compactness"] == 0.0
-    assert found["notes"]["compactness"] == "0: one latent is active, two are needed"
+    assert found.notes["compactness"] == "0: one latent is active, two are needed"
     assert found["modularity"] > 0.9
 
 
@@ -133,17 +133,17 @@ def test_a_constant_factor_is_left_out() -> None:
         assert found[name] == without[name], name
     assert found["nmi"][1].tolist() == [0.0, 0.0]
     assert np.isnan(found["explicitness_by_factor"][1])
-    assert found["notes"] == {"factors": "left out of every score, constant over the training rows: 1"}
+    assert found.notes == {"factors": "left out of every score, constant over the training rows: 1"}
 
 
 def test_one_factor_and_no_factor_that_varies() -> None:
     one = infomec(FACTORS, FACTORS[:, :1], discrete=True)
     assert np.isnan(one["modularity"])
-    assert one["notes"]["modularity"] == "not defined: fewer than two factors vary"
+    assert one.notes["modularity"] == "not defined: fewer than two factors vary"
     assert one["compactness"] > 0.9
     none = infomec(FACTORS, np.zeros((N, 2), int), discrete=True, n_train=300)
     assert all(np.isnan(none[name]) for name in SCORES)
-    assert set(none["notes"]) == {*SCORES, "factors"}
+    assert set(none.notes) == {*SCORES, "factors"}
 
 
 def test_symbols_and_factor_values_unseen_in_training() -> None:
@@ -212,8 +212,6 @@ def test_codes_of_torch_tensors_are_read() -> None:
 def test_errors_say_what_to_do() -> None:
     with pytest.raises(BenchError, match="Did you mean 'hsu2023'"):
         infomec(FACTORS, FACTORS, discrete=True, variant="hsu2024")
-    with pytest.raises(BenchError, match="unknown value of exact 'slow'"):
-        infomec(FACTORS, FACTORS, discrete=True, exact="slow")
     with pytest.raises(BenchError, match="pass discrete=True or discrete=False"):
         infomec(FACTORS, FACTORS)
     with pytest.raises(BenchError, match="rng is -1"):

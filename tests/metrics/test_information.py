@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import digamma
 
-from disentangle_bench.metrics.information import (
+from disentangle_bench.metrics._information import (
     entropy,
     histogram_symbols,
     nearest_neighbour_information,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.metrics.inputs import as_arrays, as_seed
+from disentangle_bench.metrics.metric import as_arrays, as_seed
 
 CODES = np.arange(6.0).reshape(3, 2)
 FACTORS = np.array([[0], [1], [2]])
@@ -86,5 +86,5 @@ def test_input_is_not_changed_and_whole_floats_are_factors() -> None:
 def test_seeds() -> None:
     assert as_seed(np.int64(7)) == as_seed(7.0) == 7
     for bad in (-1, 2**32, 0.5, None, "1", np.inf):
-        with pytest.raises(BenchError, match="a whole number from 0 to 4294967295"):
+        with pytest.raises(BenchError, match="allowed are whole numbers from 0 to 4294967295"):
             as_seed(bad)  # type: ignore[arg-type]

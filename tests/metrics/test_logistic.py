@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.metrics.logistic import Features, fit, log_loss, probe_losses
+from disentangle_bench.metrics._logistic import Features, fit, log_loss, probe_losses
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 5, 400)
@@ -51,7 +51,7 @@ def test_coefficients_are_scikit_learns_at_every_iteration_cap(iterations: int, 
 
 def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fit(Features.scaled(VALUES), LABELS, 5, 100)
-    monkeypatch.setattr("disentangle_bench.metrics.logistic._BLOCK", 64)
+    monkeypatch.setattr("disentangle_bench.metrics._logistic._BLOCK", 64)
     np.testing.assert_allclose(fit(Features.scaled(VALUES), LABELS, 5, 100), whole, atol=1e-6)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import GradientBoostingClassifier
 
-from disentangle_bench.metrics import trees
+from disentangle_bench.metrics import _trees as trees
 
 
 def problem(seed: int, n: int, d: int, classes: int, values: int | None = None):

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from disentangle_bench.metrics import beta_vae_score, factor_vae_score, infomec, latents, mig, modularity, sap
-from disentangle_bench.metrics.infomec import CARD
-from disentangle_bench.metrics.latents import CARD as LATENTS
+from disentangle_bench.metrics._infomec import CARD
+from disentangle_bench.metrics._latents import CARD as LATENTS
 
 GOLDEN = Path(__file__).parents[3] / "tests" / "golden" / "metrics"
 SCORES = ("modularity", "explicitness", "explicitness_heldout", "compactness")

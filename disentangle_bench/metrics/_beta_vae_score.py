@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from disentangle_bench.codes import Evaluation, MetricCard, MetricResult, ScoreCard
-from disentangle_bench.errors import unknown
-from disentangle_bench.metrics.fixed_factor import FixedFactorRows, usable_factors
-from disentangle_bench.metrics.inputs import as_arrays, as_seed
+from disentangle_bench.codes import Evaluation
+from disentangle_bench.metrics._fixed_factor import FixedFactorRows, usable_factors
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_arrays, as_seed
 
 BATCH = 64
 TRAIN_POINTS = 10_000
@@ -28,9 +27,7 @@ CARD = MetricCard(
 )
 
 
-def beta_vae_score(
-    codes: Any, factors: Any, *, n_train: int | None = None, variant: str = "locatello2019", rng: int = 0
-) -> dict[str, Any]:
+def beta_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rng: int = 0) -> MetricResult:
     """beta-VAE score of codes' values [n, d] and factors [n, k].
 
     A point fixes a random factor, draws 64 pairs of different rows that share its value (each pair its own value),
@@ -38,12 +35,10 @@ def beta_vae_score(
     learns the fixed factor from points of the first ``n_train`` rows and is tested on points of the rest. With
     ``n_train`` None or n both come from all rows, as a note says.
 
-    Gives ``score`` (test accuracy), ``train_accuracy``, ``mean_difference`` [k, d] of the training points (NaN for a
-    factor left out) and ``notes``. Raises BenchError for input that as_arrays refuses, an unknown variant, and fewer
-    than two factors that can be held fixed.
+    The score is ``score`` (test accuracy), the array ``mean_difference`` [k, d] of the training points (NaN for a
+    factor left out). Raises BenchError for input that as_arrays refuses and for fewer than two factors that can be
+    held fixed.
     """
-    if variant not in CARD.variants:
-        raise unknown("variant of beta_vae_score", variant, CARD.variants)
     arrays = as_arrays(codes, factors, n_train)
     rows = arrays.n_train
     values, labels = arrays.values.astype(np.float64), arrays.factors
@@ -60,12 +55,8 @@ def beta_vae_score(
     for factor in usable:
         if (fixed == factor).any():
             difference[factor] = points[fixed == factor].mean(axis=0)
-    return {
-        "score": float((model.predict(test_points) == test_fixed).mean()),
-        "train_accuracy": float((model.predict(points) == fixed).mean()),
-        "mean_difference": difference,
-        "notes": notes,
-    }
+    accuracy = float((model.predict(test_points) == test_fixed).mean())
+    return MetricResult({"score": accuracy}, {"mean_difference": difference}, notes)
 
 
 def _points(
@@ -93,8 +84,4 @@ def _classifier(points: npt.NDArray[np.float64], fixed: npt.NDArray[np.int64]) -
 
 def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
     """Score an evaluation's values; ``rng`` seeds the draws."""
-    found = beta_vae_score(
-        evaluation.codes.values, evaluation.factors, n_train=evaluation.n_train, variant=variant, rng=rng
-    )
-    arrays = {"mean_difference": found["mean_difference"]}
-    return MetricResult({"score": found["score"]}, arrays, found["notes"])
+    return beta_vae_score(evaluation.codes, evaluation.factors, n_train=evaluation.n_train, rng=rng)

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from disentangle_bench.codes import Evaluation, MetricCard, MetricResult, ScoreCard
-from disentangle_bench.errors import unknown
-from disentangle_bench.metrics.inputs import as_arrays, as_seed
+from disentangle_bench.codes import Evaluation
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_arrays, as_seed, mean_over_factors
 
 CARD = MetricCard(
     name="sap",
@@ -21,22 +20,19 @@ CARD = MetricCard(
 )
 
 
-def sap(
-    codes: Any, factors: Any, *, n_train: int | None = None, variant: str = "locatello2019", rng: int = 0
-) -> dict[str, Any]:
+def sap(codes: Any, factors: Any, *, n_train: int | None = None, rng: int = 0) -> MetricResult:
     """SAP of codes' values [n, d] and factors [n, k]: fitted on the first ``n_train`` rows, scored on the rest.
 
-    With ``n_train`` None or n the same rows serve for both, as a note says. Gives ``score`` in [0, 1], ``accuracy``
-    [k, d], ``gaps`` [k] and ``notes``. With one latent the second best accuracy is 0. A factor that is constant over
-    the training rows is left out (NaN); if all are, the score is NaN. ``rng`` seeds scikit-learn's solver.
+    With ``n_train`` None or n the same rows serve for both, as a note says. The score is ``score`` in [0, 1], the
+    arrays are ``accuracy`` [k, d] and ``gaps`` [k]. With one latent the second best accuracy is 0. A factor that is
+    constant over the training rows is left out (NaN); if all are, the score is NaN. ``rng`` seeds the solver.
 
-    Raises BenchError for input that as_arrays refuses and for an unknown variant.
+    Raises BenchError for input that as_arrays refuses.
     """
-    if variant not in CARD.variants:
-        raise unknown("variant of sap", variant, CARD.variants)
     arrays = as_arrays(codes, factors, n_train)
     values, labels, rows = arrays.values.astype(np.float64), arrays.factors, arrays.n_train
-    notes, seed = {}, as_seed(rng)
+    notes: dict[str, str] = {}
+    seed = as_seed(rng)
     test = slice(rows, None)
     if rows == len(values):
         test = slice(None)
@@ -49,12 +45,7 @@ def sap(
             accuracy[i, j] = _accuracy(value[:rows], label[:rows], value[test], label[test], seed)
     ranked = np.sort(np.column_stack([np.zeros(len(accuracy)), accuracy]), axis=1)
     gaps = ranked[:, -1] - ranked[:, -2]
-    defined = gaps[~np.isnan(gaps)]
-    if len(defined) < len(gaps):
-        named = ", ".join(str(i) for i in np.flatnonzero(np.isnan(gaps)))
-        notes["factors"] = f"left out, constant over the training rows: {named}"
-    value = float(defined.mean()) if len(defined) else float("nan")
-    return {"score": value, "accuracy": accuracy, "gaps": gaps, "notes": notes}
+    return MetricResult({"score": mean_over_factors(gaps, notes)}, {"accuracy": accuracy, "gaps": gaps}, notes)
 
 
 def _accuracy(value: Any, label: Any, test_value: Any, test_label: Any, rng: int) -> float:
@@ -70,7 +61,4 @@ def _accuracy(value: Any, label: Any, test_value: Any, test_label: Any, rng: int
 
 def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
     """Score an evaluation's values: fitted on the training rows, scored on the test rows."""
-    found = sap(evaluation.codes.values, evaluation.factors, n_train=evaluation.n_train, variant=variant, rng=rng)
-    return MetricResult(
-        {"score": found["score"]}, {"accuracy": found["accuracy"], "gaps": found["gaps"]}, found["notes"]
-    )
+    return sap(evaluation.codes, evaluation.factors, n_train=evaluation.n_train, rng=rng)

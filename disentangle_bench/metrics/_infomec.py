@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from disentangle_bench.codes import Codes, Evaluation, MetricCard, MetricResult, ScoreCard
+from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.errors import unknown
-from disentangle_bench.metrics.information import (
+from disentangle_bench.metrics._information import (
     entropy,
     nearest_neighbour_information,
     plug_in_information,
     relabel,
     standardise,
 )
-from disentangle_bench.metrics.inputs import as_arrays, as_seed
-from disentangle_bench.metrics.latents import active_latents, read_codes
+from disentangle_bench.metrics._latents import active_latents
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_arrays, as_seed, read_codes
 
 _PUBLISHED = ("hsu2023", "hsu2023_training", "factorqvae2024", "tripod2024")
 
@@ -90,30 +90,26 @@ def infomec(
     variant: str = "hsu2023",
     rng: int = 0,
     n_train: int | None = None,
-    exact: str | None = None,
-) -> dict[str, Any]:
+) -> MetricResult:
     """InfoMEC of codes [n, d] and factors [n, k] (Hsu et al. 2023).
 
     ``codes`` is Codes, or an array with ``discrete`` saying whether its numbers are symbols. Everything but the
     held-out explicitness reads the first ``n_train`` rows; None means all, and no held-out explicitness (NaN).
     Mutual information reads the indices of discrete codes and the standardised values of continuous ones, so does
     the probe, except that ``hsu2023_training`` probes the standardised values of discrete codes too. ``rng`` seeds
-    the tie-breaking noise of the nearest-neighbour estimator. ``exact="sklearn"`` computes the information and the
-    probe with scikit-learn, slowly: the yardstick of the fast way.
+    the tie-breaking noise of the nearest-neighbour estimator.
 
-    Gives a dict of modularity, explicitness, explicitness_heldout, compactness (floats, at most 1; higher is
-    better), nmi [k, d] (share of the factor's entropy), active [d] (bool), explicitness_by_factor [k],
-    explicitness_heldout_by_factor [k] and notes (by score). In the variant ``heldout2026`` explicitness is the
+    The scores are modularity, explicitness, explicitness_heldout, compactness (at most 1; higher is better), the
+    arrays nmi [k, d] (share of the factor's entropy), active [d] (bool), explicitness_by_factor [k] and
+    explicitness_heldout_by_factor [k]. In the variant ``heldout2026`` explicitness is the
     held-out score, and explicitness_in_sample (with its by_factor) the one on the training rows.
     docs/metrics/infomec.md tells what degenerate codes give.
 
     Raises BenchError for input that as_arrays refuses, ``discrete`` missing or contradicting Codes, ``rng`` that is
-    no seed, and unknown ``variant`` or ``exact``.
+    no seed, and an unknown ``variant``.
     """
     if variant not in _CHOICES:
         raise unknown("variant of infomec", variant, _CHOICES)
-    if exact not in (None, "sklearn"):
-        raise unknown("value of exact", exact, ("sklearn",))
     choices = _CHOICES[variant]
     given = read_codes(codes, discrete)
     arrays = as_arrays(given.values, factors, n_train)
@@ -125,54 +121,43 @@ def infomec(
     entropies = np.array(
         [entropy(column) if varies else 1.0 for column, varies in zip(relabel(labels).T, varied, strict=True)]
     )
-    nmi = np.where(varied, 1 / entropies, 0.0)[:, None] * _information(train, labels, choices, as_seed(rng), exact)
+    nmi = np.where(varied, 1 / entropies, 0.0)[:, None] * _information(train, labels, choices, as_seed(rng))
     probed = given if choices.one_hot else Codes(given.values)
-    fitted, heldout = _explicitness(probed, arrays.factors, rows, choices.iterations, exact)
+    fitted, heldout = _explicitness(probed, arrays.factors, rows, choices.iterations)
     notes: dict[str, str] = {}
     if not varied.all():
         named = ", ".join(str(i) for i in np.flatnonzero(~varied))
         notes["factors"] = f"left out of every score, constant over the training rows: {named}"
     kept = nmi[varied][:, active]
     in_sample, on_test = _EXPLICITNESS.get(variant, ("explicitness", "explicitness_heldout"))
-    return {
+    scores = {
         "modularity": _modularity(kept, notes),
         in_sample: _mean(fitted, in_sample, "no factor varies", notes),
         on_test: _mean(heldout, on_test, "no test rows, or no factor varies", notes),
         "compactness": _compactness(kept, notes),
-        "nmi": nmi,
-        "active": active,
-        f"{in_sample}_by_factor": fitted,
-        f"{on_test}_by_factor": heldout,
-        "notes": notes,
     }
+    by_factor = {f"{in_sample}_by_factor": fitted, f"{on_test}_by_factor": heldout}
+    scores = {card.name: scores[card.name] for card in CARD.scores_of(variant)}
+    return MetricResult(scores, {"nmi": nmi, "active": active} | by_factor, notes)
 
 
-def _information(
-    train: Codes, labels: npt.NDArray[np.int64], choices: _Choices, rng: int, exact: str | None
-) -> npt.NDArray[np.float64]:
+def _information(train: Codes, labels: npt.NDArray[np.int64], choices: _Choices, rng: int) -> npt.NDArray[np.float64]:
     """Mutual information [k, d] in nats over the training rows."""
-    from disentangle_bench.metrics import infomec_sklearn
-
     if train.indices is not None:
-        estimate = infomec_sklearn.plug_in_information if exact == "sklearn" else plug_in_information
-        return estimate(train.indices, labels)
-    scaled = standardise(train.values, train.values)
-    nearest = infomec_sklearn.nearest_neighbour_information if exact == "sklearn" else nearest_neighbour_information
-    return nearest(scaled, labels, choices.neighbours, rng)
+        return plug_in_information(train.indices, labels)
+    return nearest_neighbour_information(standardise(train.values, train.values), labels, choices.neighbours, rng)
 
 
 def _explicitness(
-    codes: Codes, factors: npt.NDArray[np.int64], rows: int, iterations: int, exact: str | None
+    codes: Codes, factors: npt.NDArray[np.int64], rows: int, iterations: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Explained entropy of each factor [k] on the training and on the test rows; NaN where not defined.
 
     A test row whose factor value never occurs in the training rows is left out: no probe could have learnt it.
     """
+    from disentangle_bench.metrics._logistic import probe_losses
+
     scaled = None if codes.indices is not None else standardise(codes.values, codes.values[:rows])
-    if exact == "sklearn":
-        from disentangle_bench.metrics.infomec_sklearn import probe_losses
-    else:
-        from disentangle_bench.metrics.logistic import probe_losses
     tasks: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]] = []
     for column in factors.T:
         alphabet = np.unique(column[:rows])
@@ -229,7 +214,4 @@ def _mean(by_factor: npt.NDArray[np.float64], score: str, reason: str, notes: di
 
 def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
     """Score an evaluation as ``infomec`` does; ``rng`` seeds the nearest-neighbour estimator's noise."""
-    found = infomec(evaluation.codes, evaluation.factors, variant=variant, rng=rng, n_train=evaluation.n_train)
-    names = [card.name for card in CARD.scores_of(variant)]
-    arrays = {name: value for name, value in found.items() if name not in names and name != "notes"}
-    return MetricResult({name: found[name] for name in names}, arrays, found["notes"])
+    return infomec(evaluation.codes, evaluation.factors, variant=variant, rng=rng, n_train=evaluation.n_train)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from disentangle_bench.codes import Codes, Evaluation, MetricCard, MetricResult, ScoreCard
+from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.errors import BenchError, unknown
-from disentangle_bench.metrics.inputs import Arrays, as_arrays, as_codes
+from disentangle_bench.metrics.metric import Arrays, MetricCard, MetricResult, ScoreCard, as_arrays, as_codes, as_seed
 
 CARD = MetricCard(
     name="dci",
@@ -32,7 +31,6 @@ CARD = MetricCard(
     },
 )
 
-_Column = npt.NDArray[np.int64]
 _Fit = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]  # R [d, k], test [k], train [k]
 
 
@@ -43,29 +41,24 @@ def dci(
     n_train: int | None = None,
     variant: str = "locatello2019",
     rng: int = 0,
-    exact: str | None = None,
-) -> dict[str, Any]:
+) -> MetricResult:
     """DCI of codes [n, d] and factors [n, k] (Eastwood & Williams 2018, section 2; Locatello et al. 2019, app. C).
 
     ``codes`` is Codes, or an array that stands for the values and, if of integers, for the indices too. The first
     ``n_train`` rows train the classifiers and the rest test them; None keeps the last third (rounded down) for the
     test, the proportion of Locatello et al. (``tripod2024`` splits the training rows once more and never reads the
     rest). ``rng`` in 0..2**32-1 decides between equally good splits, and draws the forest of ``tripod2024``.
-    ``exact="sklearn"`` fits the boosted trees with scikit-learn: the slow yardstick of the fast way.
 
-    Gives a dict of disentanglement, completeness, informativeness, informativeness_train (floats in 0..1, higher is
-    better; NaN where not defined), importance [d, k] (columns sum to 1, or to 0 if no latent helps) and notes (by
-    score). docs/metrics/dci.md tells what degenerate codes and factors give.
+    The scores are disentanglement, completeness, informativeness, informativeness_train (in 0..1, higher is better;
+    NaN where not defined), the array is importance [d, k] (columns sum to 1, or to 0 if no latent helps).
+    docs/metrics/dci.md says what degenerate codes and factors give.
 
     Raises BenchError for input that as_arrays refuses, codes too large for float32, fewer than two training rows,
-    indices of another shape than the values, ``rng`` out of range, and unknown ``variant`` or ``exact``.
+    indices of another shape than the values, ``rng`` out of range, and an unknown ``variant``.
     """
     if variant not in CARD.variants:
         raise unknown("variant of dci", variant, CARD.variants)
-    if exact not in (None, "sklearn"):
-        raise unknown("value of exact", str(exact), ("sklearn",))
-    if isinstance(rng, bool) or not isinstance(rng, int | np.integer) or not 0 <= rng < 2**32:
-        raise BenchError(f"rng is {rng!r}; allowed are whole numbers from 0 to {2**32 - 1}: pass a seed, e.g. 0.")
+    seed = as_seed(rng)
     notes: dict[str, str] = {}
     arrays = _read(codes, factors, n_train, variant, notes)
     train = arrays.factors[: arrays.n_train]
@@ -73,28 +66,24 @@ def dci(
     importance = np.zeros((arrays.values.shape[1], len(varied)))
     test_accuracy, train_accuracy = np.empty(0), np.empty(0)
     if varied.any():
-        fit = _fitter(variant, exact)
+        fit = _forest if variant == "tripod2024" else _boosted
         kept = Arrays(arrays.values, arrays.factors[:, varied], arrays.n_train)
-        importance[:, varied], test_accuracy, train_accuracy = fit(kept, int(rng), notes)
+        importance[:, varied], test_accuracy, train_accuracy = fit(kept, seed, notes)
     if not varied.all():
         named = ", ".join(str(j) for j in np.flatnonzero(~varied))
         notes["factors"] = f"left out of every score, constant over the training rows: {named}"
-    return {
+    scores = {
         "disentanglement": _concentration(importance[:, varied], "disentanglement", "factor varies", notes),
         "completeness": _concentration(importance[:, varied].T, "completeness", "latent", notes),
         "informativeness": _mean(test_accuracy, "informativeness", notes),
         "informativeness_train": _mean(train_accuracy, "informativeness_train", notes),
-        "importance": importance,
-        "notes": notes,
     }
+    return MetricResult(scores, {"importance": importance}, notes)
 
 
 def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
     """Score an evaluation as ``dci`` does."""
-    found = dci(evaluation.codes, evaluation.factors, n_train=evaluation.n_train, variant=variant, rng=rng)
-    return MetricResult(
-        {card.name: found[card.name] for card in CARD.scores}, {"importance": found["importance"]}, found["notes"]
-    )
+    return dci(evaluation.codes, evaluation.factors, n_train=evaluation.n_train, variant=variant, rng=rng)
 
 
 def _read(codes: Any, factors: Any, n_train: int | None, variant: str, notes: dict[str, str]) -> Arrays:
@@ -130,14 +119,8 @@ def _read(codes: Any, factors: Any, n_train: int | None, variant: str, notes: di
     return Arrays(values, arrays.factors, rows)
 
 
-def _fitter(variant: str, exact: str | None) -> Callable[[Arrays, int, dict[str, str]], _Fit]:
-    if variant == "tripod2024":
-        return _forest
-    return _boosted if exact is None else _boosted_sklearn
-
-
 def _boosted(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
-    from disentangle_bench.metrics import trees
+    from disentangle_bench.metrics import _trees as trees
 
     rows = arrays.n_train
     train, test = arrays.factors[:rows], arrays.factors[rows:]
@@ -152,57 +135,26 @@ def _boosted(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
     return fitted.importance, (found == test).mean(axis=0), train_accuracy
 
 
-def _boosted_sklearn(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
-    from sklearn.ensemble import GradientBoostingClassifier
-
-    def classifier(codes: npt.NDArray[Any], factor: _Column) -> Any:
-        return GradientBoostingClassifier(random_state=rng).fit(codes, factor)
-
-    rows = arrays.n_train
-    notes["splits"] = "by scikit-learn's GradientBoostingClassifier"
-    train, test = arrays.factors[:rows], arrays.factors[rows:]
-    if len(test):
-        _note_unseen(train, test, notes)
-    else:
-        notes["informativeness"] = "not defined: no test rows"
-    return _fit_each(classifier, arrays.values[:rows], train, arrays.values[rows:], test)
-
-
 def _forest(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import StandardScaler
-
-    def classifier(codes: npt.NDArray[Any], factor: _Column) -> Any:
-        forest = RandomForestClassifier(100, criterion="entropy", max_depth=10, random_state=rng)
-        return forest.fit(codes, factor)
 
     rows = arrays.n_train
     scaled = StandardScaler().fit_transform(arrays.values[:rows].astype(np.float64))
     codes, held_codes, factors, held = train_test_split(scaled, arrays.factors[:rows], test_size=0.1, random_state=42)
     notes["split"] = f"fitted on {len(codes)} of the {rows} training rows, scored on the other {len(held)}"
     _note_unseen(factors, held, notes)
-    return _fit_each(classifier, codes, factors, held_codes, held)
+    forests = []
+    for factor in factors.T:
+        forest = RandomForestClassifier(100, criterion="entropy", max_depth=10, random_state=rng)
+        forests.append(forest.fit(codes, factor))
+    importance = np.stack([forest.feature_importances_ for forest in forests], axis=1)
 
+    def accuracy(points: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        return np.array([forest.score(points, column) for forest, column in zip(forests, labels.T, strict=True)])
 
-def _fit_each(
-    classifier: Callable[[npt.NDArray[Any], _Column], Any],
-    codes: npt.NDArray[Any],
-    factors: npt.NDArray[np.int64],
-    test_codes: npt.NDArray[Any],
-    test: npt.NDArray[np.int64],
-) -> _Fit:
-    """Importances [d, k] and accuracies [k] of one scikit-learn classifier per factor."""
-    fitted = [classifier(codes, factor) for factor in factors.T]
-    importance = np.stack([model.feature_importances_ for model in fitted], axis=1)
-    train_accuracy = np.array([model.score(codes, y) for model, y in zip(fitted, factors.T, strict=True)])
-    if len(test) == 0:
-        return importance, np.empty(0), train_accuracy
-    return (
-        importance,
-        np.array([model.score(test_codes, y) for model, y in zip(fitted, test.T, strict=True)]),
-        train_accuracy,
-    )
+    return importance, accuracy(held_codes, held), accuracy(codes, factors)
 
 
 def _note_unseen(train: npt.NDArray[np.int64], test: npt.NDArray[np.int64], notes: dict[str, str]) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from disentangle_bench.codes import Evaluation, MetricCard, MetricResult, ScoreCard
-from disentangle_bench.errors import unknown
-from disentangle_bench.metrics.fixed_factor import FixedFactorRows, usable_factors
-from disentangle_bench.metrics.inputs import as_arrays, as_seed
+from disentangle_bench.codes import Evaluation
+from disentangle_bench.metrics._fixed_factor import FixedFactorRows, usable_factors
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_arrays, as_seed
 
 BATCH = 64
 TRAIN_VOTES = 10_000
@@ -27,9 +26,7 @@ CARD = MetricCard(
 )
 
 
-def factor_vae_score(
-    codes: Any, factors: Any, *, n_train: int | None = None, variant: str = "locatello2019", rng: int = 0
-) -> dict[str, Any]:
+def factor_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rng: int = 0) -> MetricResult:
     """FactorVAE score of codes' values [n, d] and factors [n, k].
 
     A vote fixes a random factor at the value of a random row, draws 64 rows of that value with replacement, and is
@@ -37,12 +34,9 @@ def factor_vae_score(
     Votes from the first ``n_train`` rows say which factor each latent stands for; votes from the rest test it. With
     ``n_train`` None or n both come from all rows, as a note says. Latents that do not vary cast no vote.
 
-    Gives ``score`` (test accuracy), ``train_accuracy``, ``votes`` [d, k] of the training and ``notes``. If no latent
-    varies, both accuracies are NaN. Raises BenchError for input that as_arrays refuses, an unknown variant, and
-    fewer than two factors that can be held fixed.
+    The score is ``score`` (test accuracy; NaN if no latent varies), the array ``votes`` [d, k] of the training. Raises
+    BenchError for input that as_arrays refuses and for fewer than two factors that can be held fixed.
     """
-    if variant not in CARD.variants:
-        raise unknown("variant of factor_vae_score", variant, CARD.variants)
     arrays = as_arrays(codes, factors, n_train)
     rows = arrays.n_train
     values, labels = arrays.values.astype(np.float64), arrays.factors
@@ -56,19 +50,15 @@ def factor_vae_score(
     votes = np.zeros((values.shape[1], labels.shape[1]), dtype=np.int64)
     if len(active) == 0:
         notes["score"] = "not defined: no latent varies"
-        return {"score": float("nan"), "train_accuracy": float("nan"), "votes": votes, "notes": notes}
+        return MetricResult({"score": float("nan")}, {"votes": votes}, notes)
     generator = np.random.default_rng(as_seed(rng))
     scaled = values[:, active] / np.sqrt(variances[active])
     votes[active] = _votes(scaled[:rows], parts[0], usable, labels.shape[1], TRAIN_VOTES, generator)
     tested = np.zeros_like(votes)
     tested[active] = _votes(scaled[test], parts[1], usable, labels.shape[1], TEST_VOTES, generator)
     named = votes.argmax(axis=1)  # a latent without votes names the first factor, as in the original
-    return {
-        "score": float(tested[np.arange(len(tested)), named].sum() / TEST_VOTES),
-        "train_accuracy": float(votes.max(axis=1).sum() / TRAIN_VOTES),
-        "votes": votes,
-        "notes": notes,
-    }
+    accuracy = float(tested[np.arange(len(tested)), named].sum() / TEST_VOTES)
+    return MetricResult({"score": accuracy}, {"votes": votes}, notes)
 
 
 def _votes(
@@ -92,7 +82,4 @@ def _votes(
 
 def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
     """Score an evaluation's values; ``rng`` seeds the draws."""
-    found = factor_vae_score(
-        evaluation.codes.values, evaluation.factors, n_train=evaluation.n_train, variant=variant, rng=rng
-    )
-    return MetricResult({"score": found["score"]}, {"votes": found["votes"]}, found["notes"])
+    return factor_vae_score(evaluation.codes, evaluation.factors, n_train=evaluation.n_train, rng=rng)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from numba import njit
 
 from disentangle_bench.cores import available
-from disentangle_bench.metrics import tree_kernels as kernels
+from disentangle_bench.metrics import _tree_kernels as kernels
 
 MAX_BINS = 256  # distinct values of a latent up to which histograms are the faster search
 MAX_SCRATCH = 400_000_000  # bytes for all threads together; fewer threads are used where it would not do

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from disentangle_bench.codes import Evaluation, MetricCard, MetricResult, ScoreCard
-from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.codes import Evaluation
+from disentangle_bench.errors import BenchError
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
 
 CARD = MetricCard(
     name="mse",
@@ -25,8 +26,8 @@ CARD = MetricCard(
 )
 
 
-def mse(squared_error: Any) -> dict[str, float]:
-    """``mse`` and ``psnr`` of images' mean squared errors [n].
+def mse(squared_error: Any) -> MetricResult:
+    """Scores ``mse`` and ``psnr`` of images' mean squared errors [n].
 
     psnr = -10 log10(mse) in dB, infinite for perfect images: of the mean error, not the mean of the images' ratios,
     which one perfect image would make infinite. Raises BenchError for no errors, or one that is negative or not
@@ -43,14 +44,12 @@ def mse(squared_error: Any) -> dict[str, float]:
             "model that reconstructs NaN has not trained, drop its run."
         )
     mean = float(errors.mean())
-    return {"mse": mean, "psnr": float(-10 * np.log10(mean)) if mean > 0 else float("inf")}
+    return MetricResult({"mse": mean, "psnr": float(-10 * np.log10(mean)) if mean > 0 else float("inf")})
 
 
 def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
-    """Score an evaluation's squared errors; NaN if it has no images. ``rng`` is not used."""
-    if variant not in CARD.variants:
-        raise unknown("variant of mse", variant, CARD.variants)
+    """Score an evaluation's squared errors; NaN if it has no images. Variants differ in the sample only."""
     if evaluation.squared_error is None:
         reason = "not defined: these codes came without reconstructed images"
         return MetricResult({"mse": float("nan"), "psnr": float("nan")}, {}, {"mse": reason, "psnr": reason})
-    return MetricResult(dict(mse(evaluation.squared_error)))
+    return mse(evaluation.squared_error)

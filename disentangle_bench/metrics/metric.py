@@ -1,0 +1,298 @@
+"""The contract of a metric: its card, its result, and the checks of what it is given.
+
+A metric is a module with ``CARD`` and ``score(evaluation, *, variant, rng) -> MetricResult``, where ``variant`` is one
+of the card's, and a public function of arrays that ``score`` calls.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.errors import BenchError
+from disentangle_bench.metrics._information import relabel
+
+
+@dataclass(frozen=True)
+class ScoreCard:
+    """One number of a metric: its name without the metric's, and whether more is better.
+
+    ``ranked`` is False for a number that describes the codes and is no contest: models are not ranked by it.
+    ``variants`` names the metric's variants that give this score; empty means all of them.
+    """
+
+    name: str
+    higher_is_better: bool
+    summary: str
+    unit: str = ""
+    ranked: bool = True
+    variants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MetricCard:
+    """Facts about a metric: a change of its numbers bumps ``version`` and has a line in the CHANGELOG.
+
+    ``variants`` maps each variant's name to one line that says what its choices are; the first is the default. A
+    score is known by metric, score, variant and version together: scores that differ in one are never mixed.
+    """
+
+    name: str
+    version: int
+    paper: str
+    summary: str
+    scores: tuple[ScoreCard, ...]
+    variants: dict[str, str]
+
+    @property
+    def default_variant(self) -> str:
+        """The variant that is used when none is named."""
+        return next(iter(self.variants))
+
+    def scores_of(self, variant: str) -> tuple[ScoreCard, ...]:
+        """Return the cards of the scores that a variant gives, each name once."""
+        return tuple(score for score in self.scores if not score.variants or variant in score.variants)
+
+
+@dataclass(frozen=True, repr=False)
+class MetricResult:
+    """Result of a metric: ``scores`` by name, the ``arrays`` behind them, and ``notes`` on how they came about.
+
+    Scores and arrays are attributes and keys too: ``result.modularity``, ``result["nmi"]``. A score that is not
+    defined for these codes is NaN, and ``notes`` (by score) says why.
+    """
+
+    scores: dict[str, float]
+    arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the score or array called ``name``."""
+        if name in self.scores:
+            return self.scores[name]
+        if name in self.arrays:
+            return self.arrays[name]
+        raise KeyError(f"{name!r} is not in this result; it has {', '.join(self)}")
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the score or array called ``name``."""
+        if name in ("scores", "arrays", "notes") or name.startswith("__"):  # a copy in the making has no scores yet
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(error.args[0]) from None
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the scores, then of the arrays."""
+        yield from self.scores
+        yield from self.arrays
+
+    def __dir__(self) -> list[str]:
+        """Names for completion in a notebook."""
+        return [*super().__dir__(), *self]
+
+    def __repr__(self) -> str:
+        """Return the scores, the arrays' shapes and the notes, a line each."""
+        width = max(map(len, self), default=0)
+        lines = [f"  {name:{width}}  {text}" for name, text in self._rows()]
+        return "\n".join(["MetricResult", *lines, *(f"  note on {name}: {text}" for name, text in self.notes.items())])
+
+    def _repr_html_(self) -> str:
+        """Return the same as a table, for notebooks."""
+        rows = [*self._rows(), *((f"note on {name}", text) for name, text in self.notes.items())]
+        cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in rows)
+        return f"<table>{cells}</table>"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        scores = [(name, f"{value:.4g}") for name, value in self.scores.items()]
+        return [*scores, *((name, f"array {list(array.shape)}") for name, array in self.arrays.items())]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Checked input of a metric.
+
+    ``values`` [n, d] are the codes, float64 or the integer dtype that was given; ``factors`` [n, k] are int64 and
+    not negative. The first ``n_train`` rows are for fitting, the rest (maybe none) for testing.
+    """
+
+    values: npt.NDArray[Any]
+    factors: npt.NDArray[np.int64]
+    n_train: int
+
+
+def as_arrays(codes: Any, factors: Any, n_train: int | None = None) -> Arrays:
+    """Check codes [n, d] and factors [n, k] and return them as numpy arrays.
+
+    If ``codes`` is Codes, its values are read. Both may be numpy arrays, torch tensors (on any device) or nested lists,
+    of any integer, boolean or real floating dtype. Factors may be floats if they hold integers. ``n_train`` is the
+    number of leading rows for fitting; None means all of them.
+
+    Raises BenchError, one line, for other dtypes, not two axes, no rows or columns, a different number of rows,
+    codes that are NaN or infinite (or not representable in float64), factors that are negative or not integers, and
+    ``n_train`` outside 1..n.
+    """
+    values = as_codes(codes.values if isinstance(codes, Codes) else codes)
+    labels = _matrix(factors, "factors", "factors")
+    if len(values) != len(labels):
+        raise BenchError(
+            f"codes have {len(values)} rows and factors have {len(labels)}; both need one row per image, in the same "
+            "order: pass the codes and the factors of the same images."
+        )
+    return Arrays(values, _factors(labels), _train_rows(n_train, len(values)))
+
+
+def as_codes(codes: Any) -> npt.NDArray[Any]:
+    """Codes [n, d] alone, checked and converted as by ``as_arrays``."""
+    return _codes(_matrix(codes, "codes", "latents"))
+
+
+def as_seed(rng: int) -> int:
+    """``rng`` as a seed that every generator used here takes: a whole number in 0..2**32-1, or BenchError."""
+    try:
+        seed = int(rng)
+        whole = seed == rng
+    except (TypeError, ValueError, OverflowError):
+        seed, whole = 0, False
+    if not whole or not 0 <= seed < 2**32:
+        raise BenchError(f"rng is {rng!r}; allowed are whole numbers from 0 to {2**32 - 1}: pass a seed, e.g. 0.")
+    return seed
+
+
+def read_codes(codes: Any, discrete: bool | None) -> Codes:
+    """Return ``codes`` as Codes of checked numpy arrays, symbols numbered from 0 by latent.
+
+    An array [n, d] stands for the values, and if ``discrete`` for the symbols as well: its values then are the
+    array divided so that the latent with the widest range spans 2, like a grid of scalars on [-1, 1] (the one rule
+    that reads their scale, activity in ``tripod2024``, is made for such a grid).
+
+    Raises BenchError if an array comes without ``discrete``, or Codes come with one that contradicts them, or values
+    and indices differ in shape.
+    """
+    if isinstance(codes, Codes):
+        if discrete is not None and bool(discrete) != codes.discrete:
+            held = "symbols (indices)" if codes.discrete else "no symbols (indices is None)"
+            raise BenchError(
+                f"discrete is {discrete!r} and the codes hold {held}; leave discrete out, Codes say it themselves."
+            )
+        values = as_codes(codes.values)
+        if codes.indices is None:
+            return Codes(values)
+        indices = as_codes(codes.indices)
+        if indices.shape != values.shape:
+            raise BenchError(
+                f"the codes' values have shape {list(values.shape)} and their indices {list(indices.shape)}; both "
+                "must be [n, d], a symbol for every value."
+            )
+        return Codes(values, relabel(indices))
+    if discrete is None:
+        raise BenchError(
+            "discrete is None and codes is an array; an array does not say whether its numbers are symbols: pass "
+            "discrete=True or discrete=False."
+        )
+    values = as_codes(codes)
+    if not discrete:
+        return Codes(values)
+    widest = float(np.ptp(values.astype(np.float64), axis=0).max())
+    return Codes(values * (2.0 / widest) if widest else values, relabel(values))
+
+
+def mean_over_factors(by_factor: npt.NDArray[np.float64], notes: dict[str, str]) -> float:
+    """Return the mean of [k] without the factors that are NaN, which ``notes`` then names; NaN if all are."""
+    constant = np.flatnonzero(np.isnan(by_factor))
+    if len(constant):
+        notes["factors"] = f"left out, constant over the training rows: {', '.join(map(str, constant))}"
+    return float(np.nanmean(by_factor)) if len(constant) < len(by_factor) else float("nan")
+
+
+def _matrix(given: Any, name: str, columns: str) -> npt.NDArray[Any]:
+    """``given`` as a numpy array of two axes and a real dtype, not yet converted."""
+    try:
+        array = _to_numpy(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BenchError(
+            f"{name} of type {type(given).__name__} cannot be read as an array ({reason}); pass a numpy array or a "
+            f"torch tensor of shape [n, {columns}]."
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise BenchError(
+            f"{name} have dtype {array.dtype}; allowed are integers, booleans and real floats: convert them, e.g. "
+            "with .astype(float)."
+        )
+    if array.ndim != 2:
+        raise BenchError(
+            f"{name} have shape {list(array.shape)}; two axes are needed, [n, {columns}]: reshape them, a single "
+            "column with [:, None]."
+        )
+    if 0 in array.shape:
+        raise BenchError(f"{name} have shape {list(array.shape)}; at least one row and one column are needed.")
+    return array
+
+
+def _to_numpy(given: Any) -> npt.NDArray[Any]:
+    # Duck-typed, so that a metric on stored arrays never imports torch.
+    if not hasattr(given, "detach"):
+        return np.asarray(given)
+    tensor = given.detach().cpu()
+    try:
+        return np.asarray(tensor.numpy())
+    except TypeError:  # numpy has no bfloat16
+        return np.asarray(tensor.double().numpy())
+
+
+def _codes(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.dtype.kind == "b":
+        return array.astype(np.int64)
+    if array.dtype.kind in "iu":
+        return array
+    with np.errstate(over="ignore"):  # a longdouble that overflows is reported below, with its place
+        values = array.astype(np.float64)
+    if not np.isfinite(values).all():
+        row, column = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        raise BenchError(
+            f"codes hold {array[row, column]} at row {row}, column {column}; every code must be finite: a model that "
+            "gives NaN or infinity has not trained, drop its run or those rows."
+        )
+    return values
+
+
+def _factors(array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    if array.dtype.kind == "b":
+        return array.astype(np.int64)
+    if array.dtype.kind in "iu":
+        good = (array >= 0) & (array <= np.iinfo(np.int64).max)
+    else:
+        wide = array.astype(np.promote_types(array.dtype, np.float64))  # 2**63 is infinity in float16
+        # NaN fails every comparison, and 2**63 is the first number that int64 cannot hold.
+        good = (wide >= 0) & (wide < 2.0**63) & (wide == np.floor(wide))
+    if not good.all():
+        row, column = (int(i) for i in np.argwhere(~good)[0])
+        raise BenchError(
+            f"factors hold {array[row, column]} at row {row}, column {column}; every factor must be a whole number "
+            "0, 1, 2, ...: number the factor's values, e.g. with np.unique(column, return_inverse=True)."
+        )
+    return array.astype(np.int64)
+
+
+def _train_rows(n_train: int | None, n: int) -> int:
+    if n_train is None:
+        return n
+    try:
+        rows = int(n_train)
+        whole = rows == n_train and not isinstance(n_train, bool)
+    except (TypeError, ValueError, OverflowError):
+        rows, whole = 0, False
+    if not whole or not 1 <= rows <= n:
+        raise BenchError(
+            f"n_train is {n_train!r} and there are {n} rows; allowed are whole numbers from 1 to {n}, or None for all "
+            "rows."
+        )
+    return rows
