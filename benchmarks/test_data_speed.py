@@ -271,7 +271,7 @@ def test_a_drawn_batch_costs_little_of_an_update(tmp_path, drawn):
     torch.set_num_threads(1)
     try:
         spec = resolve("beta_vae", dataset.card.name, "standard", 0, ["training.batch_size=64", CONV64]).spec
-        trainer = Trainer(spec, dataset, tmp_path, CPU)
+        trainer = Trainer(spec, dataset, CPU)
         trainer.update()
         updates = []
         for _ in range(15):

@@ -30,16 +30,13 @@ CASES = {name: (name, []) for name in MODELS.names("all")} | {
 
 
 @pytest.fixture(scope="module")
-def trainers(tmp_path_factory):
+def trainers():
     torch.set_num_threads(1)
     NETWORKS[NETWORK] = Residual(width=0.25)
     dataset = dataset_class("rooms3d").load(data_folder(None))
-    folder = tmp_path_factory.mktemp("runs")
     common = [f"training.network={NETWORK}", f"training.batch_size={BATCH}"]
     yield {
-        case: Trainer(
-            resolve(model, "rooms3d", "cpu", 0, [*common, *changes]).spec, dataset, folder, torch.device("cpu")
-        )
+        case: Trainer(resolve(model, "rooms3d", "cpu", 0, [*common, *changes]).spec, dataset, torch.device("cpu"))
         for case, (model, changes) in CASES.items()
     }
     del NETWORKS[NETWORK]

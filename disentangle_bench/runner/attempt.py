@@ -32,8 +32,9 @@ from disentangle_bench.registry import dataset_class
 from disentangle_bench.scoring.encode import draw, encode, save_arrays, save_evaluation, score
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import claims, files, runs
+from disentangle_bench.training.checkpoints import discard_checkpoints
 from disentangle_bench.training.trackers import tracked
-from disentangle_bench.training.trainer import CHECKPOINT_SECONDS, Interrupted, Trainer, discard_checkpoints
+from disentangle_bench.training.trainer import CHECKPOINT_SECONDS, Interrupted, Trainer
 
 Report = Callable[[str, int, int], None]
 """Called with the phase, how much of it is done, and how much there is."""
@@ -42,7 +43,7 @@ Report = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Place:
     """Where and how a run happens: the device, the threads it may use there, the folder with the datasets, trackers,
-    the seconds between checkpoints, and whether the networks are compiled.
+    the seconds between checkpoints, whether the networks are compiled and whether updates are captured CUDA graphs.
 
     Numbers are repeatable for one machine, device and number of threads; sums are split among threads, so another
     number of threads rounds differently.
@@ -54,6 +55,7 @@ class Place:
     track: tuple[str, ...] = ()
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     compile: bool = False
+    capture: bool = False
 
 
 ShouldStop = Callable[[], bool]
@@ -139,10 +141,17 @@ def run_one(spec: RunSpec, folder: Path, place: Place, report: Report, should_st
     with repeatable(place.threads):
         device = torch.device(place.device)
         dataset = dataset_class(spec.dataset).load(place.data)
-        trainer = Trainer(spec, dataset, folder, device, compile=place.compile)
+        trainer = Trainer(spec, dataset, device, compile=place.compile, capture=place.capture)
+        trainer.restore(folder)
         updates = spec.training.updates
         with tracked(place.track, spec, folder, trainer.step) as on_row:
-            trainer.run(lambda step: report("training", step, updates), should_stop, on_row, place.checkpoint_seconds)
+            trainer.run(
+                folder,
+                progress=lambda step: report("training", step, updates),
+                should_stop=should_stop,
+                on_row=on_row,
+                checkpoint_seconds=place.checkpoint_seconds,
+            )
 
         def report_scoring(phase: str, done: int, total: int) -> None:
             report(phase, done, total)
@@ -150,7 +159,7 @@ def run_one(spec: RunSpec, folder: Path, place: Place, report: Report, should_st
                 raise Interrupted(f"stopped while scoring, in {phase}")
 
         record = _score(trainer, dataset, folder, device, report_scoring)
-        record["environment"] |= {"threads": place.threads, "compile": place.compile}
+        record["environment"] |= {"threads": place.threads, "compile": place.compile, "capture": trainer.captured}
         weights = {name: tensor.contiguous().cpu() for name, tensor in trainer.model.state_dict().items()}
         with atomic_path(folder / "model.safetensors") as temporary:
             temporary.write_bytes(save(weights))

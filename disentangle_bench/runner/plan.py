@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -104,13 +103,13 @@ def measure(
     """Measure a few updates and a small evaluation of each kind of run, and scale them up."""
     kinds = Counter(spec.model_copy(update={"seed": 0}).model_dump_json() for spec in specs)
     costs = []
-    with repeatable(threads), tempfile.TemporaryDirectory() as folder:
+    with repeatable(threads):
         scoring: dict[str, float] = {}
         for text, runs in kinds.items():
             spec = RunSpec.model_validate_json(text)
             say(f"measuring {spec.model} on {spec.dataset}")
             dataset = dataset_class(spec.dataset).load(data)
-            trainer, update = _measured(spec, dataset, Path(folder), torch.device(slots[0]))
+            trainer, update = _measured(spec, dataset, torch.device(slots[0]))
             key = f"{spec.dataset} {spec.settings['latents']} {spec.scoring}"
             if key not in scoring:
                 scoring[key] = _metric_seconds(spec, dataset)
@@ -135,15 +134,15 @@ def _synchronised(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _measured(spec: RunSpec, dataset: Dataset, folder: Path, device: torch.device) -> tuple[Trainer, float]:
+def _measured(spec: RunSpec, dataset: Dataset, device: torch.device) -> tuple[Trainer, float]:
     """A trainer and the seconds of an update. Where one would take seconds, those of a small batch are scaled up."""
     small = min(PROBE_BATCH, spec.training.batch_size)
     training = spec.training.model_copy(update={"batch_size": small})
-    trainer = Trainer(spec.model_copy(update={"training": training}), dataset, folder, device)
+    trainer = Trainer(spec.model_copy(update={"training": training}), dataset, device)
     seconds = _update_seconds(trainer) * spec.training.batch_size / small
     if seconds > SECONDS:
         return trainer, seconds
-    trainer = Trainer(spec, dataset, folder, device)
+    trainer = Trainer(spec, dataset, device)
     return trainer, _update_seconds(trainer)
 
 

@@ -94,7 +94,7 @@ def trained(path, folder, place, monkeypatch):
         assert isinstance(dataset._array, np.memmap)
         patch.setattr(type(dataset), "place", lambda self, device: place(self._array), raising=False)
         spec = resolve("beta_vae", str(path), "smoke", 0, ["training.updates=3", "training.batch_size=8"]).spec
-        trainer = Trainer(spec, dataset, folder, CPU)
+        trainer = Trainer(spec, dataset, CPU)
         losses = [float(trainer.update()["loss.autoencoder"]) for _ in range(3)]
         trainer.model.eval()
         with torch.inference_mode():

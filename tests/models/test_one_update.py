@@ -136,7 +136,7 @@ def test_updates_of_the_trainer(tmp_path, monkeypatch, name, settings):
     rates = ["training.learning_rate=0.01", "training.final_learning_rate=0.002", "training.updates=3"]
     spec = resolve(name, "rooms3d", "smoke", 0, [*rates, f"training.batch_size={B}"]).spec
     complete = model_class(name).Config(latents=D, **settings).model_dump()
-    trainer = Trainer(spec.model_copy(update={"settings": complete}), Blobs(), tmp_path, torch.device("cpu"))
+    trainer = Trainer(spec.model_copy(update={"settings": complete}), Blobs(), torch.device("cpu"))
     model = trainer.model.double()
     p = {key: value.detach().clone() for key, value in model.named_parameters()}
     m = {key: torch.zeros_like(value) for key, value in p.items()}

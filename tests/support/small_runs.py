@@ -16,9 +16,15 @@ def spec(model="beta_vae", *changes, seed=0):
     return resolved.model_copy(update={"seed": seed})
 
 
+def started(folder, *arguments, **options):
+    trainer = Trainer(spec(*arguments, **options), Blobs(), CPU)
+    trainer.restore(folder)
+    return trainer
+
+
 def trained(folder, *arguments, **options):
-    trainer = Trainer(spec(*arguments, **options), Blobs(), folder, CPU)
-    trainer.run()
+    trainer = started(folder, *arguments, **options)
+    trainer.run(folder)
     return trainer
 
 

@@ -45,7 +45,7 @@ def test_a_split_by_seed_differs_by_seed_and_shares_every_image_once():
 @pytest.mark.parametrize("seed", [3, 4])
 def test_no_test_image_of_the_split_by_seed_is_in_training(tmp_path, seed):
     chosen = spec("training.split=seed", seed=seed)
-    trainer = Trainer(chosen, Blobs(), tmp_path, CPU)
+    trainer = Trainer(chosen, Blobs(), CPU)
     epochs = np.concatenate([trainer.stream.batch(step) for step in range(120)])  # two epochs
     train, _, test = parts(chosen)
     assert set(epochs.tolist()) == train
@@ -79,7 +79,7 @@ class Scored:
 
     def __init__(self, folder, model):
         self.spec = spec("scoring.images=all", "scoring.train_images=2000", model=model)
-        self.trainer = Trainer(self.spec, Blobs(), folder, CPU)
+        self.trainer = Trainer(self.spec, Blobs(), CPU)
         self.model = self.trainer.run()
         if model in GAUSSIAN:  # spreads of e^-1.5 to e^0.5: those of a new model are near 1, where squares are too
             d = self.model.config.latents

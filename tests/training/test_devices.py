@@ -32,14 +32,15 @@ def spec(model, *changes):
     return resolve(model, "rooms3d", "smoke", 0, [*words, "scoring.images=all", *changes]).spec
 
 
-def trained(chosen, folder, device, stop=None):
+def trained(chosen, folder, device, stop=None, capture=False):
     """A run to its end, interrupted and resumed at ``stop``."""
     if stop is not None:
-        trainer = Trainer(chosen, Blobs(), folder, device)
+        trainer = Trainer(chosen, Blobs(), device, capture=capture)
         with pytest.raises(Interrupted):
-            trainer.run(should_stop=lambda: trainer.step == stop)
-    trainer = Trainer(chosen, Blobs(), folder, device)
-    trainer.run()
+            trainer.run(folder, should_stop=lambda: trainer.step == stop)
+    trainer = Trainer(chosen, Blobs(), device, capture=capture)
+    trainer.restore(folder)
+    trainer.run(folder)
     return trainer
 
 
@@ -136,7 +137,7 @@ def test_a_run_on_cuda_resumes_to_the_same_bits(tmp_path, model, network):
 @pytest.mark.parametrize("model", MODELS.entries)
 def test_a_new_model_has_the_same_weights_codes_and_scores_on_cuda(tmp_path, model):
     """Close ones: sums are added in another order."""
-    on_cpu, on_cuda = (Trainer(spec(model), Blobs(), tmp_path, device) for device in (CPU, CUDA))
+    on_cpu, on_cuda = (Trainer(spec(model), Blobs(), device) for device in (CPU, CUDA))
     for a, b in zip(on_cpu.model.state_dict().values(), on_cuda.model.state_dict().values(), strict=True):
         assert torch.equal(a, b.cpu())
     first, second = evaluated(on_cpu, CPU), evaluated(on_cuda, CUDA)

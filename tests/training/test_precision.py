@@ -21,7 +21,7 @@ BF16 = "training.precision=bf16"
 
 
 def fresh(folder, *arguments, **options):
-    return Trainer(spec(*arguments), Blobs(), folder, CPU, **options)
+    return Trainer(spec(*arguments), Blobs(), CPU, **options)
 
 
 @pytest.mark.parametrize("model", MODELS.entries)
@@ -50,7 +50,7 @@ def test_bf16_resumes_to_the_bit(tmp_path):
     whole = trained(tmp_path / "whole", "factor_vae", BF16)
     trainer = fresh(tmp_path / "parts", "factor_vae", BF16)
     with pytest.raises(Interrupted):
-        trainer.run(should_stop=lambda: trainer.step == 5)
+        trainer.run(tmp_path / "parts", should_stop=lambda: trainer.step == 5)
     assert same(state(whole), state(trained(tmp_path / "parts", "factor_vae", BF16)))
 
 

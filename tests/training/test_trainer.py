@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +14,10 @@ import torch
 
 from disentangle_bench.registry import MODELS
 from disentangle_bench.spec import Training
-from disentangle_bench.training.trainer import CHECKPOINT, PREVIOUS, Diverged, Interrupted, Trainer, learning_rate
+from disentangle_bench.training.checkpoints import CHECKPOINT, PREVIOUS, read_checkpoint, write_checkpoint
+from disentangle_bench.training.trainer import Diverged, Interrupted, Trainer, learning_rate
 from support.blobs import Blobs
-from support.small_runs import CPU, same, spec, state, trained
+from support.small_runs import CPU, same, spec, started, state, trained
 
 
 def test_learning_rate_is_half_a_cosine():
@@ -32,7 +34,7 @@ def test_learning_rate_is_half_a_cosine():
 def test_half_a_cosine_may_be_shorter_than_the_run_which_then_climbs_back(tmp_path):
     """As the scheduler that the released code of Baykal et al. 2024 steps at every update, over 2.6 half periods."""
     words = ["training.updates=26", "training.half_cosine=10", "training.batch_size=2"]
-    trainer = Trainer(spec("beta_vae", *words), Blobs(), tmp_path, CPU)
+    trainer = Trainer(spec("beta_vae", *words), Blobs(), CPU)
     adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=1e-3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(adam, T_max=10, eta_min=1.25e-6)
     ours, theirs = [], []
@@ -65,9 +67,9 @@ def test_the_same_spec_gives_the_same_bits_and_another_seed_others(tmp_path, mod
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, model, stop):
     whole = trained(tmp_path / "whole", model)
     torch.manual_seed(99)  # nothing may depend on the global generator
-    trainer = Trainer(spec(model), Blobs(), tmp_path / "parts", CPU)
+    trainer = started(tmp_path / "parts", model)
     with pytest.raises(Interrupted, match=f"stopped after update {stop} of 12"):
-        trainer.run(should_stop=lambda: trainer.step == stop)
+        trainer.run(tmp_path / "parts", should_stop=lambda: trainer.step == stop)
     resumed = trained(tmp_path / "parts", model)
     assert same(state(whole), state(resumed))
     assert whole.history == resumed.history
@@ -75,23 +77,23 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, model, stop):
 
 
 def test_checkpoints_by_time_do_not_change_the_numbers(tmp_path):
-    often = Trainer(spec(), Blobs(), tmp_path / "often", CPU)
-    often.run(checkpoint_seconds=0.0)
+    often = started(tmp_path / "often")
+    often.run(tmp_path / "often", checkpoint_seconds=0.0)
     assert same(state(often), state(trained(tmp_path / "once")))
 
 
 def test_a_run_whose_evaluation_was_cut_off_does_not_train_again(tmp_path):
     first = trained(tmp_path)
     steps = []
-    again = Trainer(spec(), Blobs(), tmp_path, CPU)
-    again.run(progress=steps.append)
+    again = started(tmp_path)
+    again.run(tmp_path, progress=steps.append)
     assert steps == []
     assert same(state(first), state(again))
 
 
 def test_checkpoint_holds_everything_and_loads_without_unpickling(tmp_path):
     trained(tmp_path)
-    content = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    content = read_checkpoint(tmp_path / CHECKPOINT)
     assert {"model", "optimizer", "step", "generators"} <= set(content)
     assert content["step"] == 12
     assert set(content["generators"]) == {"noise"}
@@ -107,24 +109,28 @@ def test_a_checkpoint_of_another_run_is_passed_over(tmp_path, caplog):
 def stopped_at(folder, *steps):
     """A run of twelve updates that wrote a checkpoint at each of these."""
     for step in steps:
-        trainer = Trainer(spec(), Blobs(), folder, CPU)
+        trainer = started(folder)
         with pytest.raises(Interrupted):
-            trainer.run(should_stop=lambda trainer=trainer, step=step: trainer.step == step)
+            trainer.run(folder, should_stop=lambda trainer=trainer, step=step: trainer.step == step)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "garbage", "missing"])
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "missing", "bit"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog, damage):
     """Also the state between the two renames of a save: the newest is missing."""
     whole = trained(tmp_path / "whole")
     stopped_at(tmp_path / "parts", 3, 8)
     newest = tmp_path / "parts" / CHECKPOINT
-    if damage == "missing":
-        newest.unlink()
-    else:
-        newest.write_bytes(newest.read_bytes()[:1000] if damage == "truncated" else b"not a checkpoint")
+    content = newest.read_bytes()
+    newest.unlink()
+    if damage == "bit":  # of a weight: torch would read it without a word
+        bias = torch.load(io.BytesIO(content), weights_only=True)["model"]["encoder.0.bias"]
+        weight = content.index(bias.numpy().tobytes())
+        newest.write_bytes(content[:weight] + bytes([content[weight] ^ 16]) + content[weight + 1 :])
+    elif damage != "missing":
+        newest.write_bytes(content[:1000] if damage == "truncated" else b"not a checkpoint")
     steps = []
-    trainer = Trainer(spec(), Blobs(), tmp_path / "parts", CPU)
-    trainer.run(progress=steps.append)
+    trainer = started(tmp_path / "parts")
+    trainer.run(tmp_path / "parts", progress=steps.append)
     assert steps == list(range(4, 13))
     assert ("cannot be read" in caplog.text) == (damage != "missing")
     assert same(state(whole), state(trainer))
@@ -144,7 +150,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
         def __reduce__(self):
             return (Path.touch, (tmp_path / "exploded",))
 
-    torch.save({"digest": spec().digest, "model": Bomb()}, tmp_path / CHECKPOINT)
+    write_checkpoint(tmp_path, {"digest": spec().digest, "model": Bomb()})
     trained(tmp_path)
     assert not (tmp_path / "exploded").exists()
 
@@ -171,7 +177,7 @@ def test_training_learns(tmp_path):
 
 def test_weight_decay_is_decoupled_and_pulls_weights_to_zero(tmp_path):
     """With a gradient of nothing, AdamW multiplies a weight by 1 - rate * decay and leaves the others alone."""
-    trainer = Trainer(spec("qlae", "model.weight_decay=0.1"), Blobs(), tmp_path, CPU)
+    trainer = Trainer(spec("qlae", "model.weight_decay=0.1"), Blobs(), CPU)
     before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
     for group in trainer.optimizer.param_groups:
         group["lr"] = 0.5
@@ -184,7 +190,7 @@ def test_weight_decay_is_decoupled_and_pulls_weights_to_zero(tmp_path):
 
 
 def test_images_are_channels_last_floats(tmp_path):
-    trainer = Trainer(spec(), Blobs(), tmp_path, CPU)
+    trainer = Trainer(spec(), Blobs(), CPU)
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in trainer.model.parameters() if p.dim() == 4)
     seen = []
     losses = trainer.model.losses
@@ -206,7 +212,8 @@ def test_the_global_generator_is_left_alone(tmp_path):
 def test_a_checkpoint_of_another_kind_of_device_is_passed_over(tmp_path, caplog):
     whole = trained(tmp_path / "whole")
     stopped_at(tmp_path / "parts", 3)
-    path = tmp_path / "parts" / CHECKPOINT
-    torch.save(torch.load(path, weights_only=True) | {"device": "cuda"}, path)
+    state_on_cuda = read_checkpoint(tmp_path / "parts" / CHECKPOINT) | {"device": "cuda"}
+    write_checkpoint(tmp_path / "parts", state_on_cuda)
+    write_checkpoint(tmp_path / "parts", state_on_cuda)  # the previous generation, too
     assert same(state(whole), state(trained(tmp_path / "parts")))
     assert "another kind of device" in caplog.text

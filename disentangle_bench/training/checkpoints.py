@@ -1,0 +1,80 @@
+"""Checkpoints: a run's state on disk, whole or absent, with a checksum that is tested before anything is believed.
+
+A file is what ``torch.save`` writes, followed by the SHA-256 of that. torch's own reader does not test its archive's
+checksums: one flipped bit of a weight would be trained on without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from disentangle_bench.atomic import atomic_path
+
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+log = logging.getLogger(__name__)
+
+
+def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` as the newest checkpoint in ``folder``; the one before stays as the previous generation."""
+    # Through memory: torch's own writer reports a full disk as an error that nobody can tell from others.
+    content = io.BytesIO()
+    torch.save(state, content)
+    current = folder / CHECKPOINT
+    with atomic_path(current) as temporary:
+        with temporary.open("wb") as file:
+            file.write(content.getbuffer())
+            file.write(hashlib.sha256(content.getbuffer()).digest())
+        # Killed between the two renames, a run finds the previous generation alone, which does as well.
+        if current.exists():
+            current.replace(folder / PREVIOUS)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read the state in one checkpoint file, to the CPU; only tensors and plain values are ever loaded.
+
+    Raises ``ValueError`` for a file whose checksum does not fit, and whatever ``torch.load`` raises for a foreign one.
+    """
+    content = path.read_bytes()
+    body, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != digest:
+        raise ValueError("its checksum does not fit: the file is damaged")
+    state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    return state
+
+
+def newest_checkpoint(folder: Path, run_digest: str, device_type: str) -> dict[str, Any] | None:
+    """Return the newest usable state in ``folder`` of the run with this digest, None if there is none.
+
+    A checkpoint that is damaged, belongs to another run, or was made on another kind of device is skipped with a
+    warning: training from further back gives the same numbers.
+    """
+    for path in (folder / CHECKPOINT, folder / PREVIOUS):
+        if not path.exists():
+            continue
+        try:
+            state = read_checkpoint(path)
+        except Exception as error:  # what a damaged file raises depends on the damage
+            log.warning("%s cannot be read and is skipped: %s", path, error)
+            continue
+        if state.get("digest") != run_digest:
+            log.warning("%s belongs to another run and is skipped", path)
+        elif state.get("device") != device_type:
+            # The state of a random generator has a meaning on its own kind of device only.
+            log.warning("%s was made on another kind of device and is skipped", path)
+        else:
+            return state
+    return None
+
+
+def discard_checkpoints(folder: Path) -> None:
+    """Remove a run's checkpoints."""
+    for name in (CHECKPOINT, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,110 @@
+"""What one update is given: its images, the learning rates, and the model's clock.
+
+On the CPU these are made when the update asks for them. On a CUDA device they lie there for many updates ahead, and an
+update takes its row by a counter that lies there, too: it needs nothing from the host, so that it can be captured as a
+CUDA graph, and a captured update does the very arithmetic of one that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disentangle_bench.data.dataset import Batches
+from disentangle_bench.training.batches import Stream
+
+AHEAD = 128
+"""Updates whose images and numbers are laid out on the device at a time."""
+
+Rates: TypeAlias = Callable[[int], list[float]]
+"""From the number of an update to the learning rate of each parameter group."""
+
+
+class HostInputs:
+    """Inputs made by the host, one update at a time."""
+
+    def __init__(
+        self, batches: Batches, stream: Stream, optimizer: torch.optim.Optimizer, rates: Rates, clock: int
+    ) -> None:
+        self._batches, self._stream, self._rates, self._clock = batches, stream, rates, clock
+        self._optimizer = optimizer
+        self._step = 0
+
+    def seek(self, step: int) -> None:
+        """Set the learning rates of update ``step``, and remember which images are its."""
+        self._step = step
+        for group, rate in zip(self._optimizer.param_groups, self._rates(step), strict=True):
+            group["lr"] = rate
+
+    def take(self) -> tuple[Tensor, int]:
+        """Return the update's images as bytes [b, c, h, w], and its time on the model's clock."""
+        return self._batches(self._stream.batch(self._step)), self._clock * self._step
+
+
+class DeviceInputs:
+    """Inputs that lie on a CUDA device; learning rates and the clock are tensors there.
+
+    Images of a dataset that does not lie on the device itself are copied to a fixed buffer before each update.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        stream: Stream,
+        optimizer: torch.optim.Optimizer,
+        rates: Rates,
+        clock: int,
+        device: torch.device,
+    ) -> None:
+        self._batches, self._stream, self._rates, self._clock = batches, stream, rates, clock
+        # A placed dataset that can make batches from positions on the device says so; any other function cannot.
+        self._gather: Any = getattr(batches, "gather", None) if getattr(batches, "resident", False) else None
+        self._first: int | None = None
+        self._optimizer = optimizer
+        size, groups = stream.batch_size, len(optimizer.param_groups)
+        self._index = torch.zeros(AHEAD, size, dtype=torch.int64, device=device)
+        self._numbers = torch.zeros(AHEAD, groups + 1, dtype=torch.float64, device=device)
+        self._row = torch.zeros(1, dtype=torch.int64, device=device)
+        self._now = torch.zeros((), dtype=torch.float64, device=device)
+        self._lr = [torch.zeros((), dtype=torch.float32, device=device) for _ in range(groups)]
+        self._pixels: Tensor | None = None
+
+    def seek(self, step: int) -> None:
+        """Make sure that the row of update ``step`` lies on the device."""
+        for group, rate in zip(self._optimizer.param_groups, self._lr, strict=True):
+            group["lr"] = rate  # loading a checkpoint puts other tensors there
+        if self._first is None or not self._first <= step < self._first + AHEAD:
+            self._lay_out(step)
+        if self._gather is None:
+            images = self._batches(self._stream.batch(step))
+            if self._pixels is None:
+                self._pixels = torch.empty_like(images)
+            self._pixels.copy_(images)
+
+    def _lay_out(self, first: int) -> None:
+        steps = range(first, first + AHEAD)
+        numbers = np.array([[*self._rates(step), self._clock * step] for step in steps])
+        self._numbers.copy_(torch.from_numpy(numbers))
+        if self._gather is not None:
+            self._index.copy_(torch.from_numpy(np.stack([self._stream.batch(step) for step in steps])))
+        self._row.zero_()
+        self._first = first
+
+    def take(self) -> tuple[Tensor, Tensor]:
+        """Return the update's images as bytes [b, c, h, w], and its time on the model's clock as a tensor without
+        axes; sets the learning rates and moves on by one row. Only the device works.
+        """
+        numbers = self._numbers.index_select(0, self._row).squeeze(0)
+        for rate, number in zip(self._lr, numbers[:-1], strict=True):
+            rate.copy_(number)
+        self._now.copy_(numbers[-1])
+        if self._pixels is None:
+            images: Tensor = self._gather(self._index.index_select(0, self._row).squeeze(0))
+        else:
+            images = self._pixels
+        self._row.add_(1)
+        return images, self._now
