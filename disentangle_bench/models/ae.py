@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, decayed
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step, decayed, per_update
 from disentangle_bench.models.networks import Network
 
 
@@ -22,7 +21,7 @@ class AE(Model):
     class Config(Settings):
         """``weight_decay``: decoupled, on weights, not on biases."""
 
-        weight_decay: float = Field(0.0, ge=0)
+        weight_decay: float = per_update(0.0)
 
     def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
         super().__init__()
@@ -30,7 +29,7 @@ class AE(Model):
         self.encoder = network.encoder(image_shape, config.latents)
         self.decoder = network.decoder(config.latents, image_shape)
 
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction."""
         mse = F.mse_loss(self.decoder(self.encoder(x)), x)
         return {"autoencoder": mse}, {"mse": mse.detach()}

@@ -13,12 +13,11 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, decayed
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step, decayed, per_update
 from disentangle_bench.models.networks import Network
 
 IMAGES = 10_000
@@ -51,7 +50,7 @@ class AEICA(Model):
     class Config(Settings):
         """``weight_decay``: decoupled, on weights, not on biases."""
 
-        weight_decay: float = Field(0.1, ge=0)
+        weight_decay: float = per_update(0.1)
 
     def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
         super().__init__()
@@ -62,7 +61,7 @@ class AEICA(Model):
         self.register_buffer("unmixing", torch.eye(config.latents))
         self.register_buffer("mixing", torch.eye(config.latents))
 
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction."""
         mse = F.mse_loss(self.decoder(self.encoder(x)), x)
         return {"autoencoder": mse}, {"mse": mse.detach()}

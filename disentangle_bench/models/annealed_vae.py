@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import gaussian
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step, in_updates, ramp
 from disentangle_bench.models.networks import Network
 
 
@@ -30,7 +30,7 @@ class AnnealedVAE(Model):
 
         kl_weight: float = Field(0.04, ge=0)
         capacity: float = Field(25.0, ge=0)
-        capacity_steps: int = Field(100_000, ge=1)
+        capacity_steps: int = in_updates(100_000)
 
     def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
         super().__init__()
@@ -38,12 +38,12 @@ class AnnealedVAE(Model):
         self.encoder = network.encoder(image_shape, 2 * config.latents)
         self.decoder = network.decoder(config.latents, image_shape)
 
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction, and the distance of the KL divergence from the capacity at this step."""
         mean, log_variance = gaussian.split(self.encoder(x))
         mse = F.mse_loss(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
-        capacity = self.config.capacity * min(1.0, step / self.config.capacity_steps)
+        capacity = self.config.capacity * ramp(step, self.config.capacity_steps)
         loss = mse + self.config.kl_weight * (kl - capacity).abs()
         return {"autoencoder": loss}, {"mse": mse.detach(), "kl": kl.detach()}
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, decayed
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step, decayed, per_update
 from disentangle_bench.models.networks import Network
 
 
@@ -33,7 +33,7 @@ class BioAE(Model):
 
         nonneg_weight: float = Field(1.0, ge=0)
         activity_weight: float = Field(0.01, ge=0)
-        weight_decay: float = Field(1e-4, ge=0)
+        weight_decay: float = per_update(1e-4)
 
     def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class BioAE(Model):
         self.encoder = network.encoder(image_shape, config.latents)
         self.decoder = network.decoder(config.latents, image_shape)
 
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction, nonnegativity and activity."""
         z = self.encoder(x)
         mse = F.mse_loss(self.decoder(z), x)

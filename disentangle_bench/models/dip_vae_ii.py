@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import gaussian
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step
 from disentangle_bench.models.networks import Network
 
 
@@ -44,7 +44,7 @@ class DIPVAEII(Model):
         self.encoder = network.encoder(image_shape, 2 * config.latents)
         self.decoder = network.decoder(config.latents, image_shape)
 
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """The negative evidence bound, reconstruction per pixel, and the covariance's distance from the identity."""
         mean, log_variance = gaussian.split(self.encoder(x))
         mse = F.mse_loss(self.decoder(gaussian.sample(mean, log_variance, noise)), x)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import quantise
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step, per_update
 from disentangle_bench.models.networks import Network
 
 
@@ -36,7 +36,7 @@ class DVAE(Model):
 
         symbols: int = Field(64, ge=2)
         kl_weight: float = Field(5e-3, ge=0)
-        temperature_decay: float = Field(1e-5, ge=0)
+        temperature_decay: float = per_update(1e-5)
 
     def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class DVAE(Model):
         logits: Tensor = self.encoder(x).unflatten(1, (self.config.latents, self.config.symbols))
         return logits.log_softmax(dim=2)
 
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """The negative evidence bound, reconstruction per pixel, under a uniform prior of the symbols."""
         log_posterior = self._log_posterior(x)
         temperature = quantise.temperature(self.config.temperature_decay, step)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import adversary, quantise
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Step, per_update
 from disentangle_bench.models.networks import Network
 
 
@@ -43,7 +43,7 @@ class FactorQVAE(Model):
         embedding_dim: int = Field(1, ge=1)
         codebook: Literal["global", "per_latent"] = "global"
         kl_weight: float = Field(1e-3, ge=0)
-        temperature_decay: float = Field(1e-5, ge=0)
+        temperature_decay: float = per_update(1e-5)
 
     def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class FactorQVAE(Model):
         tokens: Tensor = self.encoder(x).unflatten(1, (self.config.latents, self.config.embedding_dim))
         return tokens
 
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """The autoencoder's loss on the first batch of ``x``, and the discriminator's if there is one."""
         x, *others = x.chunk(self.config.players)
         temperature = quantise.temperature(self.config.temperature_decay, step)

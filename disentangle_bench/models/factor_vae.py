@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import adversary, gaussian
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Step
 from disentangle_bench.models.networks import Network
 
 
@@ -39,7 +39,7 @@ class FactorVAE(Model):
         self.decoder = network.decoder(config.latents, image_shape)
         self.discriminator = adversary.discriminator_for(config, config.latents)
 
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Both players' losses: the autoencoder's on the first half of ``x``."""
         x, *others = x.chunk(self.config.players)
         mean, log_variance = gaussian.split(self.encoder(x))

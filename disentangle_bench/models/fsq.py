@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import quantise
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, decayed
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step, decayed, per_update
 from disentangle_bench.models.networks import Network
 
 EPSILON = 1e-5
@@ -39,7 +39,7 @@ class FSQ(Model):
         """``symbols``: values per latent; ``weight_decay``: decoupled, on weights, not on biases."""
 
         symbols: int = Field(12, ge=2)
-        weight_decay: float = Field(0.0, ge=0)
+        weight_decay: float = per_update(0.0)
 
     def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class FSQ(Model):
         latents = F.rms_norm(self.encoder(x), [self.config.latents], eps=EPSILON)
         return latents.tanh().unsqueeze(2)
 
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction."""
         tokens = self._tokens(x)
         values = quantise.look_up(self.grid, quantise.nearest(tokens, self.grid))

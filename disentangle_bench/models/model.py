@@ -21,6 +21,9 @@ Losses: TypeAlias = Mapping[str, Tensor | Callable[[], Tensor]]
 ``autoencoder``.
 """
 
+Step: TypeAlias = int | Tensor
+"""A time on the model's clock: an integer, or a float64 tensor without axes."""
+
 Logs: TypeAlias = dict[str, Tensor]
 """Detached scalars by name, for ``history.csv``."""
 
@@ -34,6 +37,22 @@ class Settings(Part):
     def players(self) -> int:
         """How many losses are followed, each by its own parameters and on its own images: 2 with a discriminator."""
         return 1
+
+
+def per_update(default: float) -> Any:
+    """Return the field of a setting that works once per update, such as a weight decay or a fall of temperature.
+
+    A protocol with fewer updates than the setting is meant for makes it larger in proportion, so that the whole run
+    gets the same dose.
+    """
+    return Field(default, ge=0, json_schema_extra={"dose": "rate"})
+
+
+def in_updates(default: int) -> Any:
+    """Return the field of a setting that is a number of updates, such as the length of a warm-up: a protocol with
+    fewer updates than it is meant for makes it shorter in proportion.
+    """
+    return Field(default, ge=1, json_schema_extra={"dose": "duration"})
 
 
 class Noise:
@@ -63,21 +82,24 @@ class Model(nn.Module, ABC):
     training images) and ``network`` (makes encoders and decoders). It may initialise with torch's usual functions:
     the caller makes that a function of the run's seed. ``losses`` may draw from ``noise`` only.
 
-    ``version`` is bumped when the model's numbers change.
+    ``version`` is bumped when the model's numbers change. ``capturable`` says that ``losses`` needs nothing from the
+    host in each call (no ``float(tensor)``, no ``if`` on a tensor), so that an update can be a CUDA graph.
     """
 
     version: ClassVar[int]
+    capturable: ClassVar[bool] = True
     Config: ClassVar[type[Settings]]
     config: Settings
 
     @abstractmethod
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Each player's loss, and what else to write down.
 
         ``x`` [players * b, c, h, w] in [0, 1], a batch per player; ``step`` counts from 0 what the protocol's clock
-        counts. The trainer follows the gradient of the sum. Players of an adversarial game see each other detached:
-        no parameter gets a gradient from two losses, so one backward pass and one Adam make the very steps of one
-        optimiser per player. A loss given as a function is called after the steps of the players before it, in
+        counts: an integer, or on a CUDA device a float64 tensor without axes (``quantise.temperature`` and ``ramp``
+        take both). The trainer follows the gradient of the sum. Players of an adversarial game see each other
+        detached: no parameter gets a gradient from two losses, so one backward pass and one Adam make the very steps
+        of one optimiser per player. A loss given as a function is called after the steps of the players before it, in
         protocols whose players take turns.
         """
 
@@ -101,6 +123,11 @@ class Model(nn.Module, ABC):
         ``weight_decay`` (decoupled). Together they hold every parameter once.
         """
         return [{"params": list(self.parameters())}]
+
+
+def ramp(step: Step, length: int) -> float | Tensor:
+    """Return step / length until it reaches 1, and 1 from then on."""
+    return (step / length).clamp(max=1.0) if isinstance(step, Tensor) else min(1.0, step / length)
 
 
 def decayed(model: nn.Module, weight_decay: float, *, spared: Collection[nn.Parameter] = ()) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import quantise
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step, per_update
 from disentangle_bench.models.networks import Network
 
 
@@ -35,7 +35,7 @@ class QVAE(Model):
 
         symbols: int = Field(64, ge=2)
         kl_weight: float = Field(1e-3, ge=0)
-        temperature_decay: float = Field(1e-5, ge=0)
+        temperature_decay: float = per_update(1e-5)
 
     def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class QVAE(Model):
         self.decoder = network.decoder(config.latents, image_shape)
         self.codebook = nn.Parameter(torch.randn(config.symbols, 1))
 
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """The negative evidence bound, reconstruction per pixel, under a uniform prior of the symbols."""
         log_posterior = quantise.log_posterior(self.encoder(x).unsqueeze(2), self.codebook)
         temperature = quantise.temperature(self.config.temperature_decay, step)

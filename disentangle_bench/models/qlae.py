@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import quantise
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, decayed
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step, decayed, per_update
 from disentangle_bench.models.networks import Network
 
 
@@ -34,7 +34,7 @@ class QLAE(Model):
         initial: Literal["even", "normal"] = "even"
         quantisation_weight: float = Field(0.01, ge=0)
         commitment_weight: float = Field(0.01, ge=0)
-        weight_decay: float = Field(0.1, ge=0)
+        weight_decay: float = per_update(0.1)
 
     def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class QLAE(Model):
         values = even if config.initial == "even" else torch.randn(config.latents, config.symbols)
         self.codebooks = nn.Parameter(values.unsqueeze(2))
 
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction, quantisation and commitment."""
         z = self.encoder(x).unsqueeze(2)
         values = quantise.look_up(self.codebooks, quantise.nearest(z, self.codebooks))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
-from disentangle_bench.models.model import Noise
+from disentangle_bench.models.model import Noise, Step
 
 
 def squared_distances(tokens: Tensor, codebook: Tensor) -> Tensor:
@@ -71,12 +71,12 @@ def log_posterior(tokens: Tensor, codebook: Tensor) -> Tensor:
     return (-squared_distances(tokens, codebook)).log_softmax(dim=2)
 
 
-def temperature(decay: float, step: int) -> float:
-    """Of Gumbel-softmax samples: exp(-decay * step)."""
-    return math.exp(-decay * step)
+def temperature(decay: float, step: Step) -> float | Tensor:
+    """Temperature of Gumbel-softmax samples: exp(-decay * step)."""
+    return torch.exp(-decay * step) if isinstance(step, Tensor) else math.exp(-decay * step)
 
 
-def gumbel_softmax(log_probabilities: Tensor, temperature: float, noise: Noise) -> Tensor:
+def gumbel_softmax(log_probabilities: Tensor, temperature: float | Tensor, noise: Noise) -> Tensor:
     """A soft one-hot sample over the last axis (Jang et al. 2017; Maddison et al. 2017)."""
     uniform = noise.uniform(log_probabilities)
     # Numbers on [0, 1) can be 0, whose logarithm is infinite: take the smallest positive normal number instead.

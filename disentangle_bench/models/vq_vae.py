@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import quantise
-from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, decayed
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step, decayed, per_update
 from disentangle_bench.models.networks import Network
 
 
@@ -36,7 +36,7 @@ class VQVAE(Model):
         embedding_dim: int = Field(64, ge=1)
         quantisation_weight: float = Field(1.0, ge=0)
         commitment_weight: float = Field(0.25, ge=0)
-        weight_decay: float = Field(0.01, ge=0)
+        weight_decay: float = per_update(0.01)
 
     def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class VQVAE(Model):
         with torch.no_grad():
             return (self.codebook.square().sum(1) - 2 * tokens @ self.codebook.T).argmin(dim=2)
 
-    def losses(self, x: Tensor, step: int, noise: Noise) -> tuple[Losses, Logs]:
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction, codebook and commitment."""
         tokens = self._tokens(x)
         vectors = F.embedding(self._nearest(tokens), self.codebook)
