@@ -1,7 +1,13 @@
 """``python -m disentangle_bench`` is the command ``dbench``."""
 
-from disentangle_bench.cli import main
+import os
+import sys
 
-# Worker processes import this module again under another name: the guard keeps them from running it.
 if __name__ == "__main__":
+    # Python puts the current folder first in its path; a file called pandas.py there would be imported as pandas.
+    if not sys.flags.safe_path and sys.path and os.path.abspath(sys.path[0]) == os.getcwd():
+        del sys.path[0]
+
+    from disentangle_bench.cli import main
+
     main()

@@ -129,10 +129,10 @@ def download(names: str, offline: bool, data_dir: str | None) -> None:
     """
     from disentangle_bench.data.download import fetch, is_offline
     from disentangle_bench.data.official import missing_file
-    from disentangle_bench.runner.bars import bars
+    from disentangle_bench.runner.progress import downloads
 
     folder = _folder(data_dir)
-    with bars() as report:
+    with downloads() as report:
         for dataset in _official(names):
             for file in dataset.missing(folder):
                 if offline or is_offline():
@@ -147,10 +147,10 @@ def download(names: str, offline: bool, data_dir: str | None) -> None:
 @opt.options("Options", opt.OFFLINE, opt.DATA_DIR)
 def prepare(names: str, offline: bool, data_dir: str | None) -> None:
     """Prepare NAMES (comma-separated), downloading what is missing."""
-    from disentangle_bench.runner.bars import bars
+    from disentangle_bench.runner.progress import downloads
 
     folder = _folder(data_dir)
-    with bars() as report:
+    with downloads() as report:
         for dataset in _classes(names):
             dataset.prepare(folder, download=not offline, report=report)
             click.echo(f"{dataset.card.name} is ready in {folder}")
@@ -161,10 +161,10 @@ def prepare(names: str, offline: bool, data_dir: str | None) -> None:
 @DATA_DIR
 def verify(names: str, data_dir: str | None) -> None:
     """Check the checksums of all files of NAMES (comma-separated)."""
-    from disentangle_bench.runner.bars import bars
+    from disentangle_bench.runner.progress import downloads
 
     folder = _folder(data_dir)
-    with bars() as report:
+    with downloads() as report:
         for dataset in _official(names):
             for line in dataset.verify(folder, report):
                 click.echo(line)
@@ -217,11 +217,11 @@ def add(name: str, files: tuple[Path, ...], data_dir: str | None) -> None:
     Nothing is copied: the files must stay where they are.
     """
     from disentangle_bench.data.official import adopt
-    from disentangle_bench.runner.bars import bars
+    from disentangle_bench.runner.progress import downloads
 
     folder = _folder(data_dir)
     (dataset,) = _official(name)
-    with bars() as report:
+    with downloads() as report:
         for file in files:
             click.echo(adopt(dataset.card, dataset.accepted_files(), file, folder, report))
 

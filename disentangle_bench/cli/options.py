@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from disentangle_bench.errors import unknown
+from disentangle_bench.runner.executors import EXECUTORS
 
-EXECUTORS = ("local", "slurm", "ray")
 RERUNS = ("missing", "failed", "all")
 PRECISIONS = ("fp32", "tf32", "bf16")
 # Spelled out, because a help page must not wait for the modules that define them; tests compare the two.
@@ -122,7 +122,7 @@ PRECISION = option(
 # Where and how.
 EXECUTOR = option(
     "--executor",
-    type=OneOf("executor", EXECUTORS),
+    type=OneOf("executor", tuple(EXECUTORS)),
     default="local",
     show_default=True,
     help="Run on this machine, as Slurm jobs, or on a Ray cluster.",
@@ -139,8 +139,9 @@ DEVICE = option(
 JOBS = option(
     "--jobs",
     metavar="NUMBER",
-    type=click.IntRange(min=1),
-    help="Concurrent runs in all.  [default: cores / threads on a CPU, else --runs-per-device on each device]",
+    type=click.IntRange(min=0),
+    help="Concurrent runs in all; 0 does them in this process, for debuggers.  [default: cores / threads on a CPU, "
+    "else --runs-per-device on each device]",
 )
 RUNS_PER_DEVICE = option(
     "--runs-per-device",
@@ -163,11 +164,10 @@ DATA_DIR = option(
     "--data-dir", metavar="FOLDER", help="Folder with the datasets.  [default: $DBENCH_DATA or the user's cache]"
 )
 OFFLINE = option("--offline", is_flag=True, help="Download nothing; DBENCH_OFFLINE=1 does too.")
-SLURM = option(
-    "--slurm", default="", metavar="KEY=VALUE,...", help="Job settings for Slurm: partition=...,time=60,gres=gpu:1."
-)
-RAY_ADDRESS = option(
-    "--ray-address", metavar="ADDRESS", help="Address of the Ray cluster.  [default: start one on this machine]"
+EXECUTOR_SETTINGS = tuple(
+    option(f"--{name}", metavar="KEY=VALUE,...", default="", help=executor.settings)
+    for name, executor in EXECUTORS.items()
+    if executor.settings
 )
 
 # Results and resuming.

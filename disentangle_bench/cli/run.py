@@ -12,9 +12,12 @@ import click
 
 from disentangle_bench.cli import options as opt
 from disentangle_bench.errors import BenchError
+from disentangle_bench.runner.executors import EXECUTORS
 
 if TYPE_CHECKING:
+    from disentangle_bench.runner.resources import Resources
     from disentangle_bench.spec import RunSpec
+    from disentangle_bench.store.runs import Records
 
 LONG_UPDATES = 20_000
 """A grid of this many updates is measured and its cost shown before it begins."""
@@ -37,24 +40,19 @@ WANDB = opt.option("--wandb", is_flag=True, help="Also log to Weights & Biases; 
 
 @click.command(cls=opt.SectionedCommand)
 @opt.WHAT
-@opt.options("Where and how", opt.EXECUTOR, *opt.MACHINE, opt.OFFLINE, opt.COMPILE, opt.SLURM, opt.RAY_ADDRESS)
+@opt.options("Where and how", opt.EXECUTOR, *opt.MACHINE, opt.OFFLINE, opt.COMPILE, *opt.EXECUTOR_SETTINGS)
 @opt.options(
     "Results and resuming", opt.OUT, DRY_RUN, opt.RERUN, FORCE, CHECKPOINT_SECONDS, TENSORBOARD, WANDB
 )  # fmt: skip
 def run(
-    data_dir: str | None,
     out: Path,
-    compile: bool,
     dry_run: bool,
     rerun: str,
     yes: bool,
     offline: bool,
-    checkpoint_seconds: float,
     tensorboard: bool,
     wandb: bool,
     executor: str,
-    slurm: str,
-    ray_address: str | None,
     **given: Any,
 ) -> None:
     """Train and score every model on every dataset with every seed.
@@ -67,19 +65,20 @@ def run(
 
     if offline:
         os.environ["DBENCH_OFFLINE"] = "1"  # by the environment, which also reaches the processes of runs
-    specs, resources = _grid(given)
-    todo = runner.select(specs, out, rerun)
+    settings = {name: given.pop(name) for name, row in EXECUTORS.items() if row.settings}
+    trackers = tuple(name for name, asked in {"tensorboard": tensorboard, "wandb": wandb}.items() if asked)
+    specs = _specs(given)
+    records = runner.read(out)
+    todo = runner.select(specs, out, rerun, records)
     if dry_run:
         _print_grid(specs, todo)
         return
+    resources = _resources(executor=executor, settings=settings.get(executor, ""), trackers=trackers, **given)
     if executor == "local" and sum(spec.training.updates for spec in todo) >= LONG_UPDATES:
-        _show_cost(todo, data_dir, yes, resources)
-    track = tuple(name for name, asked in {"tensorboard": tensorboard, "wandb": wandb}.items() if asked)
-    how: dict[str, Any] = {"data": data_dir, "rerun": rerun, "executor": executor, "track": track}
-    how |= {"options": {"slurm": slurm, "ray_address": ray_address}}
-    how |= {"checkpoint_seconds": checkpoint_seconds, "compile": compile}
-    outcome = runner.run_grid(specs, out, **how, **resources)
-    print_leaderboard(out)
+        _show_cost(todo, yes, resources)
+    outcome = runner.run_grid(specs, out, resources, rerun=rerun, records=records)
+    if outcome.records.records:
+        print_leaderboard(out, outcome.records)
     click.echo(f"{len(outcome.finished)} finished, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed")
     for run_id, reason in outcome.left.items():
         click.echo(f"left: {run_id}: {reason}", err=True)
@@ -91,13 +90,20 @@ def run(
         sys.exit(1)
 
 
-def _grid(given: dict[str, Any]) -> tuple[list[RunSpec], dict[str, Any]]:
-    """Return the specs that the options of ``WHAT`` ask for, and the other options."""
+def _specs(given: dict[str, Any]) -> list[RunSpec]:
+    """Take the options of ``WHAT`` that name runs out of ``given``, and return the specs that they ask for."""
     from disentangle_bench.config.grids import expand
 
     names = ("models", "datasets", "seeds", "protocol", "changes", "grid_file", "precision")
-    rest = {name: value for name, value in given.items() if name not in names}
-    return expand(**{name: given[name] for name in names}), rest
+    return expand(**{name: given.pop(name) for name in names})
+
+
+def _resources(data_dir: str | None, **given: Any) -> Resources:
+    """Return what the other options say that runs may use."""
+    from disentangle_bench.data.files import data_folder
+    from disentangle_bench.runner.resources import Resources
+
+    return Resources(data=data_folder(data_dir), **given)
 
 
 def _print_grid(specs: Sequence[RunSpec], todo: Sequence[RunSpec]) -> None:
@@ -109,14 +115,14 @@ def _print_grid(specs: Sequence[RunSpec], todo: Sequence[RunSpec]) -> None:
     click.echo(f"{len(wanted)} to do, {len(specs) - len(wanted)} skipped")
 
 
-def _show_cost(specs: Sequence[RunSpec], data_dir: str | None, yes: bool, resources: dict[str, Any]) -> None:
+def _show_cost(specs: Sequence[RunSpec], yes: bool, resources: Resources) -> None:
     """Measure and print what long work costs; more than a day of it on a CPU needs ``--yes``."""
     from rich.console import Console
 
     from disentangle_bench.runner import plan as planning
     from disentangle_bench.runner import run as runner
 
-    measured = runner.estimate(specs, data=data_dir, **resources)
+    measured = runner.estimate(specs, resources)
     Console(stderr=True).print(measured.table())
     if measured.hours > planning.LONG_HOURS and measured.device == "cpu" and not yes:
         raise BenchError(
@@ -125,7 +131,7 @@ def _show_cost(specs: Sequence[RunSpec], data_dir: str | None, yes: bool, resour
         )
 
 
-def print_leaderboard(out: Path) -> None:
+def print_leaderboard(out: Path, records: Records | None = None) -> None:
     """Print the leaderboard of what is finished, if anything is; nothing is written."""
     from rich.console import Console
 
@@ -134,7 +140,7 @@ def print_leaderboard(out: Path) -> None:
     from disentangle_bench.store import runs
 
     if any((out / "runs").glob(f"*/{runs.RECORD}")):
-        Console().print(Headline(read_results(out, None).board))
+        Console().print(Headline(read_results(out, None, loaded=records).board))
 
 
 @click.command(cls=opt.SectionedCommand)
@@ -148,7 +154,7 @@ def print_leaderboard(out: Path) -> None:
     ),
     opt.OUT,
 )
-def plan(as_json: bool, keep: bool, out: Path, data_dir: str | None, **given: Any) -> None:
+def plan(as_json: bool, keep: bool, out: Path, **given: Any) -> None:
     """Estimate what a grid costs on this machine in time, memory and disk.
 
     A few updates of each kind of run are measured, and nothing is written. With --keep the grid is written into the
@@ -161,14 +167,14 @@ def plan(as_json: bool, keep: bool, out: Path, data_dir: str | None, **given: An
     from disentangle_bench.runner import run as runner
     from disentangle_bench.store import status
 
-    specs, resources = _grid(given)
+    specs = _specs(given)
     if keep:
         runner.check_writable(out)
         status.remember(out, specs)
         for spec in runner.select(specs, out, "missing"):
             click.echo(spec.run_id)
         return
-    measured = runner.estimate(specs, data=data_dir, **resources)
+    measured = runner.estimate(specs, _resources(**given))
     if as_json:
         click.echo(json.dumps(measured.as_json(), indent=1))
     else:
@@ -180,12 +186,12 @@ def plan(as_json: bool, keep: bool, out: Path, data_dir: str | None, **given: An
 @opt.options(
     "Options",
     opt.OUT,
-    opt.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ..."),
+    opt.option("--device", "devices", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ..."),
     opt.THREADS,
     opt.COMPILE,
     opt.DATA_DIR,
 )
-def worker(run_id: str, out: Path, device: str, threads: int, compile: bool, data_dir: str | None) -> None:
+def worker(run_id: str, out: Path, **given: Any) -> None:
     """Do one run of a kept grid in this process, for any scheduler.
 
     dbench plan --keep keeps the grid in the results folder and prints the run ids. The exit status is 0 if the run is
@@ -193,6 +199,6 @@ def worker(run_id: str, out: Path, device: str, threads: int, compile: bool, dat
     """
     from disentangle_bench.runner.run import run_single
 
-    kind, text = run_single(run_id, out, device=device, threads=threads, data=data_dir, compile=compile)
+    kind, text = run_single(run_id, out, _resources(**given))
     click.echo(f"{run_id} {kind}{': ' if text else ''}{text}", err=kind != "done")
     click.get_current_context().exit({"done": 0, "failed": 1}.get(kind, 75))

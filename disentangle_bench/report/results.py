@@ -36,9 +36,17 @@ class Results:
     notes: list[str] = field(default_factory=list)
 
 
-def read_results(out: Path, metrics: Sequence[str] | None, say: Progress = lambda line: None) -> Results:
-    """Read a results folder and compute all tables; arguments and errors as for ``write_report``."""
-    records, failures, unfinished, notes = _load(out)
+def read_results(
+    out: Path,
+    metrics: Sequence[str] | None,
+    say: Progress = lambda line: None,
+    loaded: runs.Records | None = None,
+) -> Results:
+    """Read a results folder and compute all tables; arguments and errors as for ``write_report``.
+
+    ``loaded`` are the folder's records where they have been read already.
+    """
+    records, failures, unfinished, notes = _load(out, loaded)
     scores = score_table(records, metrics)
     if scores.empty:
         raise BenchError(f"none of the {len(records)} finished runs in {str(out)!r} has a score: score them first")
@@ -50,13 +58,17 @@ def read_results(out: Path, metrics: Sequence[str] | None, say: Progress = lambd
     return Results(records, failures, unfinished, scores, board, means, published.compare(board), tidy, text, notes)
 
 
-def _load(out: Path) -> tuple[list[Record], list[dict[str, Any]], list[str], list[str]]:
+def _load(out: Path, loaded: runs.Records | None) -> tuple[list[Record], list[dict[str, Any]], list[str], list[str]]:
     """Finished runs, failures of runs that are not finished, names of folders with neither, and what cannot be read."""
     notes: list[str] = []
-    records = [
-        Record(path.parent, {"package": {"version": ""}} | content)
-        for path, content in _contents(out, runs.RECORD, notes)
-    ]
+    if loaded is not None:
+        records = loaded.records
+        notes += [one_line(f"left out: {problem}") for problem in loaded.problems.values()]
+    else:
+        records = [
+            Record(path.parent, {"package": {"version": ""}} | content)
+            for path, content in _contents(out, runs.RECORD, notes)
+        ]
     usable = [record for record in records if _is_usable(record, notes)]
     read = {record.folder.name for record in usable}
     failures = [item for path, item in _contents(out, runs.FAILED, notes) if path.parent.name not in read]

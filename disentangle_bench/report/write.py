@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from disentangle_bench.report.results import Progress, Results
     from disentangle_bench.report.tables.terminal import Headline
+    from disentangle_bench.store.runs import Records
 
 FORMATS = ("csv", "md", "tex", "parquet")
 """What tables can be written as. Parquet needs pyarrow, the extra ``parquet``."""
@@ -40,6 +41,7 @@ class Report:
 def write_report(
     out: Path,
     *,
+    records: Records | None = None,
     metrics: Sequence[str] | None = None,
     figures: bool = True,
     formats: Sequence[str] | None = None,
@@ -49,6 +51,8 @@ def write_report(
     progress: Progress | None = None,
 ) -> Report:
     """Make the tables and figures of all finished runs in the results folder ``out``, in that folder.
+
+    ``records`` are the folder's where they have been read already.
 
     Writes, in the ``formats`` named (all that can be written by default): ``results.csv`` and ``results.parquet`` (one
     row per run and score), ``leaderboard.csv``, ``.md`` and ``.tex``, ``mean_ranks.csv``, ``published.csv`` (ours
@@ -67,7 +71,7 @@ def write_report(
     chosen = _formats(formats, group_by)
     say = progress or (lambda line: None)
     say("reading the run records")
-    results = read_results(out, metrics, say)
+    results = read_results(out, metrics, say, records)
     paths = _write_tables(results, out, chosen, group_by)
     drawn: list[Path] = []
     if figures:

@@ -10,10 +10,10 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,33 +29,16 @@ from disentangle_bench.config.protocols import PROTOCOLS
 from disentangle_bench.cores import limited
 from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.registry import dataset_class
+from disentangle_bench.runner.resources import Resources
 from disentangle_bench.scoring.encode import draw, encode, save_arrays, save_evaluation, score
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import claims, files, runs
 from disentangle_bench.training.checkpoints import discard_checkpoints
 from disentangle_bench.training.trackers import tracked
-from disentangle_bench.training.trainer import CHECKPOINT_SECONDS, Interrupted, Trainer
+from disentangle_bench.training.trainer import Interrupted, Trainer
 
 Report = Callable[[str, int, int], None]
 """Called with the phase, how much of it is done, and how much there is."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where and how a run happens: the device, the threads it may use there, the folder with the datasets, trackers,
-    the seconds between checkpoints, whether the networks are compiled and whether updates are captured CUDA graphs.
-
-    Numbers are repeatable for one machine, device and number of threads; sums are split among threads, so another
-    number of threads rounds differently.
-    """
-
-    device: str
-    threads: int
-    data: Path
-    track: tuple[str, ...] = ()
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
-    compile: bool = False
-    capture: bool = False
 
 
 ShouldStop = Callable[[], bool]
@@ -63,11 +46,11 @@ ShouldStop = Callable[[], bool]
 
 
 def attempt(
-    spec: RunSpec, out: Path, place: Place, report: Report, should_stop: ShouldStop, fresh: bool = False
+    spec: RunSpec, out: Path, resources: Resources, report: Report, should_stop: ShouldStop, fresh: bool = False
 ) -> tuple[str, str]:
     """Try one run in the results folder ``out``: what every executor calls, in a process of the run's own.
 
-    Gives how it ended and a line that says more: ``done``; ``failed`` (and ``failed.json`` tells); ``stopped``, with a
+    Return how it ended and a line that says more: ``done``; ``failed`` (and ``failed.json`` tells); ``stopped``, with a
     checkpoint; or ``busy``, because another process holds the run. A finished run is done at once unless ``fresh``.
     """
     folder = runs.run_folder(out, spec)
@@ -81,14 +64,12 @@ def attempt(
             else:
                 runs.set_aside(folder)
             with claims.Heartbeat(folder) as heartbeat:
-                run_one(spec, folder, place, _both(heartbeat.beat, report), should_stop)
+                run_one(spec, folder, resources, _both(heartbeat.beat, report), should_stop)
         return "done", ""
     except claims.Busy as busy:
         return "busy", str(busy)
     except Interrupted as interruption:
         return "stopped", str(interruption)
-    except BrokenPipeError:
-        raise
     except Exception as error:
         line = explain(error)
         # A full disk has no room for the report either; the line still reaches the one who listens.
@@ -112,14 +93,23 @@ def explain(error: Exception) -> str:
 
 @contextmanager
 def stopping() -> Iterator[ShouldStop]:
-    """Turn SIGINT and SIGTERM into a question: within, the process goes on and the function given says if one came."""
+    """Turn SIGINT, SIGTERM and SIGHUP into a question: within, the process continues, and the function given says
+    whether one came.
+
+    SIGINT and SIGHUP stay ignored where they were (``nohup``). Outside the main thread nothing can be caught.
+    """
     asked = False
 
     def note(number: int, frame: object) -> None:
         nonlocal asked
         asked = True
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and (name == "SIGTERM" or signal.getsignal(number) is not signal.SIG_IGN):
+                before[number] = signal.signal(number, note)
     try:
         yield lambda: asked
     finally:
@@ -135,22 +125,24 @@ def _both(first: Report, second: Report) -> Report:
     return report
 
 
-def run_one(spec: RunSpec, folder: Path, place: Place, report: Report, should_stop: ShouldStop = lambda: False) -> None:
+def run_one(
+    spec: RunSpec, folder: Path, resources: Resources, report: Report, should_stop: ShouldStop = lambda: False
+) -> None:
     """Train, score and record one run in ``folder``; takes up what an interrupted attempt left there."""
     files.write_json(folder / runs.SPEC, {"schema": files.SCHEMA, "spec": spec.model_dump(mode="json")})
-    with repeatable(place.threads):
-        device = torch.device(place.device)
-        dataset = dataset_class(spec.dataset).load(place.data)
-        trainer = Trainer(spec, dataset, device, compile=place.compile, capture=place.capture)
+    with repeatable(resources.threads):
+        device = torch.device(resources.devices)
+        dataset = dataset_class(spec.dataset).load(resources.data)
+        trainer = Trainer(spec, dataset, device, compile=resources.compile, capture=resources.capture)
         trainer.restore(folder)
         updates = spec.training.updates
-        with tracked(place.track, spec, folder, trainer.step) as on_row:
+        with tracked(resources.trackers, spec, folder, trainer.step) as on_row:
             trainer.run(
                 folder,
                 progress=lambda step: report("training", step, updates),
                 should_stop=should_stop,
                 on_row=on_row,
-                checkpoint_seconds=place.checkpoint_seconds,
+                checkpoint_seconds=resources.checkpoint_seconds,
             )
 
         def report_scoring(phase: str, done: int, total: int) -> None:
@@ -159,7 +151,11 @@ def run_one(spec: RunSpec, folder: Path, place: Place, report: Report, should_st
                 raise Interrupted(f"stopped while scoring, in {phase}")
 
         record = _score(trainer, dataset, folder, device, report_scoring)
-        record["environment"] |= {"threads": place.threads, "compile": place.compile, "capture": trainer.captured}
+        record["environment"] |= {
+            "threads": resources.threads,
+            "compile": resources.compile,
+            "capture": trainer.captured,
+        }
         weights = {name: tensor.contiguous().cpu() for name, tensor in trainer.model.state_dict().items()}
         with atomic_path(folder / "model.safetensors") as temporary:
             temporary.write_bytes(save(weights))

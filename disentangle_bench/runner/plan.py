@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from disentangle_bench.cores import limited
 from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.registry import dataset_class
 from disentangle_bench.runner.attempt import peak_memory, repeatable
+from disentangle_bench.runner.resources import Resources
 from disentangle_bench.scoring.encode import BATCH, score
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store.status import duration
@@ -97,18 +97,16 @@ class Plan:
         }
 
 
-def measure(
-    specs: Sequence[RunSpec], slots: Sequence[str], threads: int, data: Path, say: Callable[[str], None]
-) -> Plan:
+def measure(specs: Sequence[RunSpec], slots: Sequence[str], resources: Resources, say: Callable[[str], None]) -> Plan:
     """Measure a few updates and a small evaluation of each kind of run, and scale them up."""
     kinds = Counter(spec.model_copy(update={"seed": 0}).model_dump_json() for spec in specs)
     costs = []
-    with repeatable(threads):
+    with repeatable(resources.threads):
         scoring: dict[str, float] = {}
         for text, runs in kinds.items():
             spec = RunSpec.model_validate_json(text)
             say(f"measuring {spec.model} on {spec.dataset}")
-            dataset = dataset_class(spec.dataset).load(data)
+            dataset = dataset_class(spec.dataset).load(resources.data)
             trainer, update = _measured(spec, dataset, torch.device(slots[0]))
             key = f"{spec.dataset} {spec.settings['latents']} {spec.scoring}"
             if key not in scoring:

@@ -1,50 +1,42 @@
-"""What people see while runs are going: bars with the time left on a terminal, plain lines elsewhere."""
+"""Progress of runs and of downloads: bars with the time left on a terminal and in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from disentangle_bench.data.dataset import Report
+from disentangle_bench.data.files import megabytes
 from disentangle_bench.runner.executors.base import ENDS, Event
 
 LINE_SECONDS = 15.0
+"""Seconds between two plain lines on the same thing."""
 
 
-@dataclass
-class _Line:
-    """The phase of a run, when it began and at what count, and when a line was last printed."""
+class Bars:
+    """Bars by name on standard error, or lines where no bars can be drawn. A terminal that is gone is not an error."""
 
-    phase: str
-    began: float
-    done: int
-    printed: float
-
-
-class Display:
-    """Listens to an executor's events and shows them on standard error."""
-
-    def __init__(self, runs: int) -> None:
-        self.runs = runs
-        self.finished = 0
+    def __init__(self) -> None:
         self.console = Console(stderr=True)
-        self._bars = Progress(
-            TextColumn("{task.description}"),
+        self.drawn = self.console.is_terminal or self.console.is_jupyter
+        columns = (
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}", markup=False),
             TextColumn("left:"),
             TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
         )
-        self._overall = self._bars.add_task("all runs", total=runs)
-        self._tasks: dict[str, tuple[str, TaskID]] = {}
-        self._lines: dict[str, _Line] = {}
+        self._bars = Progress(*columns, console=self.console, disable=not self.drawn)
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -53,47 +45,118 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        with contextlib.suppress(OSError):
+            self._bars.stop()
+
+    def draw(self, name: str, done: int, total: int | None, count: str) -> None:
+        """Set a bar; ``count`` is the text beside it."""
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total, completed=done, count=count)
+        self._bars.update(self._tasks[name], completed=done, total=total, count=count)
+
+    def remove(self, name: str) -> None:
+        """Take a bar away if it is there."""
+        if name in self._tasks:
+            self._bars.remove_task(self._tasks.pop(name))
+
+    def print(self, text: str) -> None:
+        """Print a line above the bars."""
+        with contextlib.suppress(OSError):
+            if self.drawn:
+                self.console.print(text, highlight=False, markup=False)
+            else:
+                print(text, file=sys.stderr, flush=True)
+
+
+@dataclass
+class _Pace:
+    """When something began and at what count, and when a line on it was last printed."""
+
+    began: float
+    first: int
+    printed: float | None = None
+
+    def due(self, now: float) -> bool:
+        """Return whether it is time for a line, and count it as printed."""
+        if self.printed is not None and now - self.printed < LINE_SECONDS:
+            return False
+        self.printed = now
+        return True
+
+    def left(self, now: float, done: int, total: int | None) -> str:
+        """Return the time left as ``, 10 s left``; nothing where it is not known or nothing is left."""
+        if total is None or done <= self.first or done >= total:
+            return ""
+        return f", {(now - self.began) * (total - done) / (done - self.first):.0f} s left"
+
+
+class Display:
+    """Shows the events of an executor."""
+
+    def __init__(self, runs: int) -> None:
+        self.runs = runs
+        self.finished = 0
+        self.bars = Bars()
+        self._phases: dict[str, str] = {}
+        self._paces: dict[str, _Pace] = {}
+
+    def __enter__(self) -> Self:
+        self.bars.__enter__()
+        self._draw_overall()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.__exit__(kind, error, trace)
 
     def listen(self, event: Event) -> None:
         """Show one event."""
         if event.kind == "progress":
-            (self._bar if self.console.is_terminal else self._line)(event)
+            self._progress(event)
             return
-        self.finished += event.kind in ENDS
         if event.kind in ENDS:
-            if event.run_id in self._tasks:
-                self._bars.remove_task(self._tasks.pop(event.run_id)[1])
-            self._bars.update(self._overall, completed=self.finished)
+            self.finished += 1
+            self.bars.remove(self._phases.pop(event.run_id, ""))
+            self._draw_overall()
         detail = f": {event.text}" if event.text else ""
-        self._print(f"[{self.finished}/{self.runs}] {event.run_id} {event.kind}{detail}")
+        self.bars.print(f"[{self.finished}/{self.runs}] {event.run_id} {event.kind}{detail}")
 
-    def _bar(self, event: Event) -> None:
-        phase, task = self._tasks.get(event.run_id, ("", None))
-        if phase != event.text:
-            if task is not None:
-                self._bars.remove_task(task)
-            task = self._bars.add_task(f"  {event.run_id} {event.text}", total=event.total)
-            self._tasks[event.run_id] = (event.text, task)
-        assert task is not None
-        self._bars.update(task, completed=event.done)
+    def _draw_overall(self) -> None:
+        self.bars.draw("all runs", self.finished, self.runs, f"{self.finished}/{self.runs}")
 
-    def _line(self, event: Event) -> None:
-        now = time.monotonic()
-        line = self._lines.setdefault(event.run_id, _Line("", now, 0, now))
-        if line.phase != event.text:
-            line.phase, line.began, line.done = event.text, now, event.done
-        if now - line.printed < LINE_SECONDS:
-            return
-        line.printed = now
-        left = ""
-        if event.done > line.done:
-            seconds = (now - line.began) * (event.total - event.done) / (event.done - line.done)
-            left = f", {seconds:.0f} s left"
-        self._print(f"      {event.run_id} {event.text} {event.done}/{event.total}{left}")
+    def _progress(self, event: Event) -> None:
+        name, count, now = f"  {event.run_id} {event.text}", f"{event.done}/{event.total}", time.monotonic()
+        before = self._phases.get(event.run_id)
+        if before != name:
+            self.bars.remove(before or "")
+            # The line that says that a run has begun is printed already.
+            printed = self._paces[event.run_id].printed if before else now
+            self._phases[event.run_id], self._paces[event.run_id] = name, _Pace(now, event.done, printed)
+        if self.bars.drawn:
+            self.bars.draw(name, event.done, event.total, count)
+        elif self._paces[event.run_id].due(now):
+            left = self._paces[event.run_id].left(now, event.done, event.total)
+            self.bars.print(f"    {name} {count}{left}")
 
-    def _print(self, text: str) -> None:
-        if self.console.is_terminal:
-            self._bars.console.print(text, highlight=False, markup=False)
-        else:
-            print(text, file=sys.stderr, flush=True)
+
+@contextmanager
+def downloads() -> Iterator[Report]:
+    """Give the progress callback of downloads, checks and preparations, which are counted in bytes."""
+    with Bars() as bars:
+        paces: dict[str, _Pace] = {}
+
+        def report(what: str, done: int, total: int | None) -> None:
+            now = time.monotonic()
+            pace = paces.setdefault(what, _Pace(now, done))
+            speed = (done - pace.first) / (now - pace.began) if now > pace.began else 0.0
+            count = megabytes(done) + ("" if total is None else f" of {megabytes(total)}")
+            count += f", {speed / 1e6:.1f} MB/s" if speed else ""
+            if bars.drawn:
+                bars.draw(what, done, total, count)
+            elif (total is not None and done >= total) or pace.due(now):
+                bars.print(f"{what}: {count}{pace.left(now, done, total)}")
+            if total is not None and done >= total:  # the next file of this name is a new one
+                del paces[what]
+
+        yield report

@@ -14,7 +14,7 @@ import json
 import math
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -109,16 +109,19 @@ def read_record(folder: Path) -> Record:
     return Record(folder, content)
 
 
-def read_records(out: Path) -> Records:
+def read_records(out: Path, known: Mapping[str, Record] | None = None) -> Records:
     """Return all finished runs of a results folder, and what is wrong with records that cannot be used.
+
+    Those in ``known``, by the names of their folders, are not read again.
 
     Raises ``BenchError`` if the folder is missing, or was not made by ``dbench run``.
     """
     check_results(out)
     records, problems = [], {}
+    known = known or {}
     for folder in run_folders(out):
         try:
-            records.append(read_record(folder))
+            records.append(known.get(folder.name) or read_record(folder))
         except FileNotFoundError:
             continue
         except BenchError as error:

@@ -15,7 +15,7 @@ from disentangle_bench import registry
 from disentangle_bench.cli.data import data
 from disentangle_bench.data.files import locked
 from disentangle_bench.errors import BenchError
-from disentangle_bench.runner import bars
+from disentangle_bench.runner import progress
 from support.official_files import mpi3d, shapes3d, smallnorb
 
 
@@ -217,10 +217,10 @@ def test_an_unknown_name(dbench):
 
 def test_lines_tell_speed_and_time_left(capsys, monkeypatch):
     clock = iter([0.0, 1.0, 20.0, 30.0])
-    monkeypatch.setattr(bars.time, "monotonic", lambda: next(clock))
-    lines = bars.Lines()
-    for done in (0, 10, 200, 300):
-        lines("downloading x", done * 10**6, 300 * 10**6)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.downloads() as report:
+        for done in (0, 10, 200, 300):
+            report("downloading x", done * 10**6, 300 * 10**6)
     assert capsys.readouterr().err.splitlines() == [
         "downloading x: 0 kB of 300 MB",
         "downloading x: 200 MB of 300 MB, 10.0 MB/s, 10 s left",

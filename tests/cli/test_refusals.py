@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from disentangle_bench.cli import main, options
 from disentangle_bench.registry import MODELS
 from disentangle_bench.runner import run as runner
-from disentangle_bench.runner.executors import base as executors
 from disentangle_bench.spec import Training
 
 RUN = ("run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1")
@@ -183,7 +182,6 @@ def test_groups_of_models():
 
 def test_help_names_the_values_that_the_code_takes(printed):
     """The values are spelled out for speed: they are those of the modules that use them."""
-    assert tuple(executors.EXECUTORS) == options.EXECUTORS
     assert options.RERUNS == runner.RERUN
     assert Training.model_fields["precision"].annotation.__args__ == options.PRECISIONS
     text = printed("run", "--help")

@@ -5,15 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from disentangle_bench.cli import main
+from disentangle_bench.config.grids import expand
 from disentangle_bench.registry import MODELS
+from disentangle_bench.runner.resources import Resources
+from disentangle_bench.runner.run import run_grid
 from disentangle_bench.scoring.encode import load_evaluation, score
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import runs
@@ -29,6 +37,25 @@ def test_the_same_grid_again_with_other_jobs_gives_the_same_bits(smoke_grid, tmp
     first, second = contents(out), contents(tmp_path / "again")
     assert len(first) == 6
     assert first == second
+
+
+def test_runs_in_this_process_give_the_same_bits(smoke_grid, tmp_path):
+    """``jobs=0``: nothing is started, so that a debugger stops at a breakpoint in a model."""
+    resources = Resources(jobs=0, devices="cpu")
+    outcome = run_grid(expand("qlae", "rooms3d", "1", "smoke", []), tmp_path / "out", resources)
+    (run_id,) = outcome.finished
+    assert contents(tmp_path / "out")[run_id] == contents(smoke_grid[0])[run_id]
+    content = json.loads((tmp_path / "out" / "runs" / run_id / "record.json").read_text())
+    assert content["environment"]["threads"] == 1
+
+
+def test_each_record_is_read_once_per_command(smoke_grid, tmp_path):
+    shutil.copytree(smoke_grid[0], tmp_path / "out")
+    opened = Counter()
+    sys.addaudithook(lambda event, words: event == "open" and opened.update([os.path.basename(str(words[0]))]))
+    done = CliRunner().invoke(main, [*RUN[3:], "--models", "all", "--jobs", "0", "--out", str(tmp_path / "out")])
+    assert "0 finished, 6 skipped" in done.output
+    assert opened["record.json"] == 6
 
 
 def test_a_run_folder_has_all_that_is_needed(smoke_grid):

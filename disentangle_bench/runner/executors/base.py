@@ -1,28 +1,38 @@
-"""The contract of an executor, and the table of those there are.
+"""The contract of an executor.
 
-An executor is a module with ``execute(work, listen, options)``. It must call ``attempt`` once for every spec, in any
-process on any machine that sees the results folder, and tell ``listen`` what happens. Adding one is a file and a line.
+An executor is a module with two functions. ``parse(resources)`` returns the executor's own frozen settings, and raises
+``BenchError`` for any that are wrong before anything is prepared or looked for. ``execute(work, settings, listen)``
+calls ``attempt`` once for every spec, in any process on any machine that sees the results folder, and tells ``listen``
+what happens.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.runner.executors import EXECUTORS
+from disentangle_bench.runner.resources import Resources
 from disentangle_bench.spec import RunSpec
+
+ATTEMPTS = 2
+"""How often a run is tried whose process is lost."""
+
+STOP_SECONDS = 10.0
+"""How long runs that were asked to stop have for a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened to a run.
+    """Something that happened to a run.
 
-    ``kind`` is started, progress, retried, done, failed, stopped (it can go on later) or busy (somebody else is running
-    it); ``text`` is the phase, the error or the reason; ``done`` of ``total`` counts within the phase.
+    ``kind`` is started, progress, retried, done, failed, stopped (it can be resumed) or busy (another process is
+    running it); ``text`` is the phase, the error or the reason; ``done`` of ``total`` counts within the phase.
     """
 
     run_id: str
@@ -40,42 +50,35 @@ Listen: TypeAlias = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Work:
-    """What an executor is to do: the specs, the results folder, and what each run may use.
-
-    ``device`` is where a run goes if the executor has no say of its own, ``data`` the folder with the datasets,
-    ``fresh`` whether runs start over instead of taking up their checkpoints and records, ``track`` names trackers,
-    ``checkpoint_seconds`` lie between two checkpoints, ``compile`` says whether networks are compiled.
+    """Runs to do in the results folder ``out``, and what each may use. ``fresh`` runs start over instead of taking up
+    their checkpoints and records.
     """
 
     specs: Sequence[RunSpec]
     out: Path
-    device: str
-    threads: int
-    data: Path
+    resources: Resources
     fresh: bool
-    track: tuple[str, ...]
-    checkpoint_seconds: float
-    compile: bool = False
-
-
-Options: TypeAlias = Mapping[str, Any]
-
-
-EXECUTORS = {
-    "local": "disentangle_bench.runner.executors.local",
-    "slurm": "disentangle_bench.runner.executors.slurm",
-    "ray": "disentangle_bench.runner.executors.ray",
-}
-"""Modules by the name that ``--executor`` takes."""
 
 
 def load(name: str) -> ModuleType:
-    """The executor called ``name``. One whose library is not installed says how to install it."""
+    """Return the executor called ``name``; raise ``BenchError`` with the command that installs what it needs."""
     if name not in EXECUTORS:
         raise unknown("executor", name, EXECUTORS)
     try:
-        return importlib.import_module(EXECUTORS[name])
+        return importlib.import_module(EXECUTORS[name].module)
     except ImportError as error:
         raise BenchError(
             f"the executor {name!r} needs {error.name}, which is not installed: pip install 'disentangle-bench[{name}]'"
         ) from error
+
+
+def pairs(executor: str, text: str) -> dict[str, str]:
+    """Return ``key=value,...`` as a dictionary; raise ``BenchError`` for anything else."""
+    given: dict[str, str] = {}
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = (part.strip() for part in word.partition("="))
+        key = key.replace("-", "_")
+        if not key.isidentifier() or not equals or not value:
+            raise BenchError(f"--{executor} {word!r} is not understood: give key=value, several with commas between")
+        given[key] = value
+    return given

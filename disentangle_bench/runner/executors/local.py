@@ -1,154 +1,91 @@
-"""Runs on this machine: one process each, several at a time.
-
-A process of its own per run means that a crash takes one run with it, that memory is given back, and that the peak
-memory recorded is that run's. Where the system can, processes are forked from a server that has imported torch
-already, so that starting one takes milliseconds.
-"""
+"""Runs on this machine, several at a time: the command's side. ``local_server`` is the other."""
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
+import os
 import signal
-import sys
-import time
-from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
-from pathlib import Path
 
-from disentangle_bench.runner.attempt import Place, attempt, stopping
-from disentangle_bench.runner.executors.base import ENDS, Event, Listen, Options, Work
-from disentangle_bench.spec import RunSpec
-from disentangle_bench.store import runs
-
-STOP_SECONDS = 10.0
-REPORT_SECONDS = 0.2
-ATTEMPTS = 2
+from disentangle_bench.errors import BenchError
+from disentangle_bench.processes import Process
+from disentangle_bench.runner.attempt import attempt, stopping
+from disentangle_bench.runner.executors.base import ENDS, Event, Listen, Work, pairs
+from disentangle_bench.runner.resources import Resources
 
 
-@dataclass
-class _Active:
-    """A run in its process, and the device that it occupies."""
+@dataclass(frozen=True)
+class Settings:
+    """The devices on which runs go, one entry for each run that may go at a time."""
 
-    spec: RunSpec
-    device: str
-    attempt: int
-    process: BaseProcess
-    connection: Connection
-    ended: bool = False
+    slots: tuple[str, ...]
 
 
-def execute(work: Work, listen: Listen, options: Options) -> None:
-    """Do all runs and tell ``listen`` what happens. A failing run does not stop the others.
+def parse(resources: Resources) -> Settings:
+    """Return the devices that this machine has for runs; there are no settings beside ``Resources``."""
+    if pairs("local", resources.settings):
+        raise BenchError(f"--executor local has no settings: leave out {resources.settings!r}")
+    return Settings(resources.slots())
 
-    ``options["slots"]`` names a device for each run that may go at a time. A run whose process is lost (killed, out of
-    memory) is tried once more in a new one. On KeyboardInterrupt the runs are asked to write a checkpoint and end;
-    a second one ends them at once.
+
+def execute(work: Work, settings: Settings, listen: Listen) -> None:
+    """Do all runs and tell ``listen`` what happens; a failing run does not stop the others.
+
+    A process that has imported torch forks one process for each run, so that a crash takes one run with it, memory is
+    given back, and the peak memory recorded is that run's. A run whose process is lost (killed, out of memory) is tried
+    once more. On KeyboardInterrupt runs are asked to write a checkpoint and end; a second one ends them at once. With
+    ``jobs=0`` all this happens in the calling process instead, one run after another.
     """
-    context = _context()
-    free: list[str] = list(options["slots"])
-    waiting, active = deque((spec, 1) for spec in work.specs), list[_Active]()
-    try:
-        while waiting or active:
-            while waiting and free:
-                active.append(_start(context, *waiting.popleft(), free.pop(0), work, listen))
-            ready = wait([item.connection for item in active] + [item.process.sentinel for item in active])
-            for item in list(active):
-                if item.connection in ready or item.process.sentinel in ready:
-                    _receive(item, listen)
-                if not item.process.is_alive():
-                    _receive(item, listen)
-                    active.remove(item)
-                    free.append(item.device)
-                    if _lost(item, work.out, listen):
-                        waiting.appendleft((item.spec, item.attempt + 1))
-    finally:
-        _stop(active, listen)
+    if work.resources.jobs == 0:
+        _here(work, settings.slots[0], listen)
+        return
+    argument = {
+        "specs": [spec.model_dump(mode="json") for spec in work.specs],
+        "out": str(work.out),
+        "resources": work.resources.model_dump(mode="json"),
+        "fresh": work.fresh,
+        "slots": settings.slots[: len(work.specs)],
+    }
+    pids: dict[str, int] = {}
+    with Process("disentangle_bench.runner.executors.local_server:serve", argument) as server:
+        try:
+            _relay(server, listen, pids)
+        except BaseException:
+            server.close()
+            try:
+                _relay(server, listen, pids)
+            except BaseException:
+                for pid in pids.values():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                raise
+            raise
+        how = server.wait()
+        if how != "exit status 0":
+            raise BenchError(f"the process that starts runs ended unexpectedly ({how}): give the same command again")
 
 
-def _context() -> BaseContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["disentangle_bench.runner.executors.forkserver"])
-    return context
+def _relay(server: Process, listen: Listen, pids: dict[str, int]) -> None:
+    """Pass the server's events on until it ends; ``pids`` are the processes of the runs that are going."""
+    for pid, fields in server:
+        event = Event(*fields)
+        pids[event.run_id] = pid
+        if event.kind in ENDS:
+            del pids[event.run_id]
+        listen(event)
 
 
-def _start(context: BaseContext, spec: RunSpec, number: int, device: str, work: Work, listen: Listen) -> _Active:
-    receiver, sender = context.Pipe(duplex=False)
-    place = Place(device, work.threads, work.data, work.track, work.checkpoint_seconds, work.compile)
-    arguments = (sender, spec.model_dump_json(), work.out, place, work.fresh and number == 1)
-    process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-        target=_child, args=arguments, name=spec.run_id, daemon=True
-    )
-    process.start()
-    sender.close()
-    listen(Event(spec.run_id, "started" if number == 1 else "retried"))
-    return _Active(spec, device, number, process, receiver)
+def _here(work: Work, device: str, listen: Listen) -> None:
+    """Do all runs in this process; the first signal stops the run that is going, with a checkpoint."""
+    resources = work.resources.on(device)
+    for spec in work.specs:
+        listen(Event(spec.run_id, "started"))
 
+        def report(phase: str, done: int, total: int, run_id: str = spec.run_id) -> None:
+            listen(Event(run_id, "progress", phase, done, total))
 
-def _receive(item: _Active, listen: Listen) -> None:
-    """Pass on what the process has sent so far."""
-    try:
-        while item.connection.poll():
-            event = Event(*item.connection.recv())
-            item.ended |= event.kind in ENDS
-            listen(event)
-    except (EOFError, OSError):
-        pass  # the process has ended; its exit code says how
-
-
-def _lost(item: _Active, out: Path, listen: Listen) -> bool:
-    """A process has ended. Whether the run was lost and is to be tried again; lost for good, it is a failure."""
-    item.process.join()
-    item.connection.close()
-    if item.ended:
-        return False
-    if item.attempt < ATTEMPTS:
-        return True
-    code = item.process.exitcode or 0
-    cause = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-    hint = " (out of memory is a common cause: try fewer --jobs)" if code == -signal.SIGKILL else ""
-    error = f"the process of this run ended unexpectedly, {ATTEMPTS} times: {cause}{hint}"
-    runs.write_failure(runs.run_folder(out, item.spec), item.spec, error, "", out)
-    listen(Event(item.spec.run_id, "failed", error))
-    return False
-
-
-def _stop(active: Sequence[_Active], listen: Listen) -> None:
-    """Ask running processes to write a checkpoint and end; kill those that do not within ten seconds."""
-    try:
-        for item in active:
-            item.process.terminate()
-        deadline = time.monotonic() + STOP_SECONDS
-        for item in active:
-            item.process.join(max(0.0, deadline - time.monotonic()))
-            _receive(item, listen)
-    finally:  # also on a second KeyboardInterrupt, at once
-        for item in active:
-            if item.process.is_alive():
-                item.process.kill()
-                item.process.join()
-
-
-def _child(connection: Connection, spec_json: str, out: Path, place: Place, fresh: bool) -> None:
-    """The life of one process."""
-    spec = RunSpec.model_validate_json(spec_json)
-    last = ("", 0.0)
-
-    def report(phase: str, done: int, total: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if phase != last[0] or done == total or now - last[1] > REPORT_SECONDS:
-            last = (phase, now)
-            connection.send((spec.run_id, "progress", phase, done, total))
-
-    try:
         with stopping() as should_stop:
-            kind, text = attempt(spec, out, place, report, should_stop, fresh)
-        connection.send((spec.run_id, kind, text))
-    except BrokenPipeError:
-        sys.exit(1)  # nobody listens any more: the command was killed
+            kind, text = attempt(spec, work.out, resources, report, should_stop, work.fresh)
+        listen(Event(spec.run_id, kind, text))
+        if should_stop():
+            raise KeyboardInterrupt

@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,33 +19,58 @@ import ray
 from ray.exceptions import NodeDiedError, RayError, TaskCancelledError
 
 from disentangle_bench.cores import available
-from disentangle_bench.errors import BenchError
-from disentangle_bench.runner.attempt import Place, stopping
+from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.runner.attempt import stopping
 from disentangle_bench.runner.executors import remote
-from disentangle_bench.runner.executors.base import Event, Listen, Options, Work
+from disentangle_bench.runner.executors.base import ATTEMPTS, STOP_SECONDS, Event, Listen, Work, pairs
+from disentangle_bench.runner.resources import Resources
 from disentangle_bench.spec import RunSpec
 
 POLL_SECONDS = 2.0
-STOP_SECONDS = 10.0
 CONNECT_SECONDS = 10.0
+DEVICES = ("auto", "cpu", "cuda")
 MOVES = 10
-"""How often a run is taken up elsewhere because its node went: more, and the run itself is what ends nodes."""
+"""How often a run is moved because its node died: more often, and the run itself is what ends nodes."""
 
 STORE_BYTES = 100_000_000
-"""Of Ray's shared memory on this machine: tasks take and give a few kilobytes."""
+"""Size of Ray's shared memory on this machine: tasks take and give a few kilobytes."""
 
 
-def execute(work: Work, listen: Listen, options: Options) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """The address of a running cluster; without one, Ray is started on this machine's cores."""
+
+    address: str | None = None
+
+
+def parse(resources: Resources) -> Settings:
+    """Return the settings ``address=host:port``; raise ``BenchError`` for others and for what no cluster can give."""
+    given = pairs("ray", resources.settings)
+    for key in given:
+        if key != "address":
+            raise unknown("setting of --ray", key, ["address"])
+    settings = Settings(**given)
+    if resources.devices not in DEVICES:
+        raise BenchError(
+            f"--devices {resources.devices!r}: Ray hands out the cluster's devices: give {' or '.join(DEVICES)}"
+        )
+    if settings.address is None and resources.threads > available():
+        raise BenchError(f"--threads {resources.threads} is more than this machine's {available()} cores: give fewer")
+    if resources.jobs == 0:
+        raise BenchError("--jobs 0 does runs in this process: give --executor local with it")
+    return settings
+
+
+def execute(work: Work, settings: Settings, listen: Listen) -> None:
     """Do all runs as Ray tasks and tell ``listen`` what happens.
 
-    ``options["ray_address"]`` is a running cluster's address; without one, Ray is started on this machine's cores.
-    A run takes ``work.threads`` CPUs and, on a GPU, one GPU divided by ``options["runs_per_device"]``;
-    ``options["jobs"]`` limits how many go at a time. A run whose node dies goes on elsewhere from its checkpoint; one
-    whose process alone is lost is tried once more. On KeyboardInterrupt the runs write checkpoints and end.
+    A run takes ``threads`` CPUs and, on a GPU, one GPU divided by ``runs_per_device``; ``jobs`` limits how many go at a
+    time. A run whose node dies is resumed elsewhere from its checkpoint; one whose process alone is lost is tried once
+    more. On KeyboardInterrupt the runs write checkpoints and end.
     """
-    _connect(options.get("ray_address"), work.threads)
+    _connect(settings.address)
     try:
-        tasks = _Tasks(work, listen, options)
+        tasks = _Tasks(work, listen)
         try:
             tasks.run()
         finally:
@@ -53,12 +79,10 @@ def execute(work: Work, listen: Listen, options: Options) -> None:
         ray.shutdown()
 
 
-def _connect(address: str | None, threads: int) -> None:
+def _connect(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports to its makers otherwise
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address is None:
-        if threads > available():
-            raise BenchError(f"--threads {threads} is more than this machine's {available()} cores: give fewer")
         quiet |= {"num_cpus": available(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
         if match := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or ""):
@@ -68,18 +92,18 @@ def _connect(address: str | None, threads: int) -> None:
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
         line = " ".join(str(error).split())
         raise BenchError(
-            f"--ray-address {address!r} cannot be reached ({line}): give host:port as ray start printed it"
+            f"--ray address={address} cannot be reached ({line}): give host:port as ray start printed it"
         ) from error
 
 
-def resources(device: str, threads: int, runs_per_device: int, cluster: dict[str, float]) -> tuple[str, dict[str, Any]]:
-    """The device of every run, and what it takes of the cluster: ``auto`` is a GPU if the cluster has any."""
+def shares(resources: Resources, cluster: Mapping[str, float]) -> tuple[str, dict[str, Any]]:
+    """Return the device of every run, and the part of the cluster that it takes: ``auto`` is a GPU if there is any."""
+    device = resources.devices
     if device == "auto":
         device = "cuda" if cluster.get("GPU") else "cpu"
-    if device not in ("cpu", "cuda"):
-        raise BenchError(f"--devices {device!r}: Ray hands out the cluster's devices, so give auto, cpu or cuda")
+    gpus = 1 / resources.runs_per_device if device == "cuda" else 0
     # Where a task takes no GPU, Ray may leave all of them visible: the device must be said.
-    return device, {"num_cpus": threads, "num_gpus": 1 / runs_per_device if device == "cuda" else 0}
+    return device, {"num_cpus": resources.threads, "num_gpus": gpus}
 
 
 @dataclass
@@ -95,14 +119,12 @@ class _Run:
 class _Tasks:
     """All tasks of one command."""
 
-    def __init__(self, work: Work, listen: Listen, options: Options) -> None:
+    def __init__(self, work: Work, listen: Listen) -> None:
         self.work, self.listen, self.out = work, listen, work.out.resolve()
-        self.limit = options.get("jobs") or len(work.specs)
-        device, shares = resources(
-            work.device, work.threads, options.get("runs_per_device") or 1, ray.cluster_resources()
-        )
-        self.place = remote.place(work, device)
-        self.task: Any = ray.remote(max_calls=1, max_retries=0, **shares)(task)
+        self.limit = work.resources.jobs or len(work.specs)
+        device, parts = shares(work.resources, ray.cluster_resources())
+        self.resources = remote.resources(work, device)
+        self.task: Any = ray.remote(max_calls=1, max_retries=0, **parts)(task)
         self.beats = remote.Heartbeats(self.out, listen)
         self.waiting = [_Run(spec) for spec in reversed(work.specs)]
         self.active: dict[Any, _Run] = {}
@@ -125,7 +147,7 @@ class _Tasks:
     def _start(self, run: _Run) -> None:
         again = run.lost + run.moved > 0
         self.beats.expect(run.spec)
-        words = (run.spec.model_dump_json(), self.out, self.place, self.work.fresh and not again, again)
+        words = (run.spec.model_dump_json(), self.out, self.resources, self.work.fresh and not again, again)
         self.active[self.task.remote(*words)] = run
 
     def _look(self, seconds: float, stopping: bool = False) -> None:
@@ -153,19 +175,19 @@ class _Tasks:
         moved = isinstance(error, NodeDiedError)
         if stopping:
             self.listen(Event(run.spec.run_id, "stopped", "its process was lost"))
-        elif run.moved + 1 < MOVES if moved else run.lost + 1 < remote.ATTEMPTS:
+        elif run.moved + 1 < MOVES if moved else run.lost + 1 < ATTEMPTS:
             self._again(run, moved)
         else:
             cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            remote.fail(run.spec, self.out, cause, str(error), self.listen, MOVES if moved else remote.ATTEMPTS)
+            remote.fail(run.spec, self.out, cause, str(error), self.listen, MOVES if moved else ATTEMPTS)
 
     def _again(self, run: _Run, moved: bool) -> None:
         self.waiting.append(_Run(run.spec, run.lost + (not moved), run.moved + moved))
         self.listen(Event(run.spec.run_id, "retried"))
 
 
-def task(spec_json: str, out: Path, place: Place, fresh: bool, again: bool) -> tuple[str, str]:
-    """Do one run in a process of a node. Gives how it ended and a line on it."""
+def task(spec_json: str, out: Path, resources: Resources, fresh: bool, again: bool) -> tuple[str, str]:
+    """Do one run in a process of a node; return how it ended and a line on it."""
     spec = RunSpec.model_validate_json(spec_json)
     with stopping() as should_stop:
-        return remote.do(spec, out, place, lambda phase, done, total: None, should_stop, fresh=fresh, again=again)
+        return remote.do(spec, out, resources, lambda phase, done, total: None, should_stop, fresh=fresh, again=again)

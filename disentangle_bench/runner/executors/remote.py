@@ -1,52 +1,54 @@
-"""What executors for other machines share: one run in a process there, and what its folder tells meanwhile."""
+"""Parts of executors for other machines: one run in a process there, and its progress as read from its folder."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.runner.attempt import Place, Report, ShouldStop, attempt
-from disentangle_bench.runner.executors.base import Event, Listen, Work
+from disentangle_bench.runner.attempt import Report, ShouldStop, attempt
+from disentangle_bench.runner.executors.base import ATTEMPTS, Event, Listen, Work
+from disentangle_bench.runner.resources import Resources, choose_device
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import claims, files, runs
-
-ATTEMPTS = 2
-"""How often a run is tried whose process is lost."""
 
 PATIENCE = 120.0
 """Seconds that a lost run's second process waits for the first's lock: a dead machine's may be held that long."""
 
 
-def place(work: Work, device: str) -> Place:
-    """Where a run happens, for a machine that sees the same folders by the same absolute names."""
-    return Place(device, work.threads, work.data.resolve(), work.track, work.checkpoint_seconds, work.compile)
+def resources(work: Work, device: str) -> Resources:
+    """Return a run's resources for a machine that sees the same folders by the same absolute names."""
+    return work.resources.model_copy(update={"devices": device, "data": work.resources.data.resolve()})
 
 
 def do(
-    spec: RunSpec, out: Path, place: Place, report: Report, should_stop: ShouldStop, *, fresh: bool, again: bool
+    spec: RunSpec,
+    out: Path,
+    resources: Resources,
+    report: Report,
+    should_stop: ShouldStop,
+    *,
+    fresh: bool,
+    again: bool,
 ) -> tuple[str, str]:
-    """``worker.attempt`` on the machine where a run has got to; ``place.device`` is as the user gave it.
+    """Call ``attempt`` on the machine that a run was given; ``resources.devices`` is as the user gave it.
 
-    ``again`` says that the run was lost before, so that its lock may be held a while by nobody.
+    ``again`` says that the run was lost before, so that nobody may be holding its lock for a while.
     """
-    from disentangle_bench.runner.run import choose_device
-
     try:
-        if "," in place.device:
+        if "," in resources.devices:
             raise BenchError(
-                f"--devices {place.device!r}: a cluster gives each run its device, so give auto, cpu or cuda"
+                f"--devices {resources.devices!r}: a cluster gives each run its device, so give auto, cpu or cuda"
             )
-        place = replace(place, device=choose_device(place.device))
+        resources = resources.on(choose_device(resources.devices))
     except BenchError as error:
         runs.write_failure(runs.run_folder(out, spec), spec, str(error), "", out)
         return "failed", str(error)
     deadline = time.monotonic() + (PATIENCE if again else 0)
     while True:
-        kind, text = attempt(spec, out, place, report, should_stop, fresh)
+        kind, text = attempt(spec, out, resources, report, should_stop, fresh)
         if kind != "busy" or should_stop() or time.monotonic() >= deadline:
             return kind, text
         time.sleep(1)
@@ -61,18 +63,18 @@ def fail(spec: RunSpec, out: Path, cause: str, details: str, listen: Listen, tim
 
 
 class Heartbeats:
-    """Turns the heartbeat files of runs into events. What a lost process left behind is not taken for news."""
+    """Turn the heartbeat files of runs into events; stale heartbeats are ignored."""
 
     def __init__(self, out: Path, listen: Listen) -> None:
         self._out, self._listen = out, listen
         self._last: dict[str, dict[str, Any] | None] = {}
 
     def expect(self, spec: RunSpec) -> None:
-        """A process for this run is about to be asked for."""
+        """Note the heartbeat that is there before a process for this run is asked for: it is stale."""
         self._last[spec.run_id] = self._read(spec)
 
     def look(self, spec: RunSpec) -> bool:
-        """Tell of progress since the last look. Whether there was any."""
+        """Pass on progress since the last look; return whether there was any."""
         beat = self._read(spec)
         if beat is None or beat == self._last.get(spec.run_id):
             return False

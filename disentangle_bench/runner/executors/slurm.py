@@ -27,23 +27,17 @@ from submitit.core.utils import FailedSubmissionError, UncompletedJobError
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.runner.executors import remote
-from disentangle_bench.runner.executors.base import Event, Listen, Options, Work
+from disentangle_bench.runner.executors.base import ATTEMPTS, STOP_SECONDS, Event, Listen, Work
 from disentangle_bench.runner.executors.slurm_job import command, states, task
+from disentangle_bench.runner.executors.slurm_settings import Settings, parse
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import files
 
-FOLDER, RUNS, ENDS = "slurm", "runs.json", "ends"
-POLL_SECONDS = 10.0
-SIGNAL_SECONDS = 90
-"""How long before its time limit a job is told; Slurm may do so up to a minute earlier."""
+__all__ = ["execute", "parse"]
 
-STOP_SECONDS = 10.0
+FOLDER, RUNS, ENDS = "slurm", "runs.json", "ends"
 RETRY_SECONDS = 60.0
 ARRAY = 1000
-OURS = {
-    "additional_parameters", "array", "error", "job_name", "nodes", "ntasks", "ntasks_per_node", "open_mode", "output",
-    "requeue", "setup", "signal", "srun_args", "stderr_to_stdout", "teardown", "use_srun", "wrap",
-}  # fmt: skip
 DEAD = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
     "TIMEOUT",
@@ -55,15 +49,13 @@ HINTS = {
 }
 
 
-def execute(work: Work, listen: Listen, options: Options) -> None:
+def execute(work: Work, settings: Settings, listen: Listen) -> None:
     """Do all runs as Slurm jobs and tell ``listen`` what happens.
 
-    ``options["slurm"]`` is ``key=value,...`` for sbatch (see ``parse``), ``options["jobs"]`` limits how many run at a
-    time. Jobs of an earlier command that still wait or run are taken over. A job that is lost is submitted once more;
-    one that somebody cancels is reported as stopped. On KeyboardInterrupt all jobs are cancelled, which leaves them
-    Slurm's KillWait to write a checkpoint; if this process just dies they go on.
+    ``jobs`` limits how many run at a time. Jobs of an earlier command that still wait or run are taken over. A job that
+    is lost is submitted once more; one that somebody cancels is reported as stopped. On KeyboardInterrupt all jobs are
+    cancelled, which leaves them Slurm's KillWait to write a checkpoint; if this process just dies they continue.
     """
-    settings = parse(str(options.get("slurm") or ""), work.threads, options.get("jobs"))
     if not shutil.which("sbatch") or not shutil.which("squeue"):
         raise BenchError("--executor slurm needs Slurm's commands sbatch and squeue: run it where jobs are submitted")
     jobs = _Jobs(work, listen, settings)
@@ -76,55 +68,6 @@ def execute(work: Work, listen: Listen, options: Options) -> None:
     except KeyboardInterrupt:
         jobs.cancel()
         raise
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the user wants of Slurm: parameters for submitit, others for sbatch, the seconds before its time limit at
-    which a job is told, and those between two polls.
-    """
-
-    known: dict[str, Any]
-    others: dict[str, Any]
-    delay: int
-    poll: float
-
-
-def parse(text: str, threads: int, jobs: int | None) -> Settings:
-    """``partition=gpu,time=60,gres=gpu:1`` as settings. ``time`` is in minutes or as sbatch takes it.
-
-    What submitit does not know goes to sbatch as it is; ``poll`` is the number of seconds between two looks at the
-    queue, ``signal_delay_s`` how long before its time limit a job is told. A malformed word is a ``BenchError``.
-    """
-    given: dict[str, Any] = {"time": None, "wckey": None, "cpus_per_task": threads, "signal_delay_s": SIGNAL_SECONDS}
-    given["array_parallelism"] = jobs or ARRAY
-    for word in filter(None, text.split(",")):
-        key, equals, value = (part.strip() for part in word.partition("="))
-        key = key.replace("-", "_")
-        if not re.fullmatch(r"[a-z][a-z_]*", key) or not equals or not value:
-            raise BenchError(f"--slurm {word!r} is not understood: give key=value, as in partition=main,time=60")
-        if key in OURS:
-            raise BenchError(f"--slurm {key}=... is set by dbench: leave it out")
-        given[key] = int(value) if re.fullmatch(r"\d+", value) else value
-    poll = _number(given.pop("poll", POLL_SECONDS), "poll")
-    delay = _number(given["signal_delay_s"], "signal_delay_s")
-    _number(given["array_parallelism"], "array_parallelism")
-    if isinstance(given["time"], int) and given["time"] * 60 < 2 * delay:
-        raise BenchError(
-            f"--slurm time={given['time']} (minutes) is too short for a job that is told to end {delay:g} s before: "
-            "give more time, or a smaller signal_delay_s"
-        )
-    names = submitit.SlurmExecutor._valid_parameters()
-    others = {key: given.pop(key) for key in list(given) if key not in names}
-    # "B:": to the batch shell, which is the run itself (see submit). Steps would be told otherwise, and there are none.
-    return Settings(given, others | {"signal": f"B:USR2@{int(delay)}", "requeue": True}, int(delay), poll)
-
-
-def _number(value: Any, key: str) -> float:
-    with contextlib.suppress(ValueError):
-        if float(value) > 0:
-            return float(value)
-    raise BenchError(f"--slurm {key}={value} is not understood: give a number above 0")
 
 
 @dataclass
@@ -192,15 +135,17 @@ class _Jobs:
             # exec: the run takes the place of the batch shell, so that Slurm's signals reach it. Under srun, scancel
             # would kill it at once.
             executor = submitit.SlurmExecutor(folder, python=f"exec {shlex.quote(sys.executable)}")
-            known = self.settings.known | {"use_srun": False, "job_name": name}
-            executor.update_parameters(**known, additional_parameters=self.settings.others)
-            place = remote.place(work, work.device)
+            known = self.settings.known() | {"use_srun": False, "job_name": name}
+            executor.update_parameters(**known, additional_parameters=self.settings.others())
+            resources = remote.resources(work, work.resources.devices)
             calls: list[tuple[Any, ...]] = []
             for index, (spec, _) in enumerate(batch):
                 end = folder / ENDS / f"{index}.json"
                 again = spec.run_id in self.begun
                 fresh = work.fresh and not again
-                calls.append((spec.model_dump_json(), self.out, place, fresh, again, end, self.settings.delay))
+                calls.append(
+                    (spec.model_dump_json(), self.out, resources, fresh, again, end, self.settings.signal_delay_s)
+                )
             files.write_json(folder / RUNS, {"schema": files.SCHEMA, "runs": [spec.run_id for spec, _ in batch]})
             for spec, _ in batch:
                 self.beats.expect(spec)
@@ -259,7 +204,7 @@ class _Jobs:
             how = "was cancelled" if state else "is not known any more"
             self._remove(job, keep=not state)
             self.listen(Event(job.spec.run_id, "stopped", f"its Slurm job {how}; the same command goes on"))
-        elif state == "PREEMPTED" or job.lost + 1 < remote.ATTEMPTS:
+        elif state == "PREEMPTED" or job.lost + 1 < ATTEMPTS:
             self._again(job, job.lost + (state != "PREEMPTED"))
         else:
             cause = f"Slurm says {state}" + (f" ({HINTS[state]})" if state in HINTS else "")

@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from disentangle_bench.runner.attempt import Place, stopping
+from disentangle_bench.runner.attempt import stopping
 from disentangle_bench.runner.executors import remote
+from disentangle_bench.runner.resources import Resources
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import files, runs
 
@@ -21,7 +22,7 @@ EARLY_SECONDS = 60
 """Slurm may tell a job this much before it was asked to."""
 
 
-def task(spec_json: str, out: Path, place: Place, fresh: bool, again: bool, end: Path, delay: int) -> None:
+def task(spec_json: str, out: Path, resources: Resources, fresh: bool, again: bool, end: Path, delay: int) -> None:
     """Do one run, then write to ``end`` how it ended. Asked to end, write a checkpoint and requeue this job instead.
 
     ``delay`` is how many seconds before its time limit Slurm tells the job. Restarted by Slurm, a run goes on.
@@ -38,7 +39,7 @@ def task(spec_json: str, out: Path, place: Place, fresh: bool, again: bool, end:
     with stopping() as should_stop:
         # The note is all that the signal may leave: submitit's handler would end the process amid an update.
         signal.signal(signal.SIGUSR2, signal.getsignal(signal.SIGTERM))
-        kind, text = remote.do(spec, out, place, report, should_stop, fresh=fresh, again=again)
+        kind, text = remote.do(spec, out, resources, report, should_stop, fresh=fresh, again=again)
         if kind == "stopped":
             # A job that was cancelled is not running any more in Slurm's eyes, and must not come back.
             state, left = _own_state()

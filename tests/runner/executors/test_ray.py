@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from disentangle_bench.errors import BenchError
+from disentangle_bench.runner.resources import Resources
 from support.commands import LONG, until
 from support.grid_runs import contents
 
@@ -44,7 +47,7 @@ def node_of(pid, nodes):
 @pytest.fixture
 def there(command, cluster):
     """The command for the grid ``LONG`` on the cluster."""
-    words = ["--executor", "ray", "--ray-address", cluster[0].address, "--checkpoint-seconds", "0.5"]
+    words = ["--executor", "ray", "--ray", f"address={cluster[0].address}", "--checkpoint-seconds", "0.5"]
     return command("there", *LONG, *words)
 
 
@@ -62,7 +65,10 @@ def test_a_whole_grid_with_a_node_killed(command, cluster):
     """All models, two seeds, a node killed in the middle: the other ends it."""
     whole, nodes = cluster
     words = ["--models", "all", "--seeds", "2", "--set", "training.updates=60"]
-    here, there = command("here", *words), command("there", *words, "--executor", "ray", "--ray-address", whole.address)
+    here, there = (
+        command("here", *words),
+        command("there", *words, "--executor", "ray", "--ray", f"address={whole.address}"),
+    )
     here.complete(12)
     there.start()
     run_id, beat = there.training()
@@ -123,20 +129,33 @@ def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(there, undisturb
 
 
 def test_what_a_run_takes_of_a_cluster():
-    from disentangle_bench.errors import BenchError
-    from disentangle_bench.runner.executors.ray import resources
+    from disentangle_bench.runner.executors.ray import shares
 
     gpus = {"CPU": 64.0, "GPU": 4.0}
-    assert resources("auto", 2, 1, {"CPU": 8.0}) == ("cpu", {"num_cpus": 2, "num_gpus": 0})
-    assert resources("auto", 1, 2, gpus) == ("cuda", {"num_cpus": 1, "num_gpus": 0.5})
-    assert resources("cpu", 1, 2, gpus) == ("cpu", {"num_cpus": 1, "num_gpus": 0})
-    with pytest.raises(BenchError, match="give auto, cpu or cuda"):
-        resources("cuda:1", 1, 1, gpus)
+    assert shares(Resources(threads=2), {"CPU": 8.0}) == ("cpu", {"num_cpus": 2, "num_gpus": 0})
+    assert shares(Resources(runs_per_device=2), gpus) == ("cuda", {"num_cpus": 1, "num_gpus": 0.5})
+    assert shares(Resources(devices="cpu", runs_per_device=2), gpus) == ("cpu", {"num_cpus": 1, "num_gpus": 0})
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        ({"devices": "cuda:1"}, "give auto or cpu or cuda"),
+        ({"settings": "adress=auto"}, "unknown setting of --ray 'adress'. Did you mean 'address'?"),
+        ({"threads": 10**6}, "--threads 1000000 is more than this machine's"),
+        ({"jobs": 0}, "--jobs 0 does runs in this process"),
+    ],
+)
+def test_what_no_cluster_can_give(resources, said):
+    from disentangle_bench.runner.executors.ray import parse
+
+    with pytest.raises(BenchError, match=re.escape(said)):
+        parse(Resources(**resources))
 
 
 def test_an_address_that_nobody_has_is_one_line(command):
-    there = command("there", "--models", "qlae", "--seeds", "1", "--executor", "ray", "--ray-address", "127.0.0.1:9")
+    there = command("there", "--models", "qlae", "--seeds", "1", "--executor", "ray", "--ray", "address=127.0.0.1:9")
     status, printed = there.start().wait()
     assert status == 2, printed
-    assert "--ray-address '127.0.0.1:9' cannot be reached" in printed
+    assert "--ray address=127.0.0.1:9 cannot be reached" in printed
     assert "Traceback" not in printed

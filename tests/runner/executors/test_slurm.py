@@ -15,6 +15,7 @@ import pytest
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.runner.executors.slurm_job import seconds
+from disentangle_bench.runner.resources import Resources
 from support.commands import GRID, LONG, until
 from support.grid_runs import contents
 
@@ -203,6 +204,8 @@ def test_a_whole_grid_with_everything_at_once(both, slurm):
         ("time=2", "--slurm time=2 .minutes. is too short"),
         ("poll=often", "--slurm poll=often is not understood: give a number above 0"),
         ("poll=0", "--slurm poll=0 is not understood: give a number above 0"),
+        ("time=4h", "--slurm time=4h is not understood: give minutes .240., hours:minutes:seconds"),
+        ("partion=gpu", "unknown key of --slurm 'partion'. Did you mean 'partition'?"),
     ],
 )
 def test_malformed_words(given, said):
@@ -214,18 +217,27 @@ def parse_slurm(given):
     pytest.importorskip("submitit", reason="submitit is not installed: pip install 'disentangle-bench[slurm]'")
     from disentangle_bench.runner.executors.slurm import parse
 
-    return parse(given, 2, 3)
+    return parse(Resources(settings=given, threads=2, jobs=3))
 
 
 def test_words_that_submitit_does_not_know_go_to_sbatch():
     settings = parse_slurm("partition=gpu, time=90,gres=gpu:1,signal-delay-s=30,licenses=a:1,poll=0.5")
-    assert settings.known["partition"] == "gpu"
-    assert settings.known["time"] == 90
-    assert settings.known["gres"] == "gpu:1"
-    assert settings.known["cpus_per_task"] == 2
-    assert settings.known["array_parallelism"] == 3
-    assert settings.others == {"licenses": "a:1", "signal": "B:USR2@30", "requeue": True}
+    assert settings.known() == {
+        "partition": "gpu",
+        "time": 90,
+        "gres": "gpu:1",
+        "cpus_per_task": 2,
+        "array_parallelism": 3,
+        "signal_delay_s": 30,
+        "wckey": None,
+    }
+    assert settings.others() == {"licenses": "a:1", "signal": "B:USR2@30", "requeue": True}
     assert settings.poll == 0.5
+
+
+@pytest.mark.parametrize("time", ["240", "90:00", "4:00:00", "1-12", "1-12:30:00", "UNLIMITED"])
+def test_times_as_sbatch_takes_them(time):
+    assert parse_slurm(f"time={time}").time == time
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""Start processes of this package: the one way for runs, scores and figures.
+
+A process is a fresh interpreter that imports nothing from the current folder (``python -P``, begun in the root folder)
+and never runs the user's script again, whether that has a guard or not. The two talk in lines of JSON through pipes;
+nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[1]
+"""Folder that holds the package."""
+
+
+class Channel:
+    """The way from a process to the one that started it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
+
+    def send(self, value: Any) -> None:
+        """Send a JSON value; raise ``BrokenPipeError`` if nobody listens any more."""
+        self._file.write(json.dumps(value).encode() + b"\n")
+
+    def close(self) -> None:
+        """Give up this end, as a forked process does that has not to use it."""
+        self._file.close()
+
+
+class Process:
+    """A process that calls ``target(argument, channel)``, where ``target`` is ``"module:function"``.
+
+    Iterating yields the values that it sends, until it ends. Its end of input (``close``) asks it to stop; signals of a
+    terminal do not reach it, because only its parent knows when it may end. Leaving the context kills it.
+    """
+
+    def __init__(self, target: str, argument: Any) -> None:
+        code = (
+            f"import sys; sys.path.append({str(ROOT)!r}); "
+            f"from disentangle_bench.processes import serve; serve({target!r}, {os.getcwd()!r})"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=os.path.abspath(os.sep),
+            env=environment(),
+        )
+        with contextlib.suppress(BrokenPipeError):  # it has ended already: iterating finds that out
+            self.send(argument)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def __iter__(self) -> Iterator[Any]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with contextlib.suppress(ValueError):  # half a line, after a kill or an interruption
+                yield json.loads(line)
+
+    def send(self, value: Any) -> None:
+        """Send a JSON value; raise ``BrokenPipeError`` if the process has ended."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(value).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def close(self) -> None:
+        """Ask the process to stop."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+
+    def wait(self) -> str:
+        """Wait until the process has ended; return how it did, for people."""
+        return cause(self.process.wait())
+
+
+def cause(code: int) -> str:
+    """Return an exit code in words: ``killed by SIGKILL``, ``exit status 1``."""
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a process: an entry of PYTHONPATH that depends on the current folder is made absolute,
+    and an empty one, which stands for the current folder, is left out.
+    """
+    entries = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(entries)}
+
+
+def serve(target: str, folder: str) -> None:
+    """Call ``target`` with the first line of the input, in the process that ``Process`` started.
+
+    What anything prints there goes to standard error: standard output carries JSON only.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _pass_over)
+    channel = Channel(os.dup(sys.stdout.fileno()))
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    module, _, function = target.partition(":")
+    call = getattr(importlib.import_module(module), function)
+    with contextlib.suppress(OSError):  # relative names of files mean the same as for the parent
+        os.chdir(folder)
+    argument = json.loads(sys.stdin.buffer.readline())
+    with contextlib.suppress(BrokenPipeError):
+        call(argument, channel)
+
+
+def _pass_over(number: int, frame: object) -> None:
+    """Do nothing at a signal; unlike SIG_IGN, this tells a forked process that the signal was not ignored before."""

@@ -1,0 +1,81 @@
+"""What the runs of a command may use: decided once, and held by the work unchanged."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from disentangle_bench.cores import available
+from disentangle_bench.data.files import data_folder
+from disentangle_bench.errors import BenchError
+
+MOST_JOBS_PER_CORE = 64
+"""Processes per core that ``jobs`` may ask for: more is a slip of the finger, and would end the machine."""
+
+
+class Resources(BaseModel):
+    """Devices, cores, folders and settings that runs use, whatever executor does them.
+
+    ``devices`` are names, comma-separated (``auto``, ``cpu``, ``cuda:0,cuda:1``); in the process of a run it is the one
+    device of that run. ``jobs`` is the number of runs at a time: None is one per ``threads`` cores on a CPU and
+    ``runs_per_device`` per accelerator, 0 is one after another in the calling process, for debuggers. ``threads`` are
+    the CPU threads of a run: numbers are repeatable for one machine, device and number of threads, since sums are split
+    among threads. ``data`` is the folder of the datasets, ``trackers`` are names from ``training.trackers``,
+    ``checkpoint_seconds`` lie between two checkpoints, ``compile`` compiles the networks and ``capture`` makes updates
+    CUDA graphs. ``settings`` is the text ``key=value,...`` that the executor called ``executor`` parses.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    devices: str = "auto"
+    jobs: int | None = Field(default=None, ge=0)
+    runs_per_device: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1)
+    data: Path = Field(default_factory=data_folder)
+    trackers: tuple[str, ...] = ()
+    checkpoint_seconds: float = Field(default=60.0, ge=0)
+    compile: bool = False
+    capture: bool = False
+    executor: str = "local"
+    settings: str = ""
+
+    def on(self, device: str) -> Resources:
+        """Return the same resources for a run on this device."""
+        return self.model_copy(update={"devices": device})
+
+    def slots(self) -> tuple[str, ...]:
+        """Return the devices of this machine on which runs go, one entry for each run that may go at a time.
+
+        Raises ``BenchError`` for a device that cannot be used, and for more jobs than a machine can bear.
+        """
+        names = [choose_device(name.strip()) for name in self.devices.split(",")]
+        most = MOST_JOBS_PER_CORE * available()
+        if (self.jobs or 0) > most:
+            raise BenchError(f"--jobs {self.jobs} is more than this machine bears: give {most} or fewer")
+        if self.jobs is not None:
+            count = max(1, self.jobs)
+        elif names == ["cpu"]:
+            count = max(1, available() // self.threads)
+        else:
+            names = names * self.runs_per_device
+            count = len(names)
+        return tuple(names[i % len(names)] for i in range(count))
+
+
+def choose_device(name: str) -> str:
+    """Return the name of a device that can be used here; ``auto`` is the first CUDA device, else the CPU."""
+    import torch
+
+    if name == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    advice = "give auto, cpu, cuda or cuda:1"
+    if not re.fullmatch(r"cpu|(cuda|mps|xpu)(:\d{1,3})?", name):
+        raise BenchError(f"--device {name!r} is not known: {advice}")
+    try:
+        torch.empty(1, device=torch.device(name))
+    except Exception as error:  # what is raised depends on the device and on how torch was built
+        reason = " ".join(str(error).split(".")[0].split())
+        raise BenchError(f"--device {name!r} cannot be used here ({reason}): {advice}") from error
+    return name

@@ -1,0 +1,82 @@
+"""Processes that the package starts: what they may import, and how they end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from disentangle_bench.processes import Process, environment
+
+STOLEN = ("multiprocessing", "signal", "pickle", "pandas", "random", "numpy", "queue")
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A folder of files named as modules; each leaves a trace where it is imported."""
+    for name in STOLEN:
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write({name!r} + ' ')\n")
+    return tmp_path
+
+
+def test_values_go_both_ways(monkeypatch, tmp_path):
+    """The target is called in the folder of its parent, with the argument as it was given."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    with Process("test_processes:echo", {"numbers": [1, 2.5, None]}) as process:
+        assert list(process) == [{"numbers": [1, 2.5, None]}, str(tmp_path), "printed is not sent"]
+        assert process.wait() == "exit status 0"
+    with Process("test_processes:fail", 0) as process:
+        assert list(process) == []
+        assert process.wait() == "exit status 1"
+
+
+def echo(argument, channel):
+    print("this goes to standard error")
+    channel.send(argument)
+    channel.send(os.getcwd())
+    channel.send("printed is not sent")
+
+
+def fail(argument, channel):
+    sys.exit(1)
+
+
+def test_nothing_is_imported_from_the_current_folder(hostile):
+    """The command, the process that it starts and the forks of that: none imports a file that lies there."""
+    words = ["run", "--models", "ae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--out", "."]
+    done = subprocess.run(
+        [sys.executable, "-m", "disentangle_bench", *words], cwd=hostile, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 finished" in done.stdout
+    assert not (hostile / "imported").exists(), (hostile / "imported").read_text()
+
+
+def test_an_entry_of_the_path_that_is_the_current_folder_is_left_out(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", "here", "/there"]))
+    assert environment()["PYTHONPATH"] == os.pathsep.join([str(tmp_path / "here"), "/there"])
+
+
+UNGUARDED = """
+from pathlib import Path
+from disentangle_bench.config.grids import expand
+from disentangle_bench.runner.resources import Resources
+from disentangle_bench.runner.run import run_grid
+with open("began", "a") as file:
+    file.write("once ")
+outcome = run_grid(expand("ae", "rooms3d", "1", "smoke", []), Path("out"), Resources())
+print(len(outcome.finished), len(outcome.records))
+"""
+
+
+def test_an_unguarded_script_may_run_a_grid(tmp_path):
+    """No ``if __name__ == "__main__"``: the script is run once, and the runs are done."""
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == ["1", "1"], done.stderr
+    assert (tmp_path / "began").read_text() == "once "
