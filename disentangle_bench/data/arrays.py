@@ -1,4 +1,4 @@
-"""Datasets that are one flat array of bytes, in memory or mapped from a file, and where batches are made from it."""
+"""Datasets that are one flat array of bytes, in memory or mapped from a file, and their placement on a device."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 256 * 2**20
-"""How much of a mapped array is in memory at once while it is copied to a device."""
+"""Bytes of a mapped array that are in memory at once while it is copied to a device."""
 
 BUFFERS = 2
-"""Batches that may be on their way to a device at once."""
+"""Batches that may be copied to a device at once."""
 
 
 def valid_index(index: npt.ArrayLike, n: int) -> Index:
-    """``index`` as positions [b]; ``IndexError`` for one outside 0 .. n - 1, which a device would read or abort on."""
+    """Return ``index`` as positions [b]; raise ``IndexError`` outside 0 .. n - 1, which would abort a device."""
     position = np.asarray(index, dtype=np.int64)
     if position.size and (position.min() < 0 or position.max() >= n):
         raise IndexError(f"positions are 0 .. {n - 1}, but {position.min()} .. {position.max()} were given")
@@ -54,19 +54,19 @@ class ArrayDataset(Dataset, ABC):
         self._places: dict[torch.device, Batches] = {}
 
     def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Images [n, h, w, c] at positions [n], as a copy; a mapped file is read in its own order."""
+        """Return images [n, h, w, c] at positions [n], as a copy; a mapped file is read in its own order."""
         position = valid_index(index, len(self))
         out = np.empty((len(position), *self._array.shape[1:]), dtype=np.uint8)
         gather(self._array, position, out)
         return out
 
     def place(self, device: torch.device) -> Batches:
-        """The function that makes batches on ``device``, from wherever there is room for the array; the log says where.
+        """Return batches on ``device``, from wherever there is room for the array; the log says where.
 
         A CUDA device with twice the room holds the array itself. Else it is read into memory once, if twice the room
         is free there, else left in its file; then each batch is gathered into page-locked memory and copied from
-        there while the device computes. On the CPU batches are gathered from the array as it is. Asked again, the
-        same function is given.
+        there while the device computes. On the CPU batches are gathered from the array as it is. A second
+        call returns the same batches.
         """
         if device not in self._places:
             self._places[device] = self._placed(device)
@@ -95,7 +95,7 @@ class ArrayDataset(Dataset, ABC):
 
 
 def free_memory() -> int | None:
-    """Bytes of main memory that can be had without swapping; None where the system does not tell."""
+    """Return the bytes of main memory that are free without swapping; None where the system does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             for line in file:
@@ -120,7 +120,7 @@ def gather(array: npt.NDArray[np.uint8], position: Index, out: npt.NDArray[np.ui
 
 
 def resident(array: npt.NDArray[np.uint8], device: torch.device) -> Batches:
-    """Copy ``array`` [n, h, w, c] to ``device`` block by block, and give the function that takes batches there."""
+    """Copy ``array`` [n, h, w, c] to ``device`` block by block, and return batches gathered there."""
     import torch
 
     images = torch.empty(array.shape, dtype=torch.uint8, device=device)
@@ -140,10 +140,10 @@ def on_device(gather: Callable[[torch.Tensor], torch.Tensor], n: int, device: to
 
 
 def staged(array: npt.NDArray[np.uint8], device: torch.device) -> Batches:
-    """The function that gathers batches from ``array`` [n, h, w, c] and copies them to ``device``.
+    """Return batches that are gathered from ``array`` [n, h, w, c] and copied to ``device``.
 
-    To a CUDA device from page-locked buffers, so that the copy runs beside the computation. The array itself is not
-    page-locked: its rows have to be gathered anyhow, and the system could never use that memory for anything else.
+    A CUDA device gets them from page-locked buffers, so that the copy runs beside the computation. The array itself is
+    not page-locked: its rows have to be gathered anyhow, and the system could never use that memory otherwise.
     """
     import torch
 

@@ -52,7 +52,7 @@ class Cars3D(OfficialDataset):
 
     @classmethod
     def blocks(cls, paths: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
-        """The images in grid order, resized; about 300 MB of memory, as each file holds one car from all sides."""
+        """Yield the images in grid order, resized; takes 300 MB of memory, as a file holds one car from all sides."""
         elevations, azimuths, cars = cls.card.factor_sizes
         listed, views = _read(paths[0], cls.card)
         if len(listed) != cars:
@@ -66,7 +66,7 @@ class Cars3D(OfficialDataset):
 
 
 def _read(source: Path, card: Card) -> tuple[list[str], dict[str, npt.NDArray[np.uint8]]]:
-    """The names of the cars in their order, and the views [elevation, azimuth, h, w, c] by name."""
+    """Return the names of the cars in their order, and the views [elevation, azimuth, h, w, c] by name."""
     listed: list[str] | None = None
     views = {}
     # From end to end, and nothing is written to the disk.
@@ -92,15 +92,15 @@ def _stem(line: str) -> str:
 
 
 def _views(content: bytes, card: Card, where: str) -> npt.NDArray[np.uint8]:
-    """The resized views [elevation, azimuth, h, w, c] of one file; it has ``im`` [h, w, c, azimuth, elevation]."""
+    """Return the resized views [elevation, azimuth, h, w, c] of a file with ``im`` [h, w, c, azimuth, elevation]."""
     from scipy.io import loadmat
 
     elevations, azimuths, _ = card.factor_sizes
     matrix = loadmat(io.BytesIO(content), variable_names=["im"]).get("im")
     shape = (card.image_shape[0], azimuths, elevations)
     if matrix is None or matrix.dtype != np.uint8 or matrix.shape[2:] != shape:
-        found = "nothing" if matrix is None else f"{matrix.dtype} {matrix.shape}"
-        raise BenchError(f"{where} has {found} as 'im'; uint8 (h, w, {', '.join(map(str, shape))}) is needed.")
+        content_type = "nothing" if matrix is None else f"{matrix.dtype} {matrix.shape}"
+        raise BenchError(f"{where} has {content_type} as 'im'; uint8 (h, w, {', '.join(map(str, shape))}) is needed.")
     return np.stack(
         [
             [resized(np.ascontiguousarray(matrix[..., a, e]), card.image_shape, "lanczos") for a in range(azimuths)]

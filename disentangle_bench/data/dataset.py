@@ -52,8 +52,8 @@ class OfficialFile:
     """A file as its authors publish it.
 
     ``urls`` are mirrors, tried in order. ``size`` is in bytes, None where it is not known. ``sha256`` and ``md5`` are
-    hexadecimal, empty where none is known; with ``advisory`` they are those of an earlier upload, so that another
-    checksum is told and not refused.
+    hexadecimal, empty where none is known; with ``advisory`` they are those of an earlier upload, so that a different
+    checksum is logged, not rejected.
     """
 
     name: str
@@ -66,12 +66,12 @@ class OfficialFile:
 
 @dataclass(frozen=True)
 class Card:
-    """What users need to know of a dataset; a change of pixels, order or factors bumps ``version``.
+    """Facts about a dataset for its users; a change of pixels, order or factors bumps ``version``.
 
     ``factor_names`` and ``factor_sizes`` are in grid order, slowest first, and ``factor_values`` says what the
     positions along each factor stand for (empty: just 0, 1, ...); ``image_shape`` is (c, h, w).
-    ``files`` are the official files (empty: nothing has to be downloaded), ``source`` the page that tells of them.
-    ``resized`` names the filter and the original size where the images were made smaller; ``notes`` are the traps.
+    ``files`` are the official files (empty: nothing has to be downloaded), ``source`` the page that describes
+    them. ``resized`` names the filter and the original size of resized images; ``notes`` are the traps.
     """
 
     name: str
@@ -104,11 +104,11 @@ class FactorGrid:
         return int(np.prod(self.sizes, dtype=np.int64))
 
     def factors(self, index: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Factor values [n, k] at positions [n]."""
+        """Return factor values [n, k] at positions [n]."""
         return np.stack(np.unravel_index(np.asarray(index, dtype=np.int64), self.sizes), axis=-1).astype(np.int64)
 
     def index(self, factors: npt.ArrayLike) -> Index:
-        """Positions [n] of factor values [n, k]."""
+        """Return positions [n] of factor values [n, k]."""
         columns = tuple(np.moveaxis(np.asarray(factors, dtype=np.int64), -1, 0))
         return np.asarray(np.ravel_multi_index(columns, self.sizes), dtype=np.int64)
 
@@ -127,7 +127,7 @@ class Dataset(ABC):
         return len(self.card.grid)
 
     def factors(self, index: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Factor values [n, k] of the images at ``index`` [n], in the card's order."""
+        """Return factor values [n, k] of the images at ``index`` [n], in the card's order."""
         return self.card.grid.factors(index)
 
     @classmethod
@@ -140,12 +140,12 @@ class Dataset(ABC):
 
     @classmethod
     def prepare(cls, folder: Path, *, download: bool = True, report: Report = silent) -> Self:
-        """As ``load``, but what is missing is downloaded if ``download`` and the environment allow it."""
+        """Open the dataset; download missing files first, if ``download`` and the environment allow it."""
         return cls.load(folder)
 
     @abstractmethod
     def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Images [n, h, w, c] at positions [n]."""
+        """Return images [n, h, w, c] at positions [n]."""
 
     def place(self, device: torch.device) -> Batches:
         """Return batches on ``device``; by default each is made by ``images`` and copied there."""

@@ -19,7 +19,7 @@ BLOCK = 23_040
 """Images read at once: 94 MB."""
 
 _STEM = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
-_PLACES = (
+_FOLDERS = (
     "https://github.com/google-deepmind/dsprites-dataset/raw/master/",
     "https://raw.githubusercontent.com/google-deepmind/dsprites-dataset/master/",
 )
@@ -55,7 +55,7 @@ class DSprites(OfficialDataset):
         files=(
             OfficialFile(
                 f"{_STEM}.hdf5",
-                tuple(f"{place}{_STEM}.hdf5" for place in _PLACES),
+                tuple(f"{folder}{_STEM}.hdf5" for folder in _FOLDERS),
                 size=28_024_106,
                 sha256="729fa22e884c9c500e1f17415d580746b4c5894fbbb780a1319bbcfa39a745bb",
             ),
@@ -68,24 +68,24 @@ class DSprites(OfficialDataset):
         ),
     )
     npz: ClassVar[OfficialFile] = OfficialFile(
-        f"{_STEM}.npz", tuple(f"{place}{_STEM}.npz" for place in _PLACES), md5="7da33b31b13a06f4b04a70402ce90c2e"
+        f"{_STEM}.npz", tuple(f"{folder}{_STEM}.npz" for folder in _FOLDERS), md5="7da33b31b13a06f4b04a70402ce90c2e"
     )
     """The other official file with the same images."""
 
     @classmethod
     def official_files(cls, folder: Path) -> tuple[OfficialFile, ...]:
-        """The HDF5 file, unless only the ``.npz`` is in ``folder``."""
+        """Return the HDF5 file, unless only the ``.npz`` is in ``folder``."""
         hdf5 = cls.card.files[0]
         return (cls.npz,) if (folder / cls.npz.name).exists() and not (folder / hdf5.name).exists() else (hdf5,)
 
     @classmethod
     def accepted_files(cls) -> tuple[OfficialFile, ...]:
-        """Either file."""
+        """Return both files; either one will do."""
         return (*cls.card.files, cls.npz)
 
     @classmethod
     def blocks(cls, paths: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
-        """The images in grid order; under 500 MB of memory."""
+        """Yield the images in grid order; takes under 500 MB of memory."""
         read = _from_npz if paths[0].suffix == ".npz" else _from_hdf5
         for block in read(paths[0], cls.card):
             if block.max(initial=0) > 1:
@@ -94,7 +94,7 @@ class DSprites(OfficialDataset):
 
 
 def class_grid(card: Card) -> npt.NDArray[np.int64]:
-    """The official ``latents/classes`` [n, 6] in grid order: the colour, always 0, comes first."""
+    """Return the official ``latents/classes`` [n, 6] in grid order: the colour, always 0, comes first."""
     factors = card.grid.factors(np.arange(len(card.grid)))
     return np.concatenate([np.zeros((len(factors), 1), dtype=np.int64), factors], axis=1)
 

@@ -47,10 +47,10 @@ class DSpritesRendered(Dataset):
         return cls()
 
     def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Images [n, h, w, 1] at positions [n]."""
+        """Return images [n, h, w, 1] at positions [n]."""
         position = valid_index(index, len(self))
-        case, place = np.divmod(position, POSITIONS * POSITIONS)
-        return draw(case, place // POSITIONS, place % POSITIONS)[..., np.newaxis]
+        case, cell = np.divmod(position, POSITIONS * POSITIONS)
+        return draw(case, cell // POSITIONS, cell % POSITIONS)[..., np.newaxis]
 
     def place(self, device: torch.device) -> Batches:
         """Return batches drawn by the CPU, or, on a CUDA device with the room, from all images at a bit per pixel."""

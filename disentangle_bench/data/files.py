@@ -1,4 +1,4 @@
-"""Where datasets are kept on this machine, and how files are checked, locked and found to be whole."""
+"""The data folder of this machine, and checks and locks of the files in it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ CHUNK = 2**22
 
 
 def data_folder(given: str | Path | None = None) -> Path:
-    """The folder of datasets: ``given``, else $DBENCH_DATA, else the user's cache folder; made if it is absent.
+    """Return the folder of datasets: ``given``, else $DBENCH_DATA, else the user's cache folder; created if absent.
 
-    It need not be writable: a shared folder of prepared datasets serves as it is, and whatever has to write there
-    says so if it cannot. Raises ``BenchError`` if the folder cannot be made or read.
+    It need not be writable: a shared folder of prepared datasets serves as it is. Raises ``BenchError`` if the folder
+    cannot be created or read.
     """
     folder = Path(
         given or os.environ.get(VARIABLE) or platformdirs.user_cache_path("disentangle-bench", appauthor=False)
@@ -48,7 +48,7 @@ def data_folder(given: str | Path | None = None) -> Path:
 
 @contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """Hold the lock of ``target`` (``<name>.lock`` beside it), which ends with the process however that ends."""
+    """Hold the lock of ``target`` (``<name>.lock`` beside it), which the system releases when the process ends."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(target.with_name(target.name + ".lock"))
@@ -69,7 +69,7 @@ def locked(target: Path) -> Iterator[None]:
 
 
 def digest(path: Path, algorithm: str = "sha256", report: Report = silent) -> str:
-    """The checksum of a whole file, hexadecimal."""
+    """Return the checksum of a whole file, hexadecimal."""
     total, done, state = path.stat().st_size, 0, hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -80,9 +80,9 @@ def digest(path: Path, algorithm: str = "sha256", report: Report = silent) -> st
 
 
 def problem(path: Path, official: OfficialFile, report: Report = silent) -> str:
-    """What is wrong with ``path`` as a copy of ``official``; empty if nothing is known to be.
+    """Return the fault of ``path`` as a copy of ``official``, as the end of a sentence; empty if none is known.
 
-    A checksum that differs from an advisory one is logged, no more.
+    A checksum that differs from an advisory one is logged, not rejected.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -95,25 +95,25 @@ def problem(path: Path, official: OfficialFile, report: Report = silent) -> str:
         return f"has {size} bytes and the official file {official.size}"
     for name, wanted in (("SHA-256", official.sha256), ("MD5", official.md5)):
         if wanted:
-            found = digest(path, name.replace("-", "").lower(), report)
-            if found == wanted:
+            actual = digest(path, name.replace("-", "").lower(), report)
+            if actual == wanted:
                 return ""
-            words = f"has the {name} {found}, not {wanted}"
+            fault = f"has the {name} {actual}, not {wanted}"
             if not official.advisory:
-                return words
-            _log.warning("%s %s, that of an earlier upload: its content is checked instead", path, words)
+                return fault
+            _log.warning("%s %s, that of an earlier upload: its content is checked instead", path, fault)
             return ""
     return ""
 
 
 def is_page(head: bytes) -> bool:
-    """Whether a file that begins with ``head`` is a web page."""
+    """Return whether a file that begins with ``head`` is a web page."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--"))
 
 
 def megabytes(size: float | None) -> str:
-    """A size for people."""
+    """Return a size in bytes as text for people."""
     if size is None:
         return "size unknown"
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

@@ -64,16 +64,16 @@ def _card(name: str, summary: str, file: OfficialFile, factors: dict[str, tuple[
 
 
 class MPI3D(OfficialDataset):
-    """What the four datasets of MPI3D have in common."""
+    """Base of the four datasets of MPI3D."""
 
     @classmethod
     def in_place(cls, paths: Sequence[Path]) -> str | None:
-        """The one array of the file, where it is stored uncompressed."""
+        """Return the name of the one array of the file, where it is stored uncompressed."""
         return _MEMBER if stored_array(paths[0], _MEMBER) else None
 
     @classmethod
     def blocks(cls, paths: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
-        """The images in grid order; about 200 MB of memory. A file without published checksum has its CRC-32."""
+        """Yield the images in grid order; takes 200 MB of memory. Reading to the end checks the zip's CRC-32."""
         n, (c, h, w) = len(cls.card.grid), cls.card.image_shape
         done = 0
         for images in streamed_array(paths[0], _MEMBER, BLOCK):

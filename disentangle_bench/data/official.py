@@ -38,37 +38,37 @@ class OfficialDataset(ArrayDataset):
     @classmethod
     @abstractmethod
     def blocks(cls, paths: Sequence[Path]) -> Iterator[Bytes]:
-        """The images in grid order, some at a time: uint8 [b, h, w, c]; ``paths`` are the official files, in order.
+        """Yield the images in grid order, some at a time: uint8 [b, h, w, c], from the official files ``paths``.
 
-        Checks what there is to check, and raises ``BenchError`` if the files are not what they should be.
+        Raises ``BenchError`` if the content of a file is not the official one.
         """
 
     @classmethod
     def in_place(cls, paths: Sequence[Path]) -> str | None:
-        """The member of the first file, a zip, that is the array itself, stored as it is; None if there is none."""
+        """Return the member of the first file, a zip, that is the array itself, uncompressed; None if there is none."""
         return None
 
     @classmethod
     def official_files(cls, folder: Path) -> tuple[OfficialFile, ...]:
-        """The files that are needed in ``folder``: the card's, unless there is a choice."""
+        """Return the files that are needed in ``folder``: the card's, unless there is a choice."""
         return cls.card.files
 
     @classmethod
     def accepted_files(cls) -> tuple[OfficialFile, ...]:
-        """All files that are of use."""
+        """Return all official files that can be used."""
         return cls.card.files
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Map the prepared array from ``folder``; where there is none, prepare it from the official files beside it.
 
-        Raises ``BenchError`` if neither is there, or an official file is not what it should be.
+        Raises ``BenchError`` if neither is there, or an official file has other content.
         """
         return cls.prepare(folder, download=False)
 
     @classmethod
     def prepare(cls, folder: Path, *, download: bool = True, report: Report = silent) -> Self:
-        """As ``load``, but missing official files are downloaded first, if ``download`` and the environment allow."""
+        """Open the dataset; download missing official files first, if ``download`` and the environment allow it."""
         folder = Path(folder)
         if (array := cls.prepared(folder)) is None:
             if download:
@@ -81,26 +81,26 @@ class OfficialDataset(ArrayDataset):
 
     @classmethod
     def array_path(cls, folder: Path) -> Path:
-        """Where the prepared array lies, unless the official file is mapped in place."""
+        """Return the path of the prepared array; unused if the official file is mapped in place."""
         return folder / f"{cls.card.name}-v{cls.card.version}.npy"
 
     @classmethod
     def paths(cls, folder: Path) -> list[Path]:
-        """Where the official files lie, or should."""
+        """Return the paths of the official files, present or not."""
         return [folder / file.name for file in cls.official_files(folder)]
 
     @classmethod
     def prepared(cls, folder: Path) -> Bytes | None:
-        """The prepared array, mapped; None if there is none. Raises ``BenchError`` if it is damaged."""
+        """Return the prepared array, mapped; None if there is none. Raises ``BenchError`` if it is damaged."""
         target = cls.array_path(folder)
         record = read_record(target)
         if not target.exists():
             member = record.get("member")
             if member is None or not (first := cls.paths(folder)[0]).exists():
                 return None
-            found = stored_array(first, member)
+            stored = stored_array(first, member)
             # The file may have been replaced since it was checked.
-            return None if found is None or found.crc != record.get("crc") else found.array
+            return None if stored is None or stored.crc != record.get("crc") else stored.array
         try:
             array: Bytes = np.load(target, mmap_mode="r", allow_pickle=False)
             cls(array)
@@ -110,24 +110,24 @@ class OfficialDataset(ArrayDataset):
 
     @classmethod
     def missing(cls, folder: Path) -> list[OfficialFile]:
-        """The official files that are not in ``folder``."""
+        """Return the official files that are not in ``folder``."""
         return [
             file for file, path in zip(cls.official_files(folder), cls.paths(folder), strict=True) if not path.exists()
         ]
 
     @classmethod
     def traces(cls, folder: Path) -> list[Path]:
-        """Everything of this dataset in ``folder``, half a download included."""
+        """Return the paths of all files of this dataset in ``folder``, interrupted downloads included."""
         target = cls.array_path(folder)
-        found = [target, target.with_suffix(".json"), target.with_name(f"{target.name}.lock")]
+        paths = [target, target.with_suffix(".json"), target.with_name(f"{target.name}.lock")]
         for file in cls.accepted_files():
-            found += [folder / f"{file.name}{ending}" for ending in ("", ".part", ".part.json", ".lock")]
-        found += folder.glob(f".{target.stem}-*.tmp*")
-        return [path for path in found if path.exists() or path.is_symlink()]
+            paths += [folder / f"{file.name}{ending}" for ending in ("", ".part", ".part.json", ".lock")]
+        paths += folder.glob(f".{target.stem}-*.tmp*")
+        return [path for path in paths if path.exists() or path.is_symlink()]
 
     @classmethod
     def _build(cls, folder: Path, report: Report) -> None:
-        """Make the array and its record from the official files."""
+        """Write the array and its record from the official files."""
         if absent := cls.missing(folder):
             raise missing_file(cls.card, absent[0], folder)
         target, paths = cls.array_path(folder), cls.paths(folder)
@@ -137,8 +137,8 @@ class OfficialDataset(ArrayDataset):
             _log.info("preparing %s from %s", target, ", ".join(map(str, paths)))
             try:
                 for file, path in zip(cls.official_files(folder), paths, strict=True):
-                    if words := problem(path, file, report):
-                        raise BenchError(f"{path} is not the official file: it {words}; delete it and fetch it again.")
+                    if fault := problem(path, file, report):
+                        raise BenchError(f"{path} is not the official file: it {fault}; delete it and fetch it again.")
                 record = {"dataset": cls.card.name, "version": cls.card.version, "resized": cls.card.resized}
                 record["sources"] = {path.name: path.stat().st_size for path in paths}
                 member = cls.in_place(paths)
@@ -154,35 +154,35 @@ class OfficialDataset(ArrayDataset):
 
     @classmethod
     def verify(cls, folder: Path, report: Report = silent) -> list[str]:
-        """Read everything of this dataset in ``folder`` and compare checksums; one line for each file.
+        """Read everything of this dataset in ``folder``, compare checksums, and return one line for each file.
 
-        Raises ``BenchError`` if a file is not what it should be, or nothing is there.
+        Raises ``BenchError`` if a file has other content, or nothing is there.
         """
         lines = []
         for file, path in zip(cls.official_files(folder), cls.paths(folder), strict=True):
             if path.exists():
-                if words := problem(path, file, report):
-                    raise BenchError(f"{path} {words}; delete it and fetch it again.")
+                if fault := problem(path, file, report):
+                    raise BenchError(f"{path} {fault}; delete it and fetch it again.")
                 known = "is the official file" if file.sha256 or file.md5 else "has no published checksum"
                 lines.append(f"{path.name} {'has an advisory checksum' if file.advisory else known}")
         array = cls.prepared(folder)
         if array is not None:
             target = cls.array_path(folder)
             record = read_record(target)
-            found = array_digest(array, target.name, report)
-            if found != record.get("sha256"):
+            checksum = array_digest(array, target.name, report)
+            if checksum != record.get("sha256"):
                 raise BenchError(
-                    f"the array of {cls.card.name} in {folder} has the SHA-256 {found}, not the {record.get('sha256')} "
-                    f"it was prepared with; delete {target.name} and it is prepared again."
+                    f"the array of {cls.card.name} in {folder} has the SHA-256 {checksum}, not the "
+                    f"{record.get('sha256')} it was prepared with; delete {target.name} and it is prepared again."
                 )
-            lines.append(f"the array of {cls.card.name} is as it was prepared, SHA-256 {found}")
+            lines.append(f"the array of {cls.card.name} is as it was prepared, SHA-256 {checksum}")
         if not lines:
             raise missing_file(cls.card, cls.card.files[0], folder)
         return lines
 
 
 def missing_file(card: Card, file: OfficialFile, folder: Path) -> BenchError:
-    """The error for an official file that is not there."""
+    """Return the error for an official file that is not there."""
     where = file.urls[0] if file.urls else card.source
     size = f" ({megabytes(file.size)})" if file.size else ""
     alike = " rooms3d has the same factors and needs no download." if card.name == "shapes3d" else ""
@@ -194,18 +194,17 @@ def missing_file(card: Card, file: OfficialFile, folder: Path) -> BenchError:
 
 
 def adopt(card: Card, files: tuple[OfficialFile, ...], source: Path, folder: Path, report: Report = silent) -> Path:
-    """Make a file that the user has serve as the official one, by a link where the system allows, else by a copy.
+    """Add the user's file ``source`` to ``folder`` as the official one, by a link if the system allows, else by a copy.
 
-    Which of ``files`` it is follows from its name, or from its checksum, or because there is only one. Raises
-    ``BenchError`` if it is none of them.
+    Its name or its checksum decides which of ``files`` it is. Raises ``BenchError`` if it is none of them.
     """
     source = source.expanduser().absolute()
     if not source.is_file():
         raise BenchError(f"{source} is not a file; give one of {', '.join(file.name for file in files)}.")
     named = [file for file in files if file.name == source.name]
     file = named[0] if named else files[0] if len(files) == 1 else _by_checksum(card, files, source, report)
-    if words := problem(source, file, report):
-        raise BenchError(f"{source} is not {file.name} of {card.name}: it {words}.")
+    if fault := problem(source, file, report):
+        raise BenchError(f"{source} is not {file.name} of {card.name}: it {fault}.")
     target = folder / file.name
     with locked(target):
         if target.exists() and target.samefile(source):
@@ -224,9 +223,9 @@ def adopt(card: Card, files: tuple[OfficialFile, ...], source: Path, folder: Pat
 
 
 def _by_checksum(card: Card, files: tuple[OfficialFile, ...], source: Path, report: Report) -> OfficialFile:
-    found = {digest(source, "sha256", report), digest(source, "md5", report)}
+    checksums = {digest(source, "sha256", report), digest(source, "md5", report)}
     for file in files:
-        if found & {file.sha256, file.md5}:
+        if checksums & {file.sha256, file.md5}:
             return file
     names = ", ".join(file.name for file in files)
     raise BenchError(f"{source} is none of the files of {card.name}; they are {names}.")

@@ -23,24 +23,24 @@ SCALES, ANGLES, POSITIONS = 6, 40, 32
 SHAPES = ("square", "ellipse", "heart")
 CASES = len(SHAPES) * SCALES * ANGLES
 _DIGITS = 9
-"""Sines, cosines and what is made from them are rounded to this many digits: they differ between C libraries, by far
+"""Sines, cosines and numbers made from them are rounded to this many digits: they differ between C libraries, by far
 less than that, and everything after is + - * / and comparisons, which IEEE 754 rounds alike everywhere."""
 
 
 def square() -> Floats:
-    """Corners (u, v), [4, 2], of the square at scale 1, upright, in pixels, v down."""
+    """Return corners (u, v), [4, 2], of the square at scale 1, upright, in pixels, v down."""
     half = 9.5995
     return np.array([(-half, -half), (half, -half), (half, half), (-half, half)])
 
 
 def ellipse() -> Floats:
-    """Corners [54, 2] of the ellipse, which the original draws as a polygon."""
+    """Return corners [54, 2] of the ellipse, which the original draws as a polygon."""
     t = (np.arange(54) + 0.5) * 2 * math.pi / 54
     return np.stack([12.77 * np.cos(t), 7.23 * np.sin(t)], axis=1)
 
 
 def heart() -> Floats:
-    """Corners [360, 2] of the heart: 181 to each half, of which the two on the axis are shared."""
+    """Return corners [360, 2] of the heart: 181 to each half, of which the two on the axis are shared."""
     t = np.arange(360) * math.pi / 180
     u = 9.596 * np.sin(t) ** 3
     v = -(8.607 * np.cos(t) - 3.314 * np.cos(2 * t) - 1.3255 * np.cos(3 * t) - 0.6635 * np.cos(4 * t)) - 1.436
@@ -49,7 +49,7 @@ def heart() -> Floats:
 
 @functools.cache
 def polygons() -> tuple[Floats, npt.NDArray[np.int64]]:
-    """All outlines about their centre: corners (x, y) one after another [m, 2], and where each case begins, [721].
+    """Return all outlines about their centre: corners (x, y) in a row [m, 2], and the begin of each case, [721].
 
     Cases are shape, scale and orientation in grid order. The first corner of each stands once more at its end. y
     points down, and orientations turn counter-clockwise.
@@ -69,7 +69,7 @@ def polygons() -> tuple[Floats, npt.NDArray[np.int64]]:
 
 
 def centres() -> Floats:
-    """Where the 32 positions are along an axis, in pixels from the image's edge."""
+    """Return the 32 positions along an axis, in pixels from the image's edge."""
     return 16 + 32 * np.arange(POSITIONS) / (POSITIONS - 1)
 
 
@@ -87,12 +87,12 @@ def _fill(corners: Any, begins: Any, case: Any, x: Any, y: Any, out: Any, crossi
             if ya > yb:
                 xa, ya, xb, yb = xb, yb, xa, ya
             for r in range(int(np.ceil(ya)), int(np.ceil(yb))):  # half open, so that a corner counts once
-                found = x0 + xa + (r - ya) * (xb - xa) / (yb - ya)
+                crossing = x0 + xa + (r - ya) * (xb - xa) / (yb - ya)
                 j = count[r]
-                while j > 0 and crossings[r, j - 1] > found:
+                while j > 0 and crossings[r, j - 1] > crossing:
                     crossings[r, j] = crossings[r, j - 1]
                     j -= 1
-                crossings[r, j] = found
+                crossings[r, j] = crossing
                 count[r] += 1
         for r in range(count.shape[0]):
             for j in range(0, count[r], 2):
@@ -109,7 +109,7 @@ def _compiled() -> Callable[..., None]:
 
 
 def draw(case: Positions, column: Positions, row: Positions) -> npt.NDArray[np.uint8]:
-    """Images [b, 64, 64], 0 and 255, of outlines ``case`` [b] at positions ``column`` and ``row`` [b] in 0 .. 31."""
+    """Return images [b, 64, 64], 0 and 255, of outlines ``case`` [b] at ``column`` and ``row`` [b], 0 .. 31."""
     corners, begins = polygons()
     out = np.zeros((len(case), SIDE, SIDE), dtype=np.uint8)
     crossings, count = np.empty((SIDE, 8)), np.empty(SIDE, dtype=np.int64)

@@ -28,11 +28,11 @@ DAMAGED = (
     *(OSError, EOFError, ValueError, KeyError, RuntimeError),
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error),
 )
-"""What h5py, zipfile, tarfile, gzip, scipy and Pillow raise for files that are damaged."""
+"""Errors of h5py, zipfile, tarfile, gzip, scipy and Pillow for damaged files."""
 
 
 def read_record(target: Path) -> dict[str, Any]:
-    """What is known of the array ``target``; empty if nothing is."""
+    """Return the record of the array ``target``; empty if there is none."""
     try:
         content = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -41,12 +41,12 @@ def read_record(target: Path) -> dict[str, Any]:
 
 
 def write_record(target: Path, record: dict[str, Any]) -> None:
-    """Keep what is known of the array ``target``."""
+    """Write the record of the array ``target``."""
     write_text(target.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
 
 
 def array_digest(array: Bytes, name: str, report: Report = silent) -> str:
-    """SHA-256 of an array's bytes, whichever file they lie in."""
+    """Return the SHA-256 of an array's bytes, whichever file they lie in."""
     state, rows = hashlib.sha256(), max(1, CHUNK // max(1, array[:1].nbytes))
     for begin in range(0, len(array), rows):
         state.update(np.ascontiguousarray(array[begin : begin + rows]).data)
@@ -55,7 +55,7 @@ def array_digest(array: Bytes, name: str, report: Report = silent) -> str:
 
 
 def _checked(card: Card, blocks: Iterator[Bytes], n: int) -> Iterator[Bytes]:
-    """The same blocks; raises ``BenchError`` unless they are n images of the card's shape."""
+    """Yield the same blocks; raise ``BenchError`` unless they are n images of the card's shape."""
     c, h, w = card.image_shape
     done = 0
     for block in blocks:
@@ -72,7 +72,7 @@ def write_array(
 ) -> None:
     """Write ``blocks`` to ``target`` as .npy, and its record; the array appears only when both are whole.
 
-    Whoever calls this holds the lock of ``target``.
+    The caller holds the lock of ``target``.
     """
     c, h, w = card.image_shape
     n = len(card.grid) if n is None else n
@@ -109,12 +109,12 @@ def check_in_place(
     record: dict[str, Any],
     report: Report,
 ) -> None:
-    """Read the images where they lie, which checks them, and write the record that lets them be mapped."""
-    found = stored_array(path, member)
-    assert found is not None
-    state, done, total = hashlib.sha256(), 0, found.array.nbytes
+    """Check the images where they lie, and write the record that lets them be mapped."""
+    stored = stored_array(path, member)
+    assert stored is not None
+    state, done, total = hashlib.sha256(), 0, stored.array.nbytes
     for block in _checked(card, blocks, len(card.grid)):
         state.update(np.ascontiguousarray(block).data)
         done += block.nbytes
         report(f"checking {path.name}", done, total)
-    write_record(target, record | {"member": member, "crc": found.crc, "bytes": total, "sha256": state.hexdigest()})
+    write_record(target, record | {"member": member, "crc": stored.crc, "bytes": total, "sha256": state.hexdigest()})

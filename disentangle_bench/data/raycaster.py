@@ -43,14 +43,14 @@ _FAR = 1e9
 
 
 def _lit(point: Vector, normal: Vector, ambient: float, diffuse: float) -> Floats:
-    """Brightness 0..1 of a matt surface at ``point`` under the lamp, which moves with the camera."""
+    """Return the brightness 0..1 of a matt surface at ``point`` under the lamp, which moves with the camera."""
     x, y, z = (lamp - p for lamp, p in zip(_LIGHT, point, strict=True))
     along = x * normal[0] + y * normal[1] + z * normal[2]
     return ambient + diffuse * np.maximum(along / np.sqrt(x * x + y * y + z * z), 0.0)
 
 
 def _rays() -> tuple[Vector, Vector]:
-    """Where the rays start and where they go, each [128, 128]: a regular 2 x 2 in each pixel."""
+    """Return origins and directions of the rays, each [128, 128]: a regular 2 x 2 in each pixel."""
     steps = (np.arange(2 * SIDE, dtype=np.float64) + 0.5) / SIDE - 1.0
     right, down = np.meshgrid(steps * _TAN_HALF_VIEW, steps * _TAN_HALF_VIEW)
     one = np.ones_like(right)
@@ -58,7 +58,7 @@ def _rays() -> tuple[Vector, Vector]:
 
 
 def _turned(v: Vector, cos: float, sin: float) -> Vector:
-    """``v`` turned about the vertical."""
+    """Return ``v`` turned about the vertical."""
     return cos * v[0] - sin * v[1], sin * v[0] + cos * v[1], v[2]
 
 
@@ -67,7 +67,7 @@ def _at(start: Vector, ray: Vector, t: Floats) -> Vector:
 
 
 def _room(cos: float, sin: float) -> tuple[Floats, Floats, Floats]:
-    """Brightness of the floor and of the walls, and sky (1 or 0), each [128, 128]; 0 where something else is."""
+    """Return the brightness of the floor and of the walls, and sky (1 or 0), each [128, 128]; 0 elsewhere."""
     start, ray = _rays()
     start_in, ray_in = _turned(start, cos, sin), _turned(ray, cos, sin)
     side = np.where(ray_in[0] > 0.0, 1.0, -1.0)
@@ -88,7 +88,7 @@ def _room(cos: float, sin: float) -> tuple[Floats, Floats, Floats]:
 
 
 def _cube(start: Vector, ray: Vector, half: float, height: float) -> tuple[Floats, Vector]:
-    """How far along the ray the box standing on the floor is hit (_FAR: not), and its outward normal there."""
+    """Return the distance at which rays hit the box on the floor (_FAR: never), and its outward normal there."""
     near, far, normals = [], [], []
     for origin, step, low, high in zip(start, ray, (-half, -half, 0.0), (half, half, height), strict=True):
         first, second = (low - origin) / step, (high - origin) / step
@@ -103,7 +103,7 @@ def _cube(start: Vector, ray: Vector, half: float, height: float) -> tuple[Float
 
 
 def _nearer_root(a: Floats, half_b: Floats, c: Floats) -> Floats:
-    """The smaller root of a t^2 + 2 half_b t + c, _FAR where there is none or it lies behind."""
+    """Return the smaller root of a t^2 + 2 half_b t + c, _FAR where there is none or it lies behind."""
     under = half_b * half_b - a * c
     t = (-half_b - np.sqrt(np.maximum(under, 0.0))) / a
     return np.where((under > 0.0) & (t > 0.0), t, _FAR)
@@ -137,14 +137,14 @@ def _disc(start: Vector, ray: Vector, radius: float, height: float) -> tuple[Flo
 
 
 def _nearest(first: tuple[Floats, Vector], second: tuple[Floats, Vector]) -> tuple[Floats, Vector]:
-    """Of two surfaces the one in front."""
+    """Return the nearer of two surfaces."""
     front = first[0] <= second[0]
     x, y, z = (np.where(front, p, q) for p, q in zip(first[1], second[1], strict=True))
     return np.minimum(first[0], second[0]), (x, y, z)
 
 
 def _object(shape: str, scale: float, cos: float, sin: float) -> Floats:
-    """Brightness of the object [128, 128], 0 where it is not."""
+    """Return the brightness of the object [128, 128], 0 outside it."""
     start, ray = _rays()
     if shape == "cube":
         t, normal = _cube(_turned(start, cos, sin), _turned(ray, cos, sin), 0.1015 * scale, 0.207 * scale)
@@ -162,13 +162,13 @@ def _object(shape: str, scale: float, cos: float, sin: float) -> Floats:
 
 
 def _pixels(samples: Floats) -> npt.NDArray[np.uint8]:
-    """Means [64, 64] of the four samples of each pixel, rounded to 0..255."""
+    """Return means [64, 64] of the four samples of each pixel, rounded to 0..255."""
     total = samples[0::2, 0::2] + samples[0::2, 1::2] + samples[1::2, 0::2] + samples[1::2, 1::2]
     return np.floor(total * (255.0 / 4.0) + 0.5).astype(np.uint8)
 
 
 def render_orientation(orientation: int) -> npt.NDArray[np.uint8]:
-    """Masks [8, 4, 4, 64, 64] (scale, shape, mask, row, column) of one of the 15 orientations."""
+    """Return masks [8, 4, 4, 64, 64] (scale, shape, mask, row, column) of one of the 15 orientations."""
     step = orientation - 7
     # Orientation -30 .. 30 degrees moves the camera round the object to azimuth -orientation.
     cos, sin = _COS[abs(step)], (_SIN[abs(step)] if step > 0 else -_SIN[abs(step)])
@@ -183,6 +183,6 @@ def render_orientation(orientation: int) -> npt.NDArray[np.uint8]:
 
 
 def render() -> npt.NDArray[np.uint8]:
-    """All masks [480, 4, 64, 64], the cases in grid order, the masks floor, walls, object, sky."""
+    """Return all masks [480, 4, 64, 64], the cases in grid order, the masks floor, walls, object, sky."""
     masks = np.stack([render_orientation(k) for k in range(15)], axis=2)
     return np.ascontiguousarray(masks.reshape(CASES, 4, SIDE, SIDE))

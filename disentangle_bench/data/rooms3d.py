@@ -2,7 +2,7 @@
 
 Geometry depends only on scale, shape and orientation (480 cases) and colour only on the three hues, so the whole set
 is 480 stacks of masks: how much of each pixel is floor, wall, object and sky, times how brightly that part is lit. An
-image is the sum of the masks times their colours, put together when it is asked for.
+image is the sum of the masks times their colours, composed on demand.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _digest(masks: npt.NDArray[np.uint8]) -> str:
 
 
 def _read(file: Path) -> npt.NDArray[np.uint8] | None:
-    """The cached masks, None if they are absent or not the published ones."""
+    """Return the cached masks, None if they are absent or not the published ones."""
     try:
         masks: npt.NDArray[np.uint8] = np.load(file, allow_pickle=False)
     except Exception:  # a damaged file makes numpy raise nearly anything, BadZipFile and MemoryError among them
@@ -66,7 +66,7 @@ def _read(file: Path) -> npt.NDArray[np.uint8] | None:
 
 
 def cached_masks(folder: Path) -> npt.NDArray[np.uint8]:
-    """The masks [480, 4, 64, 64] from ``folder``, drawn and kept there first if need be; processes take turns.
+    """Return the masks [480, 4, 64, 64] from ``folder``, drawn and kept there at first use; processes take turns.
 
     Where the folder cannot be written they are drawn each time. Raises ``BenchError`` if this machine draws other
     masks than the published ones.
@@ -92,7 +92,7 @@ def cached_masks(folder: Path) -> npt.NDArray[np.uint8]:
 
 
 def _draw() -> npt.NDArray[np.uint8]:
-    """The masks, freshly rendered and checked."""
+    """Return the masks, freshly rendered and checked."""
     _log.info("drawing the masks of rooms3d")
     begin = time.perf_counter()
     masks = render()
@@ -169,12 +169,12 @@ class Rooms3D(Dataset):
         return cls(cached_masks(Path(folder)))
 
     def _split(self, index: npt.ArrayLike) -> tuple[Index, Index]:
-        """Case [n] in 0..479 and hues [n] in 0..999 of the images at ``index``."""
+        """Return case [n] in 0..479 and hues [n] in 0..999 of the images at ``index``."""
         position = valid_index(index, len(self))
         return position % CASES, position // CASES
 
     def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Images [n, h, w, c] at positions [n]."""
+        """Return images [n, h, w, c] at positions [n]."""
         case, hues = self._split(index)
         out = np.empty((len(case), 128, 96), dtype=np.uint8)
         _compiled()(self._masks_rgb, self._colours_rgb, case, hues, out)

@@ -57,7 +57,7 @@ class Shapes3D(OfficialDataset):
 
     @classmethod
     def blocks(cls, paths: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
-        """The images in grid order, a chunk at a time; a few hundred MB of memory."""
+        """Yield the images in grid order, a chunk at a time; takes a few hundred MB of memory."""
         import h5py
 
         with h5py.File(paths[0], "r") as content:
@@ -68,7 +68,7 @@ class Shapes3D(OfficialDataset):
 
 
 def label_grid(card: Card) -> npt.NDArray[np.float64]:
-    """The labels [n, 6] in grid order, as the official file has them; the README of the dataset misstates them."""
+    """Return the labels [n, 6] in grid order, as in the official file; the dataset's README misstates them."""
     floor, wall, thing, scale, shape, orientation = card.factor_sizes
     values = (
         np.arange(floor) / 10,

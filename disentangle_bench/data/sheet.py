@@ -19,9 +19,9 @@ _GAP = 4
 
 
 def held_position(dataset: Dataset) -> int:
-    """The position whose factors the rows of a sheet hold: somewhere in a grid, or the middle of a list.
+    """Return the position whose factors the rows of a sheet hold: inside a grid, or the middle of a list.
 
-    Each factor stands at another share of its size, so that three hues are three colours.
+    Each factor is at a different share of its size, so that three hues are three colours.
     """
     sizes = dataset.card.factor_sizes
     if len(dataset) != len(dataset.card.grid):
@@ -31,9 +31,9 @@ def held_position(dataset: Dataset) -> int:
 
 
 def traversal(dataset: Dataset, factor: int, position: int, columns: int = COLUMNS) -> npt.NDArray[np.int64]:
-    """Positions [m] of images along one factor, the others as at ``position``; all values, or ``columns`` of them.
+    """Return positions [m] of images along one factor, the others as at ``position``; at most ``columns`` values.
 
-    In a list that is no full grid these are the images that there are.
+    In a list that is not a full grid these are the images that exist.
     """
     sizes = dataset.card.factor_sizes
     if len(dataset) != len(dataset.card.grid):
@@ -41,8 +41,8 @@ def traversal(dataset: Dataset, factor: int, position: int, columns: int = COLUM
         others = np.arange(table.shape[1]) != factor
         alike = np.flatnonzero((table[:, others] == table[position, others]).all(axis=1))
         _, first = np.unique(table[alike, factor], return_index=True)
-        found = alike[first]
-        return found[_spread(len(found), columns)]
+        row = alike[first]
+        return row[_spread(len(row), columns)]
     factors = np.repeat(dataset.factors([position]), sizes[factor], axis=0)
     factors[:, factor] = np.arange(sizes[factor])
     return dataset.card.grid.index(factors)[_spread(sizes[factor], columns)]
@@ -53,13 +53,13 @@ def _spread(n: int, columns: int) -> npt.NDArray[np.int64]:
 
 
 def value(card: Card, factor: int, k: int) -> str:
-    """Position ``k`` of a factor for people: what it stands for, or the number."""
+    """Return position ``k`` of a factor as text: its value, or the number."""
     stands: Any = card.factor_values[factor][k] if card.factor_values else k
     return f"{stands:.3g}" if isinstance(stands, float) else str(stands)
 
 
 def draw_sheet(dataset: Dataset, target: Path, seed: int = 0, position: int | None = None) -> None:
-    """Write the sheet to ``target``, whose suffix says in which format, atomically.
+    """Write the sheet to ``target``, in the format of its suffix, atomically.
 
     ``seed`` chooses the random images, ``position`` the image whose factors the rows hold.
     """
@@ -86,7 +86,7 @@ def draw_sheet(dataset: Dataset, target: Path, seed: int = 0, position: int | No
     figure = Figure(figsize=((left + width) / 100, height / 100), dpi=100, facecolor="white")
 
     def write(x: float, y: float, lines: Sequence[str], side: Literal["center", "right"]) -> None:
-        """Lines of text below the point, each at its own height: letters that hang down would move the next ones."""
+        """Write lines of text below the point, each at its own height, whatever letters hang down."""
         for j, text in enumerate(lines):
             at = (x / (left + width), (y - 1 - line * j) / height)
             figure.text(*at, text, ha=side, va="top", fontsize=6)

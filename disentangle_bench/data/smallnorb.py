@@ -23,7 +23,7 @@ from disentangle_bench.errors import BenchError
 _TYPES: dict[int, np.dtype[Any]] = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
 """Types of elements by magic number; what the format calls byte has no sign."""
 
-_PLACE = "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/"
+_FOLDER = "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/"
 _HALVES = (
     "smallnorb-5x46789x9x18x6x2x96x96-training",
     "smallnorb-5x01235x9x18x6x2x96x96-testing",
@@ -45,7 +45,7 @@ _SHA256 = {
 
 def _file(half: int, part: str) -> OfficialFile:
     name = f"{_HALVES[half]}-{part}.mat.gz"
-    urls = (_PLACE + name, _PLACE.replace("https", "http") + name)
+    urls = (_FOLDER + name, _FOLDER.replace("https", "http") + name)
     return OfficialFile(name, urls, size=_SIZES[half, part], sha256=_SHA256[half, part])
 
 
@@ -81,7 +81,7 @@ class SmallNORB(OfficialDataset):
 
     @classmethod
     def blocks(cls, paths: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
-        """The images in grid order, resized; 300 MB of memory, 200 of it the finished set."""
+        """Yield the images in grid order, resized; takes 300 MB of memory, 200 of them the finished set."""
         c, h, w = cls.card.image_shape
         out = np.empty((len(cls.card.grid), h, w, c), dtype=np.uint8)
         seen = np.zeros(len(out), dtype=bool)
@@ -100,7 +100,7 @@ class SmallNORB(OfficialDataset):
 
 
 def _header(file: gzip.GzipFile, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Type and shape of a matrix: magic number, number of dimensions, and at least three dimensions, used or not."""
+    """Return type and shape of a matrix: magic number, number of dimensions, at least three dimensions, used or not."""
     magic, ndim = struct.unpack("<ii", file.read(8))
     if magic not in _TYPES or not 1 <= ndim <= 8:
         raise BenchError(f"{path} is no NORB matrix of bytes or integers (it begins with {magic:#x}, {ndim}).")
@@ -115,7 +115,7 @@ def _matrix(path: Path) -> npt.NDArray[np.int64]:
 
 
 def _positions(card: Card, category: Path, info: Path) -> npt.NDArray[np.int64]:
-    """Where in the grid each image of a half belongs, [n]."""
+    """Return the position in the grid of each image of a half, [n]."""
     kinds, labels = _matrix(category), _matrix(info)
     if labels.shape != (len(kinds), 4):
         raise BenchError(f"{info} has labels {labels.shape} for {len(kinds)} images; four each are needed.")
@@ -131,7 +131,7 @@ def _positions(card: Card, category: Path, info: Path) -> npt.NDArray[np.int64]:
 
 
 def _first_views(path: Path, n: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """The first image [h, w] of each of the n pairs, read one pair at a time."""
+    """Yield the first image [h, w] of each of the n pairs, read one pair at a time."""
     with gzip.open(path) as file:
         kind, shape = _header(file, path)
         if kind != np.uint8 or len(shape) != 4 or shape[:2] != (n, 2):

@@ -26,7 +26,7 @@ class StoredArray:
 
 
 def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether in Fortran order, and type of the .npy whose beginning ``file`` stands at."""
+    """Return shape, whether in Fortran order, and type of the .npy at whose beginning ``file`` is."""
     major, _ = np.lib.format.read_magic(file)
     if major == 1:
         return np.lib.format.read_array_header_1_0(file)
@@ -34,7 +34,7 @@ def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
 
 
 def stored_array(path: Path, member: str) -> StoredArray | None:
-    """The array ``member`` (with its ``.npy``) of a zip, mapped read-only; None unless it is plain bytes, stored.
+    """Return the array ``member`` (with its ``.npy``) of a zip, mapped read-only; None unless it is stored bytes.
 
     Raises ``ValueError`` or ``OSError`` if the file is damaged.
     """
@@ -61,7 +61,7 @@ def stored_array(path: Path, member: str) -> StoredArray | None:
 
 
 def streamed_array(path: Path, member: str, rows: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """The array ``member`` (with its ``.npy``) of a zip, ``rows`` of its first axis at a time.
+    """Yield the array ``member`` (with its ``.npy``) of a zip, ``rows`` of its first axis at a time.
 
     Reading to the end checks its CRC-32. Raises ``BenchError`` for another type than bytes, or if it is not there.
     """
