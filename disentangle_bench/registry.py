@@ -8,30 +8,36 @@ from __future__ import annotations
 
 import importlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.spec import Scalar
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from disentangle_bench.data.dataset import Dataset
-    from disentangle_bench.models.model import Model
+    from disentangle_bench.models.model import Model, Settings
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a registry: the thing's name, where to import it from, one line on what it is, and its group."""
+    """One row of a registry: the thing's name, where to import it from, one line on what it is, and its group.
+
+    ``fixed`` are settings that belong to the row: two rows of models may share a class.
+    """
 
     name: str
     target: str
     summary: str
     group: str = "all"
+    fixed: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 class Registry:
@@ -136,8 +142,8 @@ class _Datasets(Registry):
         return custom_class(name)
 
 
-def _model(name: str, class_name: str, summary: str, group: str = "paper") -> Entry:
-    return Entry(name, f"disentangle_bench.models.{name}:{class_name}", summary, group)
+def _model(name: str, class_name: str, summary: str, group: str = "paper", module: str = "", **fixed: Scalar) -> Entry:
+    return Entry(name, f"disentangle_bench.models.{module or name}:{class_name}", summary, group, fixed)
 
 
 def _dataset(name: str, target: str) -> Entry:
@@ -147,6 +153,14 @@ def _dataset(name: str, target: str) -> Entry:
 def _metric(name: str, summary: str) -> Entry:
     return Entry(name, f"disentangle_bench.metrics._{name}", summary)
 
+
+_NO_DISCRIMINATOR: dict[str, Scalar] = {
+    "gamma": 0.0,
+    "discriminator_layers": 5,
+    "discriminator_lr_scale": 1.0,
+    "discriminator_beta1": 0.9,
+    "discriminator_beta2": 0.999,
+}
 
 MODELS = Registry(
     "model",
@@ -162,11 +176,41 @@ MODELS = Registry(
         _model("ae_ica", "AEICA", "autoencoder, independent components afterwards (Nelson et al. 2026)", "extended"),
         _model("bio_ae", "BioAE", "nonnegative latents of little energy (Whittington et al. 2023)", "extended"),
         _model("annealed_vae", "AnnealedVAE", "KL held at a growing capacity (Burgess et al. 2018)", "extended"),
-        _model("dip_vae_i", "DIPVAEI", "covariance of the means near identity (Kumar et al. 2018)", "extended"),
-        _model("dip_vae_ii", "DIPVAEII", "covariance of the samples near identity (Kumar et al. 2018)", "extended"),
-        _model("dvae", "DVAE", "Gumbel-softmax symbols, global scalar codebook (Baykal et al. 2024)", "extended"),
+        _model(
+            "dip_vae_i",
+            "DIPVAE",
+            "covariance of the means near identity (Kumar et al. 2018)",
+            "extended",
+            module="dip_vae",
+            covariance="means",
+        ),
+        _model(
+            "dip_vae_ii",
+            "DIPVAE",
+            "covariance of the samples near identity (Kumar et al. 2018)",
+            "extended",
+            module="dip_vae",
+            covariance="samples",
+        ),
+        _model(
+            "dvae",
+            "FactorDVAE",
+            "Gumbel-softmax symbols, global scalar codebook (Baykal et al. 2024)",
+            "extended",
+            module="factor_dvae",
+            **_NO_DISCRIMINATOR,
+        ),
         _model("factor_dvae", "FactorDVAE", "dvae with a total correlation (Baykal et al. 2024)", "extended"),
-        _model("q_vae", "QVAE", "FactorQVAE without total correlation (Baykal et al. 2024)", "extended"),
+        _model(
+            "q_vae",
+            "FactorQVAE",
+            "FactorQVAE without total correlation (Baykal et al. 2024)",
+            "extended",
+            module="factor_qvae",
+            embedding_dim=1,
+            codebook="global",
+            **_NO_DISCRIMINATOR,
+        ),
         _model("fsq", "FSQ", "latents rounded to a fixed even grid (Mentzer et al. 2023)", "extended"),
     ),
     {"all": ("paper",), "every": ("paper", "extended")},
@@ -212,6 +256,14 @@ def model_class(name: str) -> type[Model]:
     """Return the model class called ``name`` (imports torch)."""
     loaded: type[Model] = MODELS.load(name)
     return loaded
+
+
+def model_config(name: str, settings: Mapping[str, Any]) -> Settings:
+    """Return the frozen settings of the model called ``name``: ``settings``, and on top of them what its row fixes.
+
+    Raises pydantic's ``ValidationError`` for unknown keys and for values that are not allowed.
+    """
+    return model_class(name).Config.model_validate({**settings, **MODELS.entries[name].fixed})
 
 
 def dataset_class(name: str) -> type[Dataset]:

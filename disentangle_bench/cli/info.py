@@ -41,14 +41,13 @@ def list_(what: str) -> None:
 def show(model: str, dataset: str, protocol: str, against: str | None, changes: tuple[str, ...]) -> None:
     """Print every value that decides a run of MODEL on DATASET, and where each comes from."""
     from disentangle_bench.config.resolve import comparison, resolve
-    from disentangle_bench.spec import flat
 
     resolved = resolve(model, dataset, protocol, 0, changes)
     if against is not None:
         for line in comparison(resolved, resolve(model, dataset, against, 0, changes)):
             click.echo(line)
         return
-    values = flat(resolved.spec)
+    values = resolved.values
     width = max(map(len, values))
     for key, value in values.items():
         click.echo(f"{key:{width}} = {value!s:<14} # {resolved.sources[key]}")

@@ -1,75 +1,160 @@
-"""Finds and reads ``baselines/<model>/<dataset>.toml``: a model's settings on a dataset, and where they come from."""
+"""Baselines: ``baselines/<model>.toml``, a model's settings on each dataset, and where they come from. No torch here.
+
+``[settings]`` are for every dataset. ``[datasets.NAME]`` adds what a dataset has of its own and names the source. A
+line in ``[transfers]`` lets a dataset without published settings have those of another one. ``[protocols.NAME]`` is for
+a protocol that means other settings, because two sources disagree.
+"""
 
 from __future__ import annotations
 
+import inspect
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.registry import MODELS, model_class
 from disentangle_bench.spec import Part, Scalar
 
+Kind = Literal["published", "transferred", "ours"]
 
-class Source(Part):
-    """Where settings come from: ``published`` for this dataset, ``transferred`` from another one, or our own choice."""
 
-    kind: Literal["published", "transferred", "ours"]
+class Section(Part):
+    """Settings on one dataset: ``published`` for it, ``transferred`` from another one, or our own choice."""
+
+    kind: Kind
     reference: str
     note: str = ""
-
-
-class Choice(Part):
-    """Settings and where they come from."""
-
-    source: Source
     settings: dict[str, Scalar] = Field(default_factory=dict)
 
 
-class Baseline(Choice):
-    """One file's content: the model's settings on the dataset, and ``[protocols.NAME]`` where a protocol means others,
-    because two sources disagree.
-    """
+class Transfer(Part):
+    """The dataset whose settings are taken, and why they are."""
 
-    protocols: dict[str, Choice] = Field(default_factory=dict)
+    origin: str = Field(alias="from")
+    reason: str
+
+
+class ProtocolSection(Part):
+    """Settings under one protocol: ``published`` for some datasets, transferred to the others."""
+
+    reference: str
+    note: str = ""
+    published: tuple[str, ...] = ()
+    settings: dict[str, Scalar]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings that replace those of the layers before, and the file, section and source that they come from."""
+
+    source: str
+    settings: dict[str, Scalar]
+
+
+class Baseline(Part):
+    """The content of one file."""
+
+    settings: dict[str, Scalar] = Field(default_factory=dict)
+    datasets: dict[str, Section] = Field(default_factory=dict)
+    transfers: dict[str, Transfer] = Field(default_factory=dict)
+    protocols: dict[str, ProtocolSection] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _transfers_have_an_origin(self) -> Baseline:
+        for name, transfer in self.transfers.items():
+            if name in self.datasets:
+                raise ValueError(f"{name} has both [datasets.{name}] and a line in [transfers]: keep one of them")
+            if transfer.origin not in self.datasets:
+                raise ValueError(f"transfers.{name} is from {transfer.origin!r}, which has no section in [datasets]")
+        return self
+
+    def section(self, dataset: str) -> Section | None:
+        """The settings and source of ``dataset``, with the reason for a transfer; None where there are none."""
+        transfer = self.transfers.get(dataset)
+        if transfer is None:
+            return self.datasets.get(dataset)
+        origin = self.datasets[transfer.origin]
+        note = f"Settings for {transfer.origin}: {transfer.reason} {origin.note}".rstrip()
+        kind: Kind = "transferred" if origin.kind == "published" else origin.kind
+        return origin.model_copy(update={"kind": kind, "note": note})
+
+    def layers(self, dataset: str, protocol: str, file: str) -> list[Layer]:
+        """The layers of settings on ``dataset`` under ``protocol``; their sources begin with the name ``file``."""
+        section, transfer = self.section(dataset), self.transfers.get(dataset)
+        origin = f": {section.kind}, {section.reference}" if section else ""
+        label = f"[transfers] {dataset}, as [datasets.{transfer.origin}]" if transfer else f"[datasets.{dataset}]"
+        layers = [Layer(f"{file} [settings]{origin}", self.settings)]
+        if section:
+            layers.append(Layer(f"{file} {label}{origin}", section.settings))
+        if protocol in self.protocols:
+            rules = self.protocols[protocol]
+            kind = "published" if dataset in rules.published else "transferred"
+            layers.append(Layer(f"{file} [protocols.{protocol}]: {kind}, {rules.reference}", rules.settings))
+        return layers
 
 
 def folder() -> Path:
-    """Where the files are: inside an installed package, or beside the package in a checkout.
+    """The folder with the files: inside an installed package, or beside the package in a checkout.
 
     An editable install does not see the mapping of ``baselines/`` into the package, hence the two places.
     """
     package = Path(__file__).parents[1]
-    for place in (package / "baseline_files", package.parent / "baselines"):
-        if place.is_dir():
-            return place
+    for candidate in (package / "baseline_files", package.parent / "baselines"):
+        if candidate.is_dir():
+            return candidate
     raise BenchError(f"the baselines are missing from {package}: install disentangle-bench again")
 
 
-def read(model: str, dataset: str) -> Baseline | None:
-    """The settings of ``model`` on ``dataset``, None if there is no file for them."""
-    path = folder() / model / f"{dataset}.toml"
-    return parse(path) if path.exists() else None
+def read(model: str) -> tuple[Baseline, str]:
+    """The baseline of ``model`` and the name of its file in texts; an empty baseline where there is no file.
+
+    The file of a plug-in's model is ``baselines/<model>.toml`` or ``<model>.toml`` beside the module of its class.
+    """
+    name = f"{model}.toml"
+    if MODELS.entries[model].group != "plugin":
+        return parse(folder() / name), f"baselines/{name}"
+    beside = Path(inspect.getfile(model_class(model))).parent
+    for path in (beside / "baselines" / name, beside / name):
+        if path.exists():
+            return parse(path), str(path)
+    return Baseline(), name
 
 
 def parse(path: Path) -> Baseline:
-    """Read one file. A key that is not known, or a value of the wrong kind, is an error that names it."""
+    """Read one file.
+
+    Raises ``BenchError``, which names file and key, for an unknown key and a value of the wrong kind.
+    """
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Baseline.model_validate(content)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return Baseline.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BenchError(f"{path} is not valid TOML: {error}") from error
     except ValidationError as error:
         raise BenchError(f"{path}: {first_problem(error)}") from error
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first of a validation's problems, on one line: where, what was given, what is wrong."""
+    """The first of a validation's problems, on one line: the key, what was given, what is wrong."""
     problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"there is no setting {where!r}"
+        return f"there is no setting {key!r}"
     if problem["type"] == "missing":
-        return f"the setting {where!r} is missing"
-    return f"{where} = {problem['input']!r} is not allowed: {problem['msg'].lower()}"
+        return f"the setting {key!r} is missing"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    return f"{key} = {_short(problem['input'])} is not allowed: {problem['msg'].lower()}"
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep, or an integer of too many digits
+        return "a value that cannot be shown"
+    return text if len(text) <= 60 else f"{text[:60]} ..."

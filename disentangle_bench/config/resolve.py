@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,17 +13,27 @@ from pydantic import ValidationError
 from disentangle_bench.config import baselines
 from disentangle_bench.config.protocols import protocol
 from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.models.model import Settings
 from disentangle_bench.models.networks import NETWORKS
-from disentangle_bench.registry import dataset_class, metric_module, model_class
+from disentangle_bench.registry import MODELS, dataset_class, metric_module, model_class, model_config
 from disentangle_bench.spec import RunSpec, Scalar, flat
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A complete spec, and for each of its values (dotted keys as in ``flat``) where it comes from."""
+    """A complete spec, and for each of its values (dotted keys as in ``flat``) where it comes from.
+
+    ``fixed`` are the settings that belong to the model's row in the registry and not to the spec.
+    """
 
     spec: RunSpec
     sources: dict[str, str]
+    fixed: dict[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """All values by dotted key, the fixed ones too."""
+        return {f"model.{key}": value for key, value in self.fixed.items()} | flat(self.spec)
 
 
 def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Sequence[str] = ()) -> Resolved:
@@ -31,13 +41,16 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
 
     Raises ``BenchError`` for unknown names and keys, and for values that are not allowed.
     """
-    card = dataset_class(dataset).card
-    chosen, rules = model_class(model), protocol(protocol_name)
+    card, chosen, rules = dataset_class(dataset).card, model_class(model), protocol(protocol_name)
+    fixed = dict(MODELS.entries[model].fixed)
     settings, sources = _settings(model, dataset, rules.name, latents=2 * len(card.factor_names))
     given = _changes(changes)
+    for key in fixed:
+        if f"model.{key}" in given:
+            raise BenchError(f"model.{key} is fixed at {fixed[key]} by the row {model}: leave it out{_siblings(model)}")
     # How long a model is trained can depend on its settings: with no discriminator it has all steps for itself.
     own = {key: given[f"model.{key}"] for key in settings if f"model.{key}" in given}
-    players = _validated_settings(model, settings | own).players
+    players = _config(model, settings | own).players
     spec = _validated(
         {
             "model": model,
@@ -60,7 +73,8 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
         spec, changed = _changed(spec, given)
         sources |= dict.fromkeys(changed, "--set")
     _check_names(spec)
-    return Resolved(spec, sources)
+    sources |= dict.fromkeys((f"model.{key}" for key in fixed), f"fixed by the row {model}")
+    return Resolved(spec, sources, fixed)
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,7 @@ class Difference:
 
 def differences(first: Resolved, second: Resolved) -> list[Difference]:
     """The keys whose values differ, in the order of ``flat``; the ones that only ``second`` has come last."""
-    a, b = flat(first.spec), flat(second.spec)
+    a, b = first.values, second.values
     return [
         Difference(
             key,
@@ -91,7 +105,7 @@ def comparison(first: Resolved, second: Resolved) -> list[str]:
     number of its source; how many values are equal; the sources.
     """
     found = differences(first, second)
-    equal = len(flat(first.spec)) - sum(difference.first is not None for difference in found)
+    equal = len(first.values) - sum(difference.first is not None for difference in found)
     count = "1 value is equal" if equal == 1 else f"{equal} values are equal"
     if not found:
         return [f"nothing differs: {count}"]
@@ -118,29 +132,36 @@ def comparison(first: Resolved, second: Resolved) -> list[str]:
 
 def _settings(model: str, dataset: str, protocol_name: str, latents: int) -> tuple[dict[str, Scalar], dict[str, str]]:
     """A model's complete settings on a dataset under a protocol, and where each comes from."""
-    config = model_class(model).Config
-    baseline = baselines.read(model, dataset)
-    choices: dict[str, baselines.Choice] = {"": baseline} if baseline else {}
-    if baseline and protocol_name in baseline.protocols:
-        choices |= {f" [protocols.{protocol_name}]": baseline.protocols[protocol_name]}
+    baseline, file = baselines.read(model)
     given: dict[str, Any] = {"latents": latents}
-    for choice in choices.values():
-        given |= choice.settings
-    complete = _validated_settings(model, given).model_dump()
-    sources = dict.fromkeys((f"model.{key}" for key in complete), f"default of {config.__qualname__}")
-    sources["model.latents"] = "twice the number of factors"
-    for section, choice in choices.items():
-        source = f"baselines/{model}/{dataset}.toml{section}: {choice.source.kind}, {choice.source.reference}"
-        sources |= dict.fromkeys((f"model.{key}" for key in choice.settings), source)
-    return complete, sources
+    sources = {"model.latents": "twice the number of factors"}
+    for layer in baseline.layers(dataset, protocol_name, file):
+        given |= layer.settings
+        sources |= dict.fromkeys((f"model.{key}" for key in layer.settings), layer.source)
+    complete = _complete(model, given)
+    default = f"default of {model_class(model).Config.__qualname__}"
+    return complete, dict.fromkeys((f"model.{key}" for key in complete), default) | sources
 
 
-def _validated_settings(model: str, settings: dict[str, Any]) -> Any:
-    config = model_class(model).Config
+def _siblings(model: str) -> str:
+    """An advice to take a row of the same class that fixes nothing, if there is one."""
+    rows = MODELS.entries
+    names = [row.name for row in rows.values() if row.target == rows[model].target and not row.fixed]
+    return f", or take {names[0]}" if names else ""
+
+
+def _complete(model: str, settings: dict[str, Any]) -> dict[str, Scalar]:
+    """All of a model's settings but those that its row fixes."""
+    fixed = MODELS.entries[model].fixed
+    return {key: value for key, value in _config(model, settings).model_dump().items() if key not in fixed}
+
+
+def _config(model: str, settings: dict[str, Any]) -> Settings:
     try:
-        return config.model_validate(settings)
+        return model_config(model, settings)
     except ValidationError as error:
-        allowed = ", ".join(config.model_fields)
+        fixed = MODELS.entries[model].fixed
+        allowed = ", ".join(key for key in model_class(model).Config.model_fields if key not in fixed)
         raise BenchError(f"settings of {model}: {baselines.first_problem(error)}. Allowed: {allowed}.") from error
 
 
@@ -177,7 +198,7 @@ def _changed(spec: RunSpec, changes: dict[str, Any]) -> tuple[RunSpec, list[str]
             content["scoring"]["metrics"][name.removeprefix("metrics.")] = value
         else:
             content["settings" if group == "model" else group][name] = value
-    content["settings"] = _validated_settings(spec.model, content["settings"]).model_dump()
+    content["settings"] = _complete(spec.model, content["settings"])
     result = _validated(content)
     changed = sorted(key for key, value in flat(result).items() if value != before[key])
     marks = [f"{key}={flat(result)[key]}" for key in changed]

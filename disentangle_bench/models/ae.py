@@ -32,7 +32,7 @@ class AE(Model):
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction."""
         mse = F.mse_loss(self.decoder(self.encoder(x)), x)
-        return {"autoencoder": mse}, {"mse": mse.detach()}
+        return {"autoencoder": mse}, {"mse": mse}
 
     def encode(self, x: Tensor) -> Codes:
         """The encoder's output."""
@@ -40,8 +40,7 @@ class AE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of latent values."""
-        images: Tensor = self.decoder(codes.values)
-        return images
+        return self.decoder(codes.values)
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Weight decay on weights only."""

@@ -64,7 +64,7 @@ class AEICA(Model):
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Reconstruction."""
         mse = F.mse_loss(self.decoder(self.encoder(x)), x)
-        return {"autoencoder": mse}, {"mse": mse.detach()}
+        return {"autoencoder": mse}, {"mse": mse}
 
     def finish(self, images: Callable[[int], Iterator[Tensor]]) -> None:
         """Fit the components to the codes of training images."""
@@ -79,8 +79,7 @@ class AEICA(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of sources."""
-        images: Tensor = self.decoder(codes.values @ self.mixing.T + self.mean)
-        return images
+        return self.decoder(codes.values @ self.mixing.T + self.mean)
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Weight decay on weights only."""

@@ -45,7 +45,7 @@ class AnnealedVAE(Model):
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
         capacity = self.config.capacity * ramp(step, self.config.capacity_steps)
         loss = mse + self.config.kl_weight * (kl - capacity).abs()
-        return {"autoencoder": loss}, {"mse": mse.detach(), "kl": kl.detach()}
+        return {"autoencoder": loss}, {"mse": mse, "kl": kl}
 
     def encode(self, x: Tensor) -> Codes:
         """Posterior means."""
@@ -53,5 +53,4 @@ class AnnealedVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of latent values."""
-        images: Tensor = self.decoder(codes.values)
-        return images
+        return self.decoder(codes.values)

@@ -46,7 +46,7 @@ class BetaTCVAE(Model):
         mi, tc, dimension_kl = gaussian.split_kl(z, mean, log_variance, n_train=self.n_train, stratified=stratified)
         loss = mse + self.config.kl_weight * (mi + self.config.tc_weight * tc + dimension_kl)
         logs = {"mse": mse, "mi": mi, "tc": tc, "dimension_kl": dimension_kl}
-        return {"autoencoder": loss}, {name: value.detach() for name, value in logs.items()}
+        return {"autoencoder": loss}, logs
 
     def encode(self, x: Tensor) -> Codes:
         """Posterior means."""
@@ -54,5 +54,4 @@ class BetaTCVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of latent values."""
-        images: Tensor = self.decoder(codes.values)
-        return images
+        return self.decoder(codes.values)

@@ -40,7 +40,7 @@ class BetaVAE(Model):
         reconstruction = self.decoder(gaussian.sample(mean, log_variance, noise))
         mse = F.mse_loss(reconstruction, x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
-        return {"autoencoder": mse + self.config.kl_weight * kl}, {"mse": mse.detach(), "kl": kl.detach()}
+        return {"autoencoder": mse + self.config.kl_weight * kl}, {"mse": mse, "kl": kl}
 
     def encode(self, x: Tensor) -> Codes:
         """Posterior means."""
@@ -48,5 +48,4 @@ class BetaVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of latent values."""
-        images: Tensor = self.decoder(codes.values)
-        return images
+        return self.decoder(codes.values)

@@ -48,7 +48,7 @@ class BioAE(Model):
         nonneg, activity = (-z).relu().mean(), z.square().mean()
         loss = mse + self.config.nonneg_weight * nonneg + self.config.activity_weight * activity
         logs = {"mse": mse, "nonneg": nonneg, "activity": activity}
-        return {"autoencoder": loss}, {name: value.detach() for name, value in logs.items()}
+        return {"autoencoder": loss}, logs
 
     def encode(self, x: Tensor) -> Codes:
         """The encoder's output."""
@@ -56,8 +56,7 @@ class BioAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of latent values."""
-        images: Tensor = self.decoder(codes.values)
-        return images
+        return self.decoder(codes.values)
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Weight decay on weights only."""

@@ -58,7 +58,7 @@ class FactorDVAE(Model):
         mse = F.mse_loss(self.decoder(quantise.mixture(weights, self.codebook).flatten(1)), x)
         kl = quantise.kl_to_uniform(log_posterior).mean()
         loss = mse + self.config.kl_weight * kl
-        logs = {"mse": mse.detach(), "kl": kl.detach()}
+        logs = {"mse": mse, "kl": kl}
         if self.discriminator is None:
             return {"autoencoder": loss}, logs
         tc = adversary.total_correlation(self.discriminator, weights)
@@ -67,7 +67,7 @@ class FactorDVAE(Model):
             return quantise.gumbel_softmax(self._log_posterior(others[0]), temperature, noise)
 
         turn = adversary.discriminator_turn(self.discriminator, weights, other, noise)
-        return {"autoencoder": loss + self.config.gamma * tc, "discriminator": turn}, logs | {"tc": tc.detach()}
+        return {"autoencoder": loss + self.config.gamma * tc, "discriminator": turn}, logs | {"tc": tc}
 
     def encode(self, x: Tensor) -> Codes:
         """The likeliest symbols and their values: the posterior's mode."""
@@ -75,8 +75,7 @@ class FactorDVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of symbols."""
-        images: Tensor = self.decoder(quantise.decoder_input(self.codebook, codes))
-        return images
+        return self.decoder(quantise.decoder_input(self.codebook, codes))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """The autoencoder with its codebook, and the discriminator at its own learning rate and moments."""

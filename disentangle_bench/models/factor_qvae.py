@@ -56,8 +56,7 @@ class FactorQVAE(Model):
         self.discriminator = adversary.discriminator_for(config, config.latents * config.symbols)
 
     def _tokens(self, x: Tensor) -> Tensor:
-        tokens: Tensor = self.encoder(x).unflatten(1, (self.config.latents, self.config.embedding_dim))
-        return tokens
+        return self.encoder(x).unflatten(1, (self.config.latents, self.config.embedding_dim))
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """The autoencoder's loss on the first batch of ``x``, and the discriminator's if there is one."""
@@ -68,7 +67,7 @@ class FactorQVAE(Model):
         mse = F.mse_loss(self.decoder(quantise.mixture(weights, self.codebook).flatten(1)), x)
         kl = quantise.kl_to_uniform(log_posterior).mean()
         loss = mse + self.config.kl_weight * kl
-        logs = {"mse": mse.detach(), "kl": kl.detach()}
+        logs = {"mse": mse, "kl": kl}
         if self.discriminator is None:
             return {"autoencoder": loss}, logs
         tc = adversary.total_correlation(self.discriminator, weights)
@@ -78,7 +77,7 @@ class FactorQVAE(Model):
             return quantise.gumbel_softmax(log_posterior, temperature, noise)
 
         turn = adversary.discriminator_turn(self.discriminator, weights, other, noise)
-        return {"autoencoder": loss + self.config.gamma * tc, "discriminator": turn}, logs | {"tc": tc.detach()}
+        return {"autoencoder": loss + self.config.gamma * tc, "discriminator": turn}, logs | {"tc": tc}
 
     def encode(self, x: Tensor) -> Codes:
         """Nearest values and their indices: the posterior's mode."""
@@ -86,8 +85,7 @@ class FactorQVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of symbols."""
-        images: Tensor = self.decoder(quantise.decoder_input(self.codebook, codes))
-        return images
+        return self.decoder(quantise.decoder_input(self.codebook, codes))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """The autoencoder with its codebook, and the discriminator at its own learning rate and moments."""

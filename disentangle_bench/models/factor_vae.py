@@ -47,7 +47,7 @@ class FactorVAE(Model):
         mse = F.mse_loss(self.decoder(z), x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
         loss = mse + self.config.kl_weight * kl
-        logs = {"mse": mse.detach(), "kl": kl.detach()}
+        logs = {"mse": mse, "kl": kl}
         if self.discriminator is None:
             return {"autoencoder": loss}, logs
         tc = adversary.total_correlation(self.discriminator, z)
@@ -56,7 +56,7 @@ class FactorVAE(Model):
             return gaussian.sample(*gaussian.split(self.encoder(others[0])), noise)
 
         turn = adversary.discriminator_turn(self.discriminator, z, other, noise)
-        return {"autoencoder": loss + self.config.gamma * tc, "discriminator": turn}, logs | {"tc": tc.detach()}
+        return {"autoencoder": loss + self.config.gamma * tc, "discriminator": turn}, logs | {"tc": tc}
 
     def encode(self, x: Tensor) -> Codes:
         """Posterior means."""
@@ -64,8 +64,7 @@ class FactorVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of latent values."""
-        images: Tensor = self.decoder(codes.values)
-        return images
+        return self.decoder(codes.values)
 
     def param_groups(self) -> list[dict[str, Any]]:
         """The autoencoder, and the discriminator at its own learning rate and moments."""

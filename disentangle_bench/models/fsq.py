@@ -57,7 +57,7 @@ class FSQ(Model):
         tokens = self._tokens(x)
         values = quantise.look_up(self.grid, quantise.nearest(tokens, self.grid))
         mse = F.mse_loss(self.decoder(quantise.straight_through(tokens, values).flatten(1)), x)
-        return {"autoencoder": mse}, {"mse": mse.detach()}
+        return {"autoencoder": mse}, {"mse": mse}
 
     def encode(self, x: Tensor) -> Codes:
         """Nearest values and their indices."""
@@ -65,8 +65,7 @@ class FSQ(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of symbols."""
-        images: Tensor = self.decoder(quantise.decoder_input(self.grid, codes))
-        return images
+        return self.decoder(quantise.decoder_input(self.grid, codes))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Weight decay on weights only."""

@@ -25,7 +25,7 @@ Step: TypeAlias = int | Tensor
 """A time on the model's clock: an integer, or a float64 tensor without axes."""
 
 Logs: TypeAlias = dict[str, Tensor]
-"""Detached scalars by name, for ``history.csv``."""
+"""Scalars by name, for ``history.csv``; the trainer detaches them."""
 
 
 class Settings(Part):

@@ -140,8 +140,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The sum of both paths."""
-        out: Tensor = self.identity(x) + self.gain * self.branch(x)
-        return out
+        return self.identity(x) + self.gain * self.branch(x)
 
 
 class Shift(nn.Module):

@@ -52,7 +52,7 @@ class QLAE(Model):
         mse = F.mse_loss(self.decoder(quantise.straight_through(z, values).flatten(1)), x)
         quantisation, commitment = quantise.quantisation_losses(z, values)
         loss = mse + self.config.quantisation_weight * quantisation + self.config.commitment_weight * commitment
-        return {"autoencoder": loss}, {"mse": mse.detach(), "quantisation": quantisation.detach()}
+        return {"autoencoder": loss}, {"mse": mse, "quantisation": quantisation}
 
     def encode(self, x: Tensor) -> Codes:
         """Nearest values and their indices."""
@@ -60,8 +60,7 @@ class QLAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of latent values."""
-        images: Tensor = self.decoder(quantise.decoder_input(self.codebooks, codes))
-        return images
+        return self.decoder(quantise.decoder_input(self.codebooks, codes))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Weight decay on the networks' weights only."""

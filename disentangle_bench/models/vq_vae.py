@@ -49,8 +49,7 @@ class VQVAE(Model):
         self.codebook = nn.Parameter(torch.empty(config.symbols, config.embedding_dim).uniform_(-bound, bound))
 
     def _tokens(self, x: Tensor) -> Tensor:
-        tokens: Tensor = self.encoder(x).unflatten(1, (self.config.latents, self.config.embedding_dim))
-        return tokens
+        return self.encoder(x).unflatten(1, (self.config.latents, self.config.embedding_dim))
 
     def _nearest(self, tokens: Tensor) -> Tensor:
         """Indices [b, d] of the nearest vectors: the token's own square is the same for all and left out."""
@@ -65,7 +64,7 @@ class VQVAE(Model):
         mse = F.mse_loss(reconstruction, x)
         quantisation, commitment = quantise.quantisation_losses(tokens, vectors)
         loss = mse + self.config.quantisation_weight * quantisation + self.config.commitment_weight * commitment
-        return {"autoencoder": loss}, {"mse": mse.detach(), "quantisation": quantisation.detach()}
+        return {"autoencoder": loss}, {"mse": mse, "quantisation": quantisation}
 
     def encode(self, x: Tensor) -> Codes:
         """Indices of the nearest vectors, as numbers and as symbols."""
@@ -73,8 +72,7 @@ class VQVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images of symbols."""
-        images: Tensor = self.decoder(quantise.decoder_input(self.codebook, codes))
-        return images
+        return self.decoder(quantise.decoder_input(self.codebook, codes))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Weight decay on the networks' weights only."""

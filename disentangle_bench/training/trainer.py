@@ -16,7 +16,7 @@ from disentangle_bench.atomic import write_text
 from disentangle_bench.data.dataset import Card, Dataset
 from disentangle_bench.models.model import Losses, Model, Noise
 from disentangle_bench.models.networks import network
-from disentangle_bench.registry import model_class
+from disentangle_bench.registry import model_class, model_config
 from disentangle_bench.spec import RunSpec, Training, seed_for
 from disentangle_bench.training.batches import Stream, split_of
 from disentangle_bench.training.capture import CapturedUpdate
@@ -52,7 +52,7 @@ def build_model(spec: RunSpec, card: Card, device: torch.device, *, n_train: int
     for the constructor only and put back as it was. Made on the CPU first, so that every device starts the same.
     """
     chosen = model_class(spec.model)
-    config = chosen.Config.model_validate(spec.settings)
+    config = model_config(spec.model, spec.settings)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.manual_seed(seed_for(spec.seed, "weights"))
         make: Any = chosen  # the abstract class has no constructor of its own to check against
@@ -145,7 +145,8 @@ class Trainer:
             sum_of(now).backward()
             self.optimizer.step()  # skips parameters without a gradient: those of the other players
             values |= now
-        return {f"loss.{player}": loss.detach() for player, loss in values.items()} | logs
+        values = {f"loss.{player}": loss for player, loss in values.items()} | logs
+        return {name: value.detach() for name, value in values.items()}
 
     def run(
         self,

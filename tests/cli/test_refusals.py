@@ -223,7 +223,7 @@ def test_show_says_where_each_value_comes_from(printed):
     rows = {line.split(" = ")[0].strip(): line.split(" = ")[1] for line in lines}
     assert rows["model.gamma"].startswith("0.5 ")
     assert rows["model.gamma"].endswith("# --set")
-    assert "baselines/factor_qvae/rooms3d.toml: transferred" in rows["model.symbols"]
+    assert "baselines/factor_qvae.toml [settings]: transferred" in rows["model.symbols"]
     assert rows["training.updates"].endswith("# protocol cpu, version 1")
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-import resolved_digests
 
 from disentangle_bench.registry import DATASETS, MODELS
+from support import resolved_digests
 
 GOLDEN = json.loads(resolved_digests.FILE.read_text())
 
@@ -22,5 +22,5 @@ def test_every_model_and_dataset_is_in_the_table():
 def test_values_are_what_they_were(model):
     assert resolved_digests.digests(model) == GOLDEN[model], (
         "if this change is meant, say so under Numbers in the CHANGELOG and run "
-        "python tests/config/resolved_digests.py --write"
+        "python tests/support/resolved_digests.py --write"
     )

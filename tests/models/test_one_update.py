@@ -12,14 +12,14 @@ import torch
 
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.models.model import Noise
-from disentangle_bench.models.networks import network
-from disentangle_bench.registry import MODELS, model_class
+from disentangle_bench.registry import MODELS, model_config
 from disentangle_bench.training import trainer as train
 from disentangle_bench.training.trainer import Trainer, evaluated
 from support import by_hand
 from support.blobs import Blobs
+from support.small_models import B, D, N, build
 
-B, D, N, STEP = 4, 3, 50, 30_000
+STEP = 30_000
 SMALL = {"kl_weight": 0.3, "gamma": 0.7, "discriminator_layers": 2}
 SOFT = {**SMALL, "symbols": 5}
 HARD = {"symbols": 5, "quantisation_weight": 0.6, "commitment_weight": 0.2}
@@ -60,23 +60,6 @@ cases = pytest.mark.parametrize(("name", "settings"), CASES.values(), ids=CASES)
 def test_every_built_in_model_has_a_rederivation():
     built_in = {entry.name for entry in MODELS.entries.values() if entry.group != "plugin"}
     assert {name for name, _ in CASES.values()} == built_in
-
-
-def build(name, settings):
-    """A model in float64 and its update's images; biases are not zero, and codes differ as after some training."""
-    chosen = model_class(name)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = chosen.Config(latents=D, **settings)
-        model = chosen(config, image_shape=(1, 16, 16), n_train=N, network=network("conv64")).double()
-        for parameter in model.parameters():
-            parameter.data += 0.05 * torch.randn_like(parameter)
-        x = torch.rand(B * config.players, 1, 16, 16, dtype=torch.float64)
-        with torch.no_grad():
-            head = model.encoder[-1]
-            head.weight *= 50
-            head.bias += 0.1 - model.encoder(x).mean(0)
-    return model, x
 
 
 def by_hand_gradients(name, parameters, config, x, step, draws, n_train):
@@ -135,7 +118,7 @@ def test_updates_of_the_trainer(tmp_path, monkeypatch, name, settings):
     monkeypatch.setattr(train, "to_float", lambda images: images.double() / 255)
     rates = ["training.learning_rate=0.01", "training.final_learning_rate=0.002", "training.updates=3"]
     spec = resolve(name, "rooms3d", "smoke", 0, [*rates, f"training.batch_size={B}"]).spec
-    complete = model_class(name).Config(latents=D, **settings).model_dump()
+    complete = model_config(name, {"latents": D, **settings}).model_dump()
     trainer = Trainer(spec.model_copy(update={"settings": complete}), Blobs(), torch.device("cpu"))
     model = trainer.model.double()
     p = {key: value.detach().clone() for key, value in model.named_parameters()}

@@ -43,7 +43,7 @@ SETTINGS = {
 
 def losses(name: str, network: str) -> dict[str, list[float]]:
     """A model's losses and logs by name at ``STEPS``. The network residual is an eighth as wide as in protocols."""
-    known = model_class(name).Config.model_fields
+    known = model_class(name).Config.model_fields.keys() - MODELS.entries[name].fixed
     words = [f"model.{key}={value}" for key, value in SETTINGS.items() if key in known]
     spec = resolve(name, "rooms3d", "smoke", 0, [*words, f"training.network={network}", "training.batch_size=2"]).spec
     full, threads = NETWORKS["residual"], torch.get_num_threads()

@@ -1,0 +1,70 @@
+"""DIP-VAE, first and second form.
+
+Kumar, Sattigeri & Balakrishnan, *Variational Inference of Disentangled Latent Concepts from Unlabeled Observations*,
+ICLR 2018 (arXiv 1711.00848).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from disentangle_bench.codes import Codes
+from disentangle_bench.models import gaussian
+from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step
+from disentangle_bench.models.networks import Network
+
+
+@final
+class DIPVAE(Model):
+    """MSE + kl_weight * (KL + lambda_od * sum_{i != j} C_ij^2 + lambda_d * sum_i (C_ii - 1)^2).
+
+    C is the minibatch's covariance of the posterior means (DIP-VAE-I) or of the samples z ~ q(z | x), which adds the
+    mean of the posterior variances on the diagonal (DIP-VAE-II). KL is summed over latents, mean over the batch. Codes
+    are posterior means.
+    """
+
+    version = 1
+
+    class Config(Settings):
+        """``covariance``: of the posterior means, or of samples. ``kl_weight`` weighs the evidence bound's KL
+        divergence and the paper's two terms together against the mean squared error; ``lambda_od`` and ``lambda_d``
+        are the paper's.
+        """
+
+        covariance: Literal["means", "samples"] = "samples"
+        kl_weight: float = Field(4e-5, ge=0)
+        lambda_od: float = Field(10.0, ge=0)
+        lambda_d: float = Field(10.0, ge=0)
+
+    def __init__(self, config: Config, *, image_shape: ImageShape, n_train: int, network: Network) -> None:
+        super().__init__()
+        self.config: DIPVAE.Config = config
+        self.encoder = network.encoder(image_shape, 2 * config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
+
+    def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
+        """The negative evidence bound, reconstruction per pixel, and the covariance's distance from the identity."""
+        mean, log_variance = gaussian.split(self.encoder(x))
+        mse = F.mse_loss(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
+        kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
+        covariance = gaussian.covariance(mean)
+        if self.config.covariance == "samples":
+            covariance = covariance + log_variance.exp().mean(0).diag()
+        penalty = gaussian.covariance_penalty(
+            covariance, off_diagonal=self.config.lambda_od, diagonal=self.config.lambda_d
+        )
+        loss = mse + self.config.kl_weight * (kl + penalty)
+        logs = {"mse": mse, "kl": kl, "penalty": penalty}
+        return {"autoencoder": loss}, logs
+
+    def encode(self, x: Tensor) -> Codes:
+        """Posterior means."""
+        return gaussian.codes(self.encoder(x))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Images of latent values."""
+        return self.decoder(codes.values)
