@@ -66,7 +66,7 @@ def read_grid(path: Path) -> dict[str, list[Scalar]]:
         for name, value in table.items():
             if isinstance(value, dict):
                 collect(value, f"{prefix}{name}.")
-            elif isinstance(value, list) and value and all(isinstance(one, Scalar) for one in value):
+            elif isinstance(value, list) and value and all(isinstance(one, bool | int | float | str) for one in value):
                 found[f"{prefix}{name}"] = value
             else:
                 raise BenchError(f"--grid {str(path)!r}: {prefix}{name} = {value!r} is no list of numbers or texts")
