@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -11,56 +12,124 @@ import click
 
 from disentangle_bench.cli import options as opt
 from disentangle_bench.cli.run import print_leaderboard
-from disentangle_bench.errors import BenchError
+from disentangle_bench.errors import BenchError, one_line
 
 WATCH_SECONDS = 3.0
+LISTED = 10
+"""Runs of one state that ``status`` lists without ``--all``."""
+
+_WHICH = opt.options(
+    "Which runs",
+    opt.option("--models", metavar="NAMES", help="Only these models, comma-separated; may have * and ?."),
+    opt.option("--datasets", metavar="NAMES", help="Only these datasets."),
+    opt.option("--protocols", metavar="NAMES", help="Only these protocols."),
+    opt.option("--failed", is_flag=True, help="Only runs that failed."),
+)
+
+
+def _selection(
+    models: str | None, datasets: str | None, protocols: str | None, failed: bool, patterns: tuple[str, ...] = ()
+) -> Any:
+    """Return what the options of ``_WHICH`` choose."""
+    from disentangle_bench.store.status import Selection
+
+    def names(text: str | None) -> tuple[str, ...]:
+        return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+    return Selection(patterns, names(models), names(datasets), names(protocols), failed)
 
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
-@click.option("--watch", is_flag=True, help="Refresh every few seconds until nothing is running.")
-@click.option("--all", "everything", is_flag=True, help="List finished and missing runs too.")
-def status(results: Path, watch: bool, everything: bool) -> None:
-    """Print how far the runs in RESULTS are: done, running (with time left), failed, stopped, missing."""
-    from disentangle_bench.store.status import STATES, states
+@_WHICH
+@opt.options(
+    "Output",
+    opt.option("--watch", is_flag=True, help="Refresh every few seconds until every run is done or has failed."),
+    opt.option("--all", "everything", is_flag=True, help="List every run, finished and missing ones too."),
+    opt.option("--json", "as_json", is_flag=True, help="Print JSON."),
+)
+def status(results: Path, watch: bool, everything: bool, as_json: bool, **which: Any) -> None:
+    """Print how far the runs in RESULTS are: done, running (with time left), failed, stopped, missing, damaged."""
+    from disentangle_bench.store import status as grid
 
     while True:
-        rows = list(states(results))
+        problems: list[str] = []
+        rows = _selection(**which).of(grid.states(results, problems))
         if watch and sys.stdout.isatty():
             click.clear()
-        for row in rows:
-            if everything or row.state in ("running", "failed", "stopped") or row.detail:
-                click.echo(f"{row.state:8} {row.run_id}  {row.detail}".rstrip())
-        counts = {name: sum(row.state == name for row in rows) for name in STATES}
-        click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
-        if not watch or not counts["running"]:
+        if as_json:
+            click.echo(json.dumps(grid.as_json(rows), indent=1))
+        else:
+            _print_status(rows, everything)
+        for problem in problems:
+            click.echo(problem, err=True)
+        if not watch or not any(row.state in grid.PENDING for row in rows):
             return
         time.sleep(WATCH_SECONDS)
+
+
+def _print_status(rows: Any, everything: bool) -> None:
+    from disentangle_bench.store import status as grid
+
+    for name in () if everything else ("done", "running", "failed", "stopped", "damaged"):
+        listed = [row for row in rows if row.state == name and (name != "done" or row.detail)]
+        for row in listed[:LISTED]:
+            _print_run(row)
+        if len(listed) > LISTED:
+            click.echo(f"{name:8} {len(listed) - LISTED} more, which --all lists")
+    for row in rows if everything else ():
+        _print_run(row)
+    table = grid.by_model(rows)
+    if len(table) > 1:
+        lines = [("dataset", "protocol", "model", *grid.STATES)]
+        lines += [(*map(one_line, key), *(str(count or "-") for count in row.values())) for key, row in table.items()]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+    click.echo(", ".join(f"{count} {name}" for name, count in grid.counts(rows).items()))
+    speed = grid.pace(rows)
+    if speed.runs_per_hour is not None and speed.seconds_left is not None:
+        click.echo(f"{speed.runs_per_hour:.3g} runs per hour, {grid.duration(speed.seconds_left)} left")
+
+
+def _print_run(row: Any) -> None:
+    click.echo(f"{row.state:8} {one_line(row.run_id)}  {row.detail}".rstrip())
 
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Folder for all runs.")
-def merge(sources: tuple[Path, ...], out: Path) -> None:
-    """Copy the runs of several results folders into one. Nothing is overwritten."""
+@_WHICH
+def merge(sources: tuple[Path, ...], out: Path, **which: Any) -> None:
+    """Copy the runs of several results folders into one. Nothing is overwritten, and no link is followed."""
     from disentangle_bench.store.merge import merge as merge_folders
+    from disentangle_bench.store.status import Selection
 
-    copied, kept = merge_folders(sources, out)
-    click.echo(f"{len(copied)} runs copied to {out}, {len(kept)} were there already")
+    selection = _selection(**which)
+    merged = merge_folders(sources, out, None if selection == Selection() else selection)
+    click.echo(f"{len(merged.copied)} runs copied to {out}, {len(merged.kept)} were there already")
+    if merged.busy:
+        click.echo(f"{len(merged.busy)} were left out, because another process is running them", err=True)
 
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
-@click.argument("run_ids", nargs=-1, required=True)
+@click.argument("run_ids", nargs=-1)
+@_WHICH
 @opt.options("Options", opt.YES)
-def rm(results: Path, run_ids: tuple[str, ...], yes: bool) -> None:
-    """Remove runs from RESULTS, with all their files."""
+def rm(results: Path, run_ids: tuple[str, ...], yes: bool, **which: Any) -> None:
+    """Remove runs from RESULTS, with all their files: those of RUN_IDS, which may have * and ?, or of the options."""
     from disentangle_bench.store.merge import remove
+    from disentangle_bench.store.status import Selection, states
 
+    selection = _selection(**which, patterns=run_ids)
+    if selection == Selection():
+        raise BenchError("no runs were named: give run ids, such as 'rooms3d-*', --models, --datasets or --failed")
+    names = [row.run_id for row in selection.of([row for row in states(results) if row.state != "missing"])]
     if not yes:
-        click.confirm(f"Remove {len(run_ids)} runs from {results} with all their files?", abort=True)
-    remove(results, run_ids)
-    click.echo(f"{len(run_ids)} runs removed")
+        click.confirm(f"Remove {len(names)} runs from {results} with all their files?", abort=True)
+    remove(results, names)
+    click.echo(f"{len(names)} runs removed")
 
 
 @click.command()

@@ -24,7 +24,7 @@ from safetensors.torch import save
 from threadpoolctl import threadpool_limits
 
 from disentangle_bench import __version__
-from disentangle_bench.atomic import atomic_path
+from disentangle_bench.atomic import atomic_path, remove_leftovers
 from disentangle_bench.config.protocols import PROTOCOLS
 from disentangle_bench.cores import limited
 from disentangle_bench.data.dataset import Dataset
@@ -56,6 +56,7 @@ def attempt(
     folder = runs.run_folder(out, spec)
     try:
         with claims.claimed(folder):
+            remove_leftovers(folder, held=True)
             if fresh:  # the record goes too: a second attempt, not fresh, must not take it for its own
                 discard_checkpoints(folder)
                 (folder / runs.RECORD).unlink(missing_ok=True)
@@ -159,6 +160,7 @@ def run_one(
         weights = {name: tensor.contiguous().cpu() for name, tensor in trainer.model.state_dict().items()}
         with atomic_path(folder / "model.safetensors") as temporary:
             temporary.write_bytes(save(weights))
+    record["files"] = {name: files.digest(folder / name) for name in ("codes.npz", "model.safetensors")}
     runs.write_record(folder, record)  # last: it says that the run is finished
     discard_checkpoints(folder)
     (folder / runs.FAILED).unlink(missing_ok=True)

@@ -99,9 +99,10 @@ def _score_run(folder: Path, metrics: dict[str, str]) -> None:
 
 
 def _rescore(folder: Path, metrics: dict[str, str]) -> None:
+    finished = runs.read_record(folder)
     with limited(1):
-        scores = score(load_evaluation(folder / "codes.npz"), metrics)
-    record = dict(runs.read_record(folder).content)
+        scores = score(load_evaluation(runs.check_file(finished, "codes.npz")), metrics)
+    record = dict(finished.content)
     own = record["spec"]["scoring"]["metrics"]
     fresh = {(row["metric"], row["variant"]) for row in scores.rows}
     kept = [row for row in record["scores"] if (row["metric"], row["variant"]) not in fresh]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import tempfile
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.store.files import SCHEMA, read_json, write_json
 
 PROGRESS, LOCK = "progress.json", "run.lock"
 BEAT_SECONDS = 5.0
+CLAIM_SECONDS = 0.2
+"""Time for which a claim is tried: somebody who only asks whether a run is alive holds its lock for a moment."""
 
 
 class Busy(Exception):
@@ -30,24 +34,59 @@ def claimed(folder: Path) -> Iterator[None]:
     """Hold a run: no other process, also on another machine that shares the file system, can do it meanwhile.
 
     The lock is the kernel's (flock), so it ends with the process that holds it, however that dies. Raises ``Busy``
-    if it is held.
+    if it is held, and ``BenchError`` if the file system has no locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, blocking=False)
+    if (folder / LOCK).is_symlink():  # opening it would empty the file that it leads to
+        (folder / LOCK).unlink()
+    lock = FileLock(folder / LOCK)
     try:
-        lock.acquire()
+        lock.acquire(timeout=CLAIM_SECONDS, poll_interval=0.02)
     except Timeout:
         holder = read_progress(folder)
         where = f" (process {holder['pid']} on {holder['host']})" if holder else ""
         raise Busy(f"another process is running it{where}") from None
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        raise BenchError(
+            f"the file system of {str(folder)!r} has no file locks (flock): give --out a folder on another one"
+        ) from error
     try:
         yield
     finally:
         lock.release()
 
 
+def is_claimed(folder: Path) -> bool:
+    """Return whether a process holds the run in ``folder`` now, and so is doing it."""
+    path = folder / LOCK
+    if path.is_symlink() or not path.is_file():
+        return False
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except (NotImplementedError, OSError):  # no locks here, or a folder that may only be read
+        return False
+    lock.release()
+    return False
+
+
+class _Beat(BaseModel):
+    """Content of ``progress.json``."""
+
+    phase: str
+    done: int
+    total: int
+    seconds_left: float | None
+    host: str
+    pid: int
+
+
 class Heartbeat:
-    """Keeps ``progress.json`` in a run's folder up to date for ``dbench status``, and removes it at the end."""
+    """Keep ``progress.json`` in a run's folder up to date for ``dbench status``, and remove it at the end."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / PROGRESS
@@ -62,7 +101,7 @@ class Heartbeat:
         self.path.unlink(missing_ok=True)
 
     def beat(self, phase: str, done: int, total: int) -> None:
-        """Note how far the run is; written every few seconds."""
+        """Note how far the run is: written at most every few seconds."""
         now = time.monotonic()
         if phase != self._phase:
             self._phase, self._began, self._first = phase, now, done
@@ -86,11 +125,12 @@ class Heartbeat:
 
 
 def read_progress(folder: Path) -> dict[str, Any] | None:
-    """What a run's heartbeat said last, with its age in seconds by the file system's own clock; None without one."""
+    """Return the last heartbeat of a run, with its age in seconds by the file system's own clock; None without one."""
     path = folder / PROGRESS
     try:
         content, written = read_json(path), path.stat().st_mtime
-    except (OSError, BenchError):
+        _Beat.model_validate(content, strict=True)
+    except (OSError, BenchError, ValidationError):
         return None
     now = time.time()
     with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder) as probe:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.atomic import write_text
 from disentangle_bench.errors import BenchError, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = 1
 """Schema of the JSON files; a change of their shape bumps it."""
@@ -65,6 +69,31 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path} has schema {one_line(schema)}, this version reads up to {SCHEMA}: upgrade disentangle-bench"
         )
     return content
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 (hexadecimal) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def safe_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table for a CSV file: texts are one line without control characters, and none is a formula.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    safe = table.copy()
+    for name in safe:
+        if safe[name].map(lambda value: isinstance(value, str)).any():
+            safe[name] = safe[name].map(_safe_cell)
+    return safe
+
+
+def _safe_cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def check_results(out: Path) -> None:

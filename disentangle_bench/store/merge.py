@@ -1,68 +1,173 @@
-"""Results folders put together, and runs removed. No torch here."""
+"""Merge results folders, and remove runs from them."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.store import claims, runs, status
+from disentangle_bench.store.status import Selection
+
+MERGE_LOCK = ".merge.lock"
+TEMPORARY = ".merging-"
+REMOVED = ".removed-"
+"""Beginnings of hidden folders: a run that is being copied, and one that is being removed."""
 
 
-def merge(sources: Sequence[Path], out: Path) -> tuple[list[str], list[str]]:
+@dataclass
+class Merged:
+    """Names of the runs that were copied, those that were there already, and those that another process is doing."""
+
+    copied: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    busy: list[str] = field(default_factory=list)
+
+
+def merge(sources: Sequence[Path], out: Path, selection: Selection | None = None) -> Merged:
     """Copy the runs of several results folders into a new or existing one; nothing is ever overwritten.
 
-    All is checked before anything is copied: two finished runs of the same name must have the same scores. Unfinished
-    runs are copied only where nothing of that name is, and a run that is finished in one place beats it being
-    unfinished in another. Gives the names of the copied runs, and of those that were there already.
+    All is checked before anything is copied: two finished runs of the same name must have the same scores, and every
+    record must be one that can be used. Unfinished runs are copied only where nothing of that name is, and a run that
+    is finished in one folder beats it being unfinished in another. Runs that a process is doing are left out, and so
+    are links, which are never followed. Raises ``BenchError`` in all other cases, and if the disk is full; runs that
+    were copied until then stay.
     """
-    chosen: dict[str, Path] = {}
+    folders = _choose(sources, out, selection)
+    result = Merged(kept=sorted(name for name, folder in folders.items() if folder.parent.parent == out))
+    (out / "runs").mkdir(parents=True, exist_ok=True)
+    with _only_merge(out):
+        for folder in folders.values():
+            if folder.parent.parent != out:
+                _copy_run(folder, out, result)
+    asked = {name: spec for source in sources for name, spec in status.planned(source).items()}
+    status.remember(out, [spec for name, spec in asked.items() if selection is None or name in folders])
+    runs.write_results(out)
+    return result
+
+
+def _choose(sources: Sequence[Path], out: Path, selection: Selection | None) -> dict[str, Path]:
+    """Return the folder from which each run is to be taken, by its name."""
+    chosen: set[str] | None = None
+    if selection is not None:
+        chosen = {row.run_id for row in selection.of([row for source in sources for row in status.states(source)])}
+    folders: dict[str, Path] = {}
+    finished: dict[Path, runs.Record] = {}
     for source in (out, *sources) if (out / "runs").is_dir() else sources:
-        for problem in runs.read_records(source).problems.values():
-            raise BenchError(f"nothing is merged: {problem}")
-        for folder in sorted((source / "runs").iterdir()):
-            other = chosen.setdefault(folder.name, folder)
-            if other is folder or not runs.is_finished(folder):
+        records = runs.read_records(source)
+        names = {folder.name for folder in runs.run_folders(source) if not folder.is_symlink()}
+        names = names if chosen is None or source == out else names & chosen
+        for name in sorted(names & set(records.problems)):
+            raise BenchError(f"nothing is merged: {records.problems[name]}")
+        finished |= {record.folder: record for record in records.records}
+        for name in sorted(names):
+            folder, other = source / "runs" / name, folders.setdefault(name, source / "runs" / name)
+            if other == folder or folder not in finished:
                 continue
-            if not runs.is_finished(other):
+            if other not in finished:
                 if other.parent.parent == out:
                     raise BenchError(f"{other} is unfinished and would be overwritten: finish or remove it first")
-                chosen[folder.name] = folder
-            elif _scores(other) != _scores(folder):
+                folders[name] = folder
+            elif _scores(finished[other]) != _scores(finished[folder]):
                 raise BenchError(f"{other} and {folder} are the same run with different scores: remove one of them")
-    copied = [name for name, folder in chosen.items() if folder.parent.parent != out]
-    (out / "runs").mkdir(parents=True, exist_ok=True)
-    for name in copied:
-        target = out / "runs" / name
-        temporary = out / f".{name}.tmp"  # not in runs/, where a merge that is cut off would leave half a run
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(chosen[name], temporary, ignore=shutil.ignore_patterns(claims.LOCK, claims.PROGRESS))
-        temporary.rename(target)
-    status.remember(out, [spec for source in sources for spec in status.planned(source).values()])
-    runs.write_results(out)
-    return copied, sorted(set(chosen) - set(copied))
+    return folders
 
 
-def _scores(folder: Path) -> str:
-    rows = runs.read_record(folder).content["scores"]
+def _scores(record: runs.Record) -> str:
+    rows = record.content["scores"]
     return json.dumps(sorted(rows, key=lambda row: (row["metric"], row["variant"], row["score"])), sort_keys=True)
 
 
-def remove(out: Path, run_ids: Sequence[str]) -> None:
-    """Remove runs from a results folder. Raises ``BenchError``, removing none, if one is unknown or being run."""
-    begun = {folder.name for folder in (out / "runs").glob("*/")}
-    for run_id in run_ids:
-        if run_id not in begun:
-            raise unknown("run", run_id, begun)
+@contextmanager
+def _only_merge(out: Path) -> Iterator[None]:
+    """Hold the results folder against other merges, and remove what a killed one left in it."""
+    lock = FileLock(out / MERGE_LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BenchError(f"another merge writes into {str(out)!r}: wait until it has ended") from None
+    try:
+        for folder in out.glob(f"{TEMPORARY}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
+
+
+def _copy_run(folder: Path, out: Path, result: Merged) -> None:
+    """Copy a run that no process is doing, whole or not at all."""
+    temporary = out / f"{TEMPORARY}{folder.name}"  # not in runs/, where a merge that is killed would leave half a run
+    target = out / "runs" / folder.name
     with contextlib.ExitStack() as held:
-        for run_id in run_ids:
+        if (folder / claims.LOCK).is_file() and os.access(folder / claims.LOCK, os.W_OK):
             try:
-                held.enter_context(claims.claimed(out / "runs" / run_id))
+                held.enter_context(claims.claimed(folder))
+            except claims.Busy:
+                result.busy.append(folder.name)
+                return
+        try:
+            _copy(folder, temporary)
+            if target.exists():  # it was begun meanwhile
+                result.kept.append(folder.name)
+                return
+            temporary.rename(target)
+        except OSError as error:
+            raise BenchError(
+                f"{folder} cannot be copied to {out} ({error.strerror}): what was copied until then stays. Make room "
+                "or see to permissions, and give the same command again"
+            ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    result.copied.append(folder.name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder's files and folders; not links, FIFOs and the like, nor what only its process needs."""
+    target.mkdir()
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _copy(Path(entry.path), target / entry.name)
+            elif entry.is_file(follow_symlinks=False) and not _is_temporary(entry.name):
+                shutil.copy2(entry.path, target / entry.name, follow_symlinks=False)
+
+
+def _is_temporary(name: str) -> bool:
+    return name in (claims.LOCK, claims.PROGRESS) or (name.startswith(".") and ".tmp" in name)
+
+
+def remove(out: Path, names: Sequence[str]) -> None:
+    """Remove runs from a results folder, each at once and for good, whatever is in its folder.
+
+    Raises ``BenchError``, removing none, if one is unknown or being run.
+    """
+    begun = {folder.name for folder in runs.run_folders(out)}
+    for name in names:
+        if name not in begun:
+            raise unknown("run", name, begun)
+    hidden = []
+    with contextlib.ExitStack() as held:
+        for name in names:
+            try:
+                if not (out / "runs" / name).is_symlink():
+                    held.enter_context(claims.claimed(out / "runs" / name))
             except claims.Busy as busy:
-                raise BenchError(f"the run {run_id!r} cannot be removed, {busy}: stop it first") from busy
-        for run_id in run_ids:
-            shutil.rmtree(out / "runs" / run_id)
+                raise BenchError(f"the run {name!r} cannot be removed, {busy}: stop it first") from busy
+        for name in names:  # a command that is killed while it removes files leaves no run with some of them
+            hidden.append(out / "runs" / f"{REMOVED}{uuid.uuid4().hex}")
+            (out / "runs" / name).rename(hidden[-1])
+    for folder in (out / "runs").glob(f"{REMOVED}*"):
+        if folder.is_symlink():
+            folder.unlink()
+        else:
+            shutil.rmtree(folder, ignore_errors=folder not in hidden)
     runs.write_results(out)

@@ -25,7 +25,7 @@ from disentangle_bench.config.protocols import PROTOCOLS
 from disentangle_bench.errors import BenchError, one_line
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import schema
-from disentangle_bench.store.files import SCHEMA, check_results, finite, read_json, write_json
+from disentangle_bench.store.files import SCHEMA, check_results, digest, finite, read_json, safe_cells, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,6 +163,21 @@ def write_record(folder: Path, content: dict[str, Any]) -> None:
     write_json(folder / RECORD, content | {"checksum": checksum(content)})
 
 
+def check_file(record: Record, name: str) -> Path:
+    """Return the path of a file beside a record: ``codes.npz`` or ``model.safetensors``.
+
+    Raises ``BenchError`` if it is missing, or is not the one that was written: a record has their SHA-256, unless an
+    early version wrote it.
+    """
+    path = record.folder / name
+    if not path.is_file():
+        raise BenchError(f"there is no file {str(path)!r}: results that were shipped without it cannot give it")
+    expected = record.content.get("files", {}).get(name)
+    if expected is not None and digest(path) != expected:
+        raise BenchError(f"{path} is damaged: its SHA-256 is not that in the record. Run this run again")
+    return path
+
+
 def set_aside(folder: Path) -> None:
     """Rename a record that cannot be used, so that the run can be done again and nothing is lost."""
     if os.path.lexists(folder / RECORD):
@@ -216,7 +231,7 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
 def write_results(out: Path, records: Iterable[Record] | None = None) -> Path:
     """(Re)write ``results.csv``, the tidy table of the folder's ``records``, which are read if they are not given."""
     target = out / "results.csv"
-    table = tidy(load_records(out) if records is None else records)
+    table = safe_cells(tidy(load_records(out) if records is None else records))
     with atomic_path(target) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     return target

@@ -66,6 +66,7 @@ class Content(_Part):
     peak_memory: dict[str, Count | None] = {}
     notes: dict[str, Texts] = {}
     finished: str | None = ""
+    files: Texts = {}
 
 
 def check(path: Path, content: dict[str, Any]) -> Content:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -13,7 +12,7 @@ import time
 import pytest
 
 from disentangle_bench.registry import MODELS
-from disentangle_bench.store import claims, runs
+from disentangle_bench.store import runs
 from support.grid_runs import RUN, contents
 
 KILLS = 20
@@ -145,20 +144,3 @@ def test_a_clock_that_was_set_back(tmp_path, smoke_grid, dbench):
     assert done.returncode == 0, done.stderr
     (run_id,) = contents(out)
     assert contents(out)[run_id] == contents(smoke_grid[0])[run_id]
-
-
-def test_a_stale_heartbeat_is_not_running(tmp_path, dbench):
-    """A process that died leaves progress.json behind; after a minute without a beat nobody believes it."""
-    dbench("plan", *RUN[4:], "--models", "qlae", "--keep", "--out", tmp_path / "out")
-    assert not list((tmp_path / "out").glob("runs/*"))  # a kept grid begins nothing
-    planned = dbench("status", tmp_path / "out", "--all").stdout
-    assert "missing  rooms3d-smoke-qlae-seed0-" in planned
-    name = planned.split()[1]
-    folder = tmp_path / "out" / "runs" / name
-    folder.mkdir()
-    beat = {"schema": 1, "phase": "training", "done": 3, "total": 20, "seconds_left": 9.0, "host": "here", "pid": 1}
-    (folder / claims.PROGRESS).write_text(json.dumps(beat))
-    assert f"running  {name}  training 3/20, 9 s left (here)" in dbench("status", tmp_path / "out").stdout
-    old = time.time() - 300
-    os.utime(folder / claims.PROGRESS, (old, old))
-    assert f"stopped  {name}" in dbench("status", tmp_path / "out").stdout
