@@ -81,7 +81,7 @@ def _print_status(rows: Any, everything: bool) -> None:
         _print_run(row)
     table = grid.by_model(rows)
     if len(table) > 1:
-        lines = [("dataset", "protocol", "model", *grid.STATES)]
+        lines: list[tuple[str, ...]] = [("dataset", "protocol", "model", *grid.STATES)]
         lines += [(*map(one_line, key), *(str(count or "-") for count in row.values())) for key, row in table.items()]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:

@@ -1,4 +1,4 @@
-"""status, plan, merge, rm, worker and trackers, through the real command."""
+"""plan, worker and trackers, through the real command; test_choices.py has status, merge and rm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sys
 import pytest
 
 from disentangle_bench import __version__
-from disentangle_bench.config.resolve import resolve
 from disentangle_bench.store import claims, runs
 from support.grid_runs import RUN, contents
 
@@ -48,20 +47,6 @@ def edit(folder, change):
     return path.parent.name
 
 
-def test_status_of_a_partial_grid(dbench, part):
-    out = part("qlae")
-    dbench("plan", *WORDS[1:], "--models", "qlae,vq_vae,beta_vae", "--keep", "--out", out)
-    failed = resolve("vq_vae", "rooms3d", "smoke", 0).spec
-    folder = runs.run_folder(out, failed)
-    folder.mkdir()
-    runs.write_failure(folder, failed, "Diverged: loss not finite at update 7 of 20", "Traceback ...", out)
-    lines = dbench("status", out, "--all").stdout.splitlines()
-    states = {line.split()[1].split("-")[2]: line.split()[0] for line in lines[:-1]}
-    assert states == {"qlae": "done", "vq_vae": "failed", "beta_vae": "missing"}
-    assert "at update 7 of 20" in "".join(lines)
-    assert lines[-1] == "1 done, 0 running, 1 failed, 0 stopped, 1 missing"
-
-
 def test_a_record_of_an_older_version_is_kept_and_shown(dbench, part):
     out = part("qlae")
     edit(out, lambda content: content["package"].update(version="0.0.1"))
@@ -70,12 +55,6 @@ def test_a_record_of_an_older_version_is_kept_and_shown(dbench, part):
     assert "0 finished, 1 skipped" in dbench(*WORDS, "--models", "qlae", "--out", out).stdout
     assert contents(out) == before
     assert __version__ != "0.0.1"
-
-
-def test_status_of_a_foreign_folder(dbench, tmp_path):
-    (tmp_path / "foreign").mkdir()
-    assert "is not a results folder" in one_line(dbench("status", "foreign"))
-    assert "is not a results folder" in one_line(dbench("status", "nowhere"))
 
 
 def test_plan_as_json_and_as_a_table(dbench):
@@ -101,41 +80,6 @@ def test_days_of_work_on_a_cpu_want_a_yes(dbench, tmp_path):
     assert "give --yes to do it all the same" in done.stderr
     assert "--protocol cpu" in done.stderr
     assert not (tmp_path / "out").exists()
-
-
-def test_merge(dbench, part, tmp_path):
-    a, b = part("qlae", "vq_vae", out="a"), part("vq_vae", "beta_vae", out="b")
-    done = dbench("merge", a, b, "--out", "c")
-    assert done.returncode == 0, done.stderr
-    assert "3 runs copied" in done.stdout
-    assert contents(tmp_path / "c") == contents(a) | contents(b)
-    assert len((tmp_path / "c" / "results.csv").read_text().splitlines()) > 3
-    again = dbench("merge", a, b, "--out", "c")
-    assert "0 runs copied to c, 3 were there already" in again.stdout
-    assert "3 done, 0 running, 0 failed, 0 stopped, 0 missing" in dbench("status", "c").stdout
-
-
-def test_merge_refuses_different_scores_and_copies_nothing(dbench, part, tmp_path):
-    a, b = part("qlae", out="a"), part("qlae", out="b")
-    edit(b, lambda content: content["scores"][0].update(value=0.123))
-    assert "are the same run with different scores" in one_line(dbench("merge", a, b, "--out", "c"))
-    assert not (tmp_path / "c").exists()
-    before = contents(a)
-    assert "different scores" in one_line(dbench("merge", b, "--out", a))
-    assert contents(a) == before
-
-
-def test_rm(dbench, part):
-    out = part("qlae", "vq_vae")
-    (name,) = (run_id for run_id in contents(out) if "qlae" in run_id)
-    assert "unknown run 'qlae'" in one_line(dbench("rm", out, "qlae", "--yes"))
-    assert len(contents(out)) == 2
-    asked = dbench("rm", out, name, input="n\n")
-    assert asked.returncode != 0
-    assert len(contents(out)) == 2
-    assert dbench("rm", out, name, "--yes").returncode == 0
-    assert [run_id for run_id in contents(out) if "qlae" in run_id] == []
-    assert "qlae" not in (out / "results.csv").read_text()
 
 
 def test_worker_does_one_run_of_a_kept_grid(dbench, smoke_grid, tmp_path):
