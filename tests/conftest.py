@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 from filelock import FileLock
+
+from support.invoke import in_process, in_subprocess
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
@@ -15,17 +15,15 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 @pytest.fixture
 def dbench(tmp_path):
-    """Run the real command in a subprocess, in an empty folder: ``dbench("list", "models")``."""
+    """Run the command in an empty folder: ``dbench("list", "models")``; ``process=True`` starts a process for it.
 
-    def run(*words, env=None, cwd=tmp_path, **options):
-        return subprocess.run(
-            [sys.executable, "-m", "disentangle_bench", *map(str, words)],
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            **options,
-        )
+    A command that needs another Python path, as for a plug-in, gets a process in any case.
+    """
+
+    def run(*words, env=None, cwd=tmp_path, process=False, input=None):
+        env = env or {}
+        invoke = in_subprocess if process or "PYTHONPATH" in env else in_process
+        return invoke([str(word) for word in words], env, cwd, input)
 
     return run
 
@@ -42,8 +40,8 @@ def smoke_grid(tmp_path_factory, worker_id):
     out, printed = shared / "results", shared / "printed.txt"
     with FileLock(f"{shared}.lock"):
         if not printed.exists():
-            command = [sys.executable, "-m", "disentangle_bench", *words, "--out", str(out)]
-            done = subprocess.run(command, capture_output=True, text=True)
+            shared.mkdir(exist_ok=True)
+            done = in_process([*words, "--out", str(out)], {}, shared)
             assert done.returncode == 0, done.stderr
             printed.write_text(done.stdout)
     return out, printed.read_text()
@@ -63,3 +61,17 @@ def plugin(tmp_path):
         return {"PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
 
     return install
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A local server, short waits between attempts, and no proxies or prohibitions from outside."""
+    from disentangle_bench.data import download
+    from support.bad_server import serving
+
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "DBENCH_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(download, "WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(download, "LONGEST_WAIT_SECONDS", 0.05)
+    with serving() as running:
+        yield running

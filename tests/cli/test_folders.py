@@ -12,15 +12,9 @@ import pytest
 from disentangle_bench import __version__
 from disentangle_bench.store import claims, runs
 from support.grid_runs import RUN, contents
+from support.invoke import one_line
 
 WORDS = RUN[3:]
-
-
-def one_line(done):
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    return done.stderr
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from disentangle_bench.cli import main, options
 from disentangle_bench.registry import MODELS
 from disentangle_bench.runner import run as runner
 from disentangle_bench.spec import Training
+from support.invoke import one_line
 
 RUN = ("run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1")
 
@@ -72,15 +73,6 @@ def refused(tmp_path, monkeypatch):
     return run
 
 
-def one_line(done):
-    """A refusal: status 2, one line, no traceback."""
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert done.stderr.startswith("Error: ")
-    return done.stderr
-
-
 @pytest.mark.parametrize("name", BAD_INPUT)
 def test_bad_input(refused, tmp_path, name):
     words, message = BAD_INPUT[name]
@@ -90,7 +82,7 @@ def test_bad_input(refused, tmp_path, name):
 
 def test_bad_input_of_the_real_command(dbench, tmp_path):
     words, message = BAD_INPUT["model"]
-    assert message in one_line(dbench(*words))
+    assert message in one_line(dbench(*words, process=True))
     assert list(tmp_path.iterdir()) == []
 
 

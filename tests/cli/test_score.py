@@ -13,18 +13,12 @@ import pytest
 
 from disentangle_bench.metrics import dci, infomec
 from disentangle_bench.store import claims, runs
+from support.invoke import one_line
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 RNG = np.random.default_rng(0)
 FACTORS = RNG.integers(0, [4, 3, 5], size=(600, 3))
 CODES = FACTORS[:, [2, 0, 1, 1]] + 0.1 * RNG.standard_normal((600, 4))
-
-
-def one_line(done):
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    return done.stderr
 
 
 def test_a_golden_file_through_the_command(dbench, tmp_path):
