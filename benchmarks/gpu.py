@@ -167,7 +167,15 @@ def updates(device: str, out: Path, tiny: bool) -> None:
                 write(out, **common, **row, error=f"{type(error).__name__}: {error}"[:500])
                 continue
             share = None if flops is None else flops / (1e-3 * ms) / peak
-            write(out, **common, **row, ms=ms, images_per_second=1e3 * trainer.spec.training.batch_size / ms, flops=flops, share_of_peak=share)
+            write(
+                out,
+                **common,
+                **row,
+                ms=ms,
+                images_per_second=1e3 * trainer.spec.training.batch_size / ms,
+                flops=flops,
+                share_of_peak=share,
+            )
 
 
 def _runs(device: str, tiny: bool, count: int, barrier: Any, seconds: Any) -> None:

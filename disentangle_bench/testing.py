@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.data.dataset import Card, Dataset
@@ -65,6 +66,7 @@ def check_model(
         model, x = _fresh(model_class, config, image_shape, network_name, dtype)
         _check_groups(model)
         _check_losses(model, x)
+        _check_capturable(model, x)
         _check_finish(model, x)
         _check_codes(model, x, config.latents)
         _check_saving(model, _fresh(model_class, config, image_shape, network_name, dtype, seed=1)[0], x)
@@ -122,6 +124,31 @@ def _check_losses(model: Model, x: Tensor) -> None:
         _require(gradient is not None and bool(gradient.any()), f"the parameter {name} gets no gradient")
         assert gradient is not None
         _require(bool(torch.isfinite(gradient).all()), f"the gradient of {name} is not finite")
+
+
+class _NoHost(TorchDispatchMode):
+    """Within, asking a tensor for its number is an error, as it is while a CUDA graph is captured."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default:
+            raise Violation(
+                "losses asks the host for a tensor's number (float(tensor), if tensor): use tensor operations, or set "
+                "capturable = False"
+            )
+        return func(*args, **(kwargs or {}))
+
+
+def _check_capturable(model: Model, x: Tensor) -> None:
+    """Check that a capturable model takes the clock as a tensor and asks no tensor for its number."""
+    if not model.capturable:
+        return
+    now = torch.tensor(7.0, dtype=torch.float64, device=x.device)
+    noises = [Noise(torch.Generator().manual_seed(0)) for _ in range(2)]
+    with _NoHost():
+        losses = evaluated(model.losses(x, now, noises[0])[0])
+    for name, loss in evaluated(model.losses(x, 7, noises[1])[0]).items():
+        same = torch.allclose(losses[name], loss, rtol=1e-5)
+        _require(same, f"the loss of {name} is another at step tensor(7.) than at step 7")
 
 
 def _check_players(model: Model, losses: dict[str, Tensor]) -> None:

@@ -160,6 +160,12 @@ THREADS = option(
     help="CPU threads per run. Another number rounds sums differently, so it is recorded.",
 )
 COMPILE = option("--compile", is_flag=True, help="Compile the networks with torch.compile; recorded.")
+CAPTURE = option(
+    "--capture/--no-capture",
+    default=True,
+    show_default=True,
+    help="On a CUDA device, record an update once and replay it: faster, same numbers.",
+)
 DATA_DIR = option(
     "--data-dir", metavar="FOLDER", help="Folder with the datasets.  [default: $DBENCH_DATA or the user's cache]"
 )

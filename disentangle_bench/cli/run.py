@@ -40,7 +40,7 @@ WANDB = opt.option("--wandb", is_flag=True, help="Also log to Weights & Biases; 
 
 @click.command(cls=opt.SectionedCommand)
 @opt.WHAT
-@opt.options("Where and how", opt.EXECUTOR, *opt.MACHINE, opt.OFFLINE, opt.COMPILE, *opt.EXECUTOR_SETTINGS)
+@opt.options("Where and how", opt.EXECUTOR, *opt.MACHINE, opt.OFFLINE, opt.COMPILE, opt.CAPTURE, *opt.EXECUTOR_SETTINGS)
 @opt.options(
     "Results and resuming", opt.OUT, DRY_RUN, opt.RERUN, FORCE, CHECKPOINT_SECONDS, TENSORBOARD, WANDB
 )  # fmt: skip
@@ -189,6 +189,7 @@ def plan(as_json: bool, keep: bool, out: Path, **given: Any) -> None:
     opt.option("--device", "devices", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ..."),
     opt.THREADS,
     opt.COMPILE,
+    opt.CAPTURE,
     opt.DATA_DIR,
 )
 def worker(run_id: str, out: Path, **given: Any) -> None:

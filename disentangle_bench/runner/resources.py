@@ -24,7 +24,8 @@ class Resources(BaseModel):
     the CPU threads of a run: numbers are repeatable for one machine, device and number of threads, since sums are split
     among threads. ``data`` is the folder of the datasets, ``trackers`` are names from ``training.trackers``,
     ``checkpoint_seconds`` lie between two checkpoints, ``compile`` compiles the networks and ``capture`` makes updates
-    CUDA graphs. ``settings`` is the text ``key=value,...`` that the executor called ``executor`` parses.
+    CUDA graphs where the device and the model can. ``settings`` is the text ``key=value,...`` that the executor called
+    ``executor`` parses.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +38,7 @@ class Resources(BaseModel):
     trackers: tuple[str, ...] = ()
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     compile: bool = False
-    capture: bool = False
+    capture: bool = True
     executor: str = "local"
     settings: str = ""
 

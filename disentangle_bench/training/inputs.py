@@ -63,7 +63,7 @@ class DeviceInputs:
         self._batches, self._stream, self._rates, self._clock = batches, stream, rates, clock
         # A placed dataset that can make batches from positions on the device says so; any other function cannot.
         self._gather: Any = getattr(batches, "gather", None) if getattr(batches, "resident", False) else None
-        self._first: int | None = None
+        self._next = self._end = -1
         self._optimizer = optimizer
         size, groups = stream.batch_size, len(optimizer.param_groups)
         self._index = torch.zeros(AHEAD, size, dtype=torch.int64, device=device)
@@ -77,8 +77,9 @@ class DeviceInputs:
         """Make sure that the row of update ``step`` lies on the device."""
         for group, rate in zip(self._optimizer.param_groups, self._lr, strict=True):
             group["lr"] = rate  # loading a checkpoint puts other tensors there
-        if self._first is None or not self._first <= step < self._first + AHEAD:
+        if step != self._next or step == self._end:
             self._lay_out(step)
+        self._next = step + 1
         if self._gather is None:
             images = self._batches(self._stream.batch(step))
             if self._pixels is None:
@@ -92,7 +93,7 @@ class DeviceInputs:
         if self._gather is not None:
             self._index.copy_(torch.from_numpy(np.stack([self._stream.batch(step) for step in steps])))
         self._row.zero_()
-        self._first = first
+        self._end = first + AHEAD
 
     def take(self) -> tuple[Tensor, Tensor]:
         """Return the update's images as bytes [b, c, h, w], and its time on the model's clock as a tensor without

@@ -32,13 +32,14 @@ def spec(model, *changes):
     return resolve(model, "rooms3d", "smoke", 0, [*words, "scoring.images=all", *changes]).spec
 
 
-def trained(chosen, folder, device, stop=None, capture=False):
+def trained(chosen, folder, device, stop=None, capture=False, dataset=None):
     """A run to its end, interrupted and resumed at ``stop``."""
+    dataset = dataset or Blobs()
     if stop is not None:
-        trainer = Trainer(chosen, Blobs(), device, capture=capture)
+        trainer = Trainer(chosen, dataset, device, capture=capture)
         with pytest.raises(Interrupted):
             trainer.run(folder, should_stop=lambda: trainer.step == stop)
-    trainer = Trainer(chosen, Blobs(), device, capture=capture)
+    trainer = Trainer(chosen, dataset, device, capture=capture)
     trainer.restore(folder)
     trainer.run(folder)
     return trainer
@@ -165,6 +166,41 @@ def test_lower_precision_on_cuda_resumes_to_the_same_bits_near_those_of_fp32(tmp
     assert all(parameter.dtype == torch.float32 for parameter in whole.model.parameters())
     for row, exact in zip(whole.history, full.history, strict=True):
         assert row["mse"] == pytest.approx(exact["mse"], rel=0.1)
+
+
+def state(trainer):
+    """All numbers of a trainer: weights, Adam's moments, noise and history."""
+    moments = trainer.optimizer.state_dict()["state"]
+    found = {f"{i}.{key}": value.cpu().numpy() for i, part in moments.items() for key, value in part.items()}
+    found |= {name: tensor.cpu().numpy() for name, tensor in trainer.model.state_dict().items()}
+    found |= {f"history {i}": np.array(list(row.values())) for i, row in enumerate(trainer.history)}
+    return found | {"noise": trainer.generator.get_state().numpy()}
+
+
+@needs_cuda
+@pytest.mark.usefixtures("repeats")
+@pytest.mark.parametrize("dataset", ["rooms3d", None], ids=["resident", "copied"])
+@pytest.mark.parametrize("model", MODELS.entries)
+def test_captured_updates_give_the_bits_of_uncaptured_ones(tmp_path, model, dataset):
+    """Also when a run is interrupted and resumed, captured or not: weights, moments, noise and history."""
+    images = dataset and dataset_class(dataset).load(data_folder(None))
+    chosen = spec(model, "training.updates=9")
+    assert model_class(model).capturable
+    plain = trained(chosen, tmp_path / "plain", CUDA, dataset=images)
+    captured = trained(chosen, tmp_path / "captured", CUDA, dataset=images, capture=True)
+    resumed = trained(chosen, tmp_path / "resumed", CUDA, stop=5, dataset=images, capture=True)
+    assert captured.captured
+    assert_same(state(plain), state(captured))
+    assert_same(state(plain), state(resumed))
+
+
+@needs_cuda
+@pytest.mark.usefixtures("repeats")
+@pytest.mark.parametrize("changes", [RELEASED, ["training.precision=bf16"], ["training.network=residual"]], ids=str)
+def test_captured_updates_give_the_same_bits_in_every_way_of_training(tmp_path, changes):
+    chosen = spec("factor_qvae", "training.updates=9", *changes)
+    plain, captured = (trained(chosen, tmp_path / str(c), CUDA, capture=c) for c in (False, True))
+    assert_same(state(plain), state(captured))
 
 
 @needs_cuda

@@ -1,0 +1,35 @@
+"""What an update is given on a CUDA device equals what the host would give it; tried on the CPU, where both can be."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from disentangle_bench.data.files import data_folder
+from disentangle_bench.registry import dataset_class
+from disentangle_bench.training.inputs import AHEAD, DeviceInputs
+from disentangle_bench.training.trainer import Trainer
+from support.blobs import Blobs
+from support.small_runs import CPU, spec
+
+
+@pytest.mark.parametrize("name", ["rooms3d", None], ids=["resident", "copied"])
+def test_inputs_on_a_device_are_those_of_the_host(name):
+    dataset = dataset_class(name).load(data_folder(None)) if name else Blobs()
+    words = ["training.updates=400", "training.batch_size=4", "training.clock=optimiser_steps"]
+    trainer = Trainer(spec("factor_qvae", "model.discriminator_lr_scale=0.5", *words), dataset, CPU)
+    batches = trainer.images
+    if name:  # the way that other devices take
+        batches = dataset._place_masks(CPU)
+        assert batches.resident
+    device = DeviceInputs(batches, trainer.stream, trainer.optimizer, trainer._rates, 2, CPU)
+    for step in [*range(AHEAD + 2), 301, 302, 310, 7]:  # a resumed run begins anywhere
+        trainer.inputs.seek(step)
+        images, clock = trainer.inputs.take()
+        rates = [group["lr"] for group in trainer.optimizer.param_groups]
+        device.seek(step)
+        copied, now = device.take()
+        assert torch.equal(images, copied)
+        assert now.dtype == torch.float64
+        assert float(now) == clock == 2 * step
+        assert [float(group["lr"]) for group in trainer.optimizer.param_groups] == pytest.approx(rates, rel=1e-6)
