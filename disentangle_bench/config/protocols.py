@@ -8,6 +8,8 @@ docs/protocols give the reasons.
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from disentangle_bench.errors import unknown
 from disentangle_bench.spec import Part, Scoring, Training
 
@@ -15,7 +17,10 @@ from disentangle_bench.spec import Part, Scoring, Training
 class Protocol(Part):
     """A named, versioned set of choices. ``ranked`` says whether models may be ranked by its numbers.
 
-    A baseline's settings may differ by protocol: see ``baselines.Baseline``.
+    A baseline's settings may differ by protocol: see ``baselines.Baseline``. Settings that work once per update (weight
+    decay, the fall of a temperature, the length of a warm-up) are meant for a run of ``dose_updates`` updates; where
+    the protocol has another number, they are scaled so that the whole run gets the same dose. 0 leaves them as they
+    are.
     """
 
     name: str
@@ -24,6 +29,12 @@ class Protocol(Part):
     ranked: bool
     training: Training
     scoring: Scoring
+    dose_updates: int = Field(default=0, ge=0)
+
+    @property
+    def dose_factor(self) -> float:
+        """The number by which rates per update are multiplied, and durations in updates divided."""
+        return self.dose_updates / self.training.updates if self.dose_updates else 1.0
 
     def training_of(self, players: int) -> Training:
         """How a model with so many players is trained: where the clock counts the steps of all optimisers, so does
@@ -34,17 +45,29 @@ class Protocol(Part):
         return self.training.model_copy(update={"updates": self.training.updates // players})
 
 
-_METRICS = {"dci": "locatello2019", "infomec": "hsu2023", "mse": "heldout", "latents": "hsu2023"}
+STANDARD_UPDATES = 100_000
+"""Updates of the protocol ``standard``, for which rates per update are meant."""
+
+_METRICS = {"dci": "locatello2019", "infomec": "heldout2026", "mse": "heldout", "latents": "hsu2023"}
 
 
 def _protocol(
-    name: str, summary: str, *, network: str, updates: int, batch_size: int, images: tuple[int, int], ranked: bool
+    name: str,
+    summary: str,
+    *,
+    network: str,
+    updates: int,
+    batch_size: int,
+    images: tuple[int, int],
+    ranked: bool,
+    dose_updates: int = STANDARD_UPDATES,
 ) -> Protocol:
     return Protocol(
         name=name,
-        version=1,
+        version=2,
         summary=summary,
         ranked=ranked,
+        dose_updates=dose_updates,
         training=Training(
             network=network,
             updates=updates,
@@ -67,6 +90,7 @@ PROTOCOLS = {
             batch_size=16,
             images=(400, 200),
             ranked=False,
+            dose_updates=0,  # so few updates can hold no dose
         ),
         _protocol(
             "quick",
@@ -90,7 +114,7 @@ PROTOCOLS = {
             "standard",
             "100,000 updates of 256 images on the FactorQVAE paper's residual network: the leaderboard",
             network="residual",
-            updates=100_000,
+            updates=STANDARD_UPDATES,
             batch_size=256,
             images=(10_000, 5_000),
             ranked=True,

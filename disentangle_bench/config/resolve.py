@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from disentangle_bench.config import baselines
-from disentangle_bench.config.protocols import protocol
+from disentangle_bench.config.protocols import Protocol, protocol
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.models.model import Settings
 from disentangle_bench.models.networks import NETWORKS
@@ -43,7 +43,7 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
     """
     card, chosen, rules = dataset_class(dataset).card, model_class(model), protocol(protocol_name)
     fixed = dict(MODELS.entries[model].fixed)
-    settings, sources = _settings(model, dataset, rules.name, latents=2 * len(card.factor_names))
+    settings, sources = _settings(model, dataset, rules, latents=2 * len(card.factor_names))
     given = _changes(changes)
     for key in fixed:
         if f"model.{key}" in given:
@@ -130,17 +130,37 @@ def comparison(first: Resolved, second: Resolved) -> list[str]:
     return lines
 
 
-def _settings(model: str, dataset: str, protocol_name: str, latents: int) -> tuple[dict[str, Scalar], dict[str, str]]:
+def _settings(model: str, dataset: str, rules: Protocol, latents: int) -> tuple[dict[str, Scalar], dict[str, str]]:
     """A model's complete settings on a dataset under a protocol, and where each comes from."""
     baseline, file = baselines.read(model)
     given: dict[str, Any] = {"latents": latents}
     sources = {"model.latents": "twice the number of factors"}
-    for layer in baseline.layers(dataset, protocol_name, file):
+    for layer in baseline.layers(dataset, rules.name, file):
         given |= layer.settings
         sources |= dict.fromkeys((f"model.{key}" for key in layer.settings), layer.source)
     complete = _complete(model, given)
     default = f"default of {model_class(model).Config.__qualname__}"
-    return complete, dict.fromkeys((f"model.{key}" for key in complete), default) | sources
+    sources = dict.fromkeys((f"model.{key}" for key in complete), default) | sources
+    for key, value in _dosed(model, complete, rules).items():
+        sources[f"model.{key}"] += f"; {complete[key]:g} there, here the dose of {rules.dose_updates:,} updates"
+        complete[key] = value
+    return complete, sources
+
+
+def _dosed(model: str, settings: dict[str, Scalar], rules: Protocol) -> dict[str, int | float]:
+    """The settings that a protocol of another length than they are meant for scales, with their new values."""
+    scaled: dict[str, int | float] = {}
+    for key, setting in model_class(model).Config.model_fields.items():
+        extra = setting.json_schema_extra
+        dose = extra.get("dose") if isinstance(extra, dict) else None
+        value = settings.get(key)
+        if dose is None or isinstance(value, str | bool | None) or rules.dose_factor == 1 or not value:
+            continue
+        if dose == "duration":
+            scaled[key] = max(1, round(value / rules.dose_factor))
+        else:
+            scaled[key] = float(f"{value * rules.dose_factor:.12g}")  # 1e-4, not 9.999999999999999e-05
+    return scaled
 
 
 def _siblings(model: str) -> str:
