@@ -18,7 +18,7 @@ from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.cores import limited
 from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.registry import dataset_class
-from disentangle_bench.runner.attempt import peak_memory, repeatable
+from disentangle_bench.runner.environment import peak_memory, repeatable
 from disentangle_bench.runner.resources import Resources
 from disentangle_bench.scoring.encode import BATCH, score
 from disentangle_bench.spec import RunSpec

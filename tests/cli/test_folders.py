@@ -125,7 +125,7 @@ from pathlib import Path
 from disentangle_bench.store import status
 from disentangle_bench.config.grids import expand
 from disentangle_bench.runner.run import select
-from disentangle_bench.runner.attempt import peak_memory
+from disentangle_bench.runner.environment import peak_memory
 out = Path(sys.argv[1])
 began = time.perf_counter()
 # Locatello et al. 2019: 6 models x 6 settings x 7 datasets x 50 seeds.

@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from disentangle_bench.config.grids import expand
 from disentangle_bench.processes import Process, environment
+from disentangle_bench.runner.executors import local_server
+from disentangle_bench.runner.executors.base import Work
+from disentangle_bench.runner.resources import Resources
+from disentangle_bench.spec import RunSpec
 
 STOLEN = ("multiprocessing", "signal", "pickle", "pandas", "random", "numpy", "queue")
 
@@ -80,3 +87,35 @@ def test_an_unguarded_script_may_run_a_grid(tmp_path):
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.stdout.split() == ["1", "1"], done.stderr
     assert (tmp_path / "began").read_text() == "once "
+
+
+def fake_child(inherited, connection, spec_json, out, resources_json, fresh):
+    """Train for no time, then score for a moment; if there is a file ``all``, until all three runs have begun."""
+    spec = RunSpec.model_validate_json(spec_json)
+    (out / f"begun{spec.seed}").touch()
+    connection.send((spec.run_id, "released"))
+    deadline = time.monotonic() + (60 if (out / "all").exists() else 0.05)
+    while len(list(out.glob("begun*"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    connection.send((spec.run_id, "done"))
+
+
+@pytest.mark.parametrize(
+    ("device", "scorers", "overlap"), [("cuda:0", 8, True), ("cuda:0", 0, False), ("cpu", 8, False)]
+)
+def test_scoring_does_not_hold_an_accelerator(monkeypatch, tmp_path, device, scorers, overlap):
+    """On one accelerator all three runs begin before the first ends, if there are cores to score on."""
+    monkeypatch.setattr(local_server, "_child", fake_child)
+    reader, writer = os.pipe()
+    monkeypatch.setattr(local_server, "_command", lambda: reader)
+    kinds = []
+    channel = SimpleNamespace(send=lambda message: kinds.append(message[1][1]), close=lambda: None)
+    if overlap:
+        (tmp_path / "all").touch()
+    work = Work(expand("ae", "rooms3d", "3", "smoke", []), tmp_path, Resources(), False)
+    server = local_server._Server(work, [device], channel)
+    server.scorers = scorers
+    server.run()
+    os.close(reader)
+    os.close(writer)
+    assert kinds == (["started"] * 3 + ["done"] * 3 if overlap else ["started", "done"] * 3)

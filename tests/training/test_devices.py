@@ -15,7 +15,7 @@ import torch
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.files import data_folder
 from disentangle_bench.registry import MODELS, dataset_class, model_class
-from disentangle_bench.runner.attempt import repeatable
+from disentangle_bench.runner.environment import repeatable
 from disentangle_bench.scoring.encode import draw, encode, score
 from disentangle_bench.store.runs import load_records
 from disentangle_bench.testing import check_dataset, check_model

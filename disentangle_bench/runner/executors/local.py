@@ -85,7 +85,7 @@ def _here(work: Work, device: str, listen: Listen) -> None:
             listen(Event(run_id, "progress", phase, done, total))
 
         with stopping() as should_stop:
-            kind, text = attempt(spec, work.out, resources, report, should_stop, work.fresh)
+            kind, text = attempt(spec, work.out, resources, report, should_stop, fresh=work.fresh)
         listen(Event(spec.run_id, kind, text))
         if should_stop():
             raise KeyboardInterrupt

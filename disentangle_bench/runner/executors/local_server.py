@@ -20,6 +20,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from disentangle_bench.cores import available
 from disentangle_bench.processes import Channel, cause
 from disentangle_bench.runner.attempt import attempt, stopping
 from disentangle_bench.runner.executors.base import ATTEMPTS, ENDS, STOP_SECONDS, Event, Work
@@ -28,17 +29,20 @@ from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import runs
 
 REPORT_SECONDS = 0.2
+RELEASED = "released"
+"""Kind of the message that a run needs its device no more."""
 
 
 @dataclass
 class _Active:
-    """A run in its process, and the device that it occupies."""
+    """A run in its process, and the device that it occupies; None once only scoring is left."""
 
     spec: RunSpec
-    device: str
+    device: str | None
     attempt: int
     process: BaseProcess
     connection: Connection
+    scoring: bool = False
     ended: bool = False
 
 
@@ -59,6 +63,7 @@ class _Server:
     def __init__(self, work: Work, slots: Sequence[str], channel: Channel) -> None:
         self.work, self.channel = work, channel
         self.free = deque(slots)
+        self.scorers = max(1, available() // work.resources.threads - len(slots))
         self.waiting = deque((spec, 1) for spec in work.specs)
         self.active: list[_Active] = []
         # A system that cannot fork starts a fresh process for each run instead.
@@ -106,16 +111,34 @@ class _Server:
         """Pass on what the process has sent so far."""
         try:
             while item.connection.poll():
-                self._tell(item, Event(*item.connection.recv()))
+                event = Event(*item.connection.recv())
+                if event.kind == RELEASED:
+                    item.scoring = True
+                    self._release()
+                else:
+                    self._tell(item, event)
         except (EOFError, OSError):
             pass  # the process has ended; its exit code says how
+
+    def _release(self) -> None:
+        """Free the accelerators of runs that only score, as long as there are cores to score on.
+
+        On a CPU, scoring takes a core as training does, and nothing is freed.
+        """
+        for item in self.active:
+            scorers = sum(other.device is None for other in self.active)
+            if item.scoring and item.device not in (None, "cpu") and scorers < self.scorers:
+                self.free.append(item.device)
+                item.device = None
 
     def _ended(self, item: _Active) -> None:
         """Free what an ended process held; a lost run waits for a second attempt, or has failed for good."""
         item.process.join()
         item.connection.close()
         self.active.remove(item)
-        self.free.append(item.device)
+        if item.device is not None:
+            self.free.append(item.device)
+        self._release()
         if item.ended:
             return
         if item.attempt < ATTEMPTS:
@@ -180,5 +203,6 @@ def _child(
             send("progress", phase, done, total)
 
     with stopping() as told:
-        kind, text = attempt(spec, out, resources, report, lambda: told() or alone, fresh)
+        release = lambda: send(RELEASED)  # noqa: E731
+        kind, text = attempt(spec, out, resources, report, lambda: told() or alone, fresh=fresh, release=release)
         send(kind, text)

@@ -48,7 +48,7 @@ def do(
         return "failed", str(error)
     deadline = time.monotonic() + (PATIENCE if again else 0)
     while True:
-        kind, text = attempt(spec, out, resources, report, should_stop, fresh)
+        kind, text = attempt(spec, out, resources, report, should_stop, fresh=fresh)
         if kind != "busy" or should_stop() or time.monotonic() >= deadline:
             return kind, text
         time.sleep(1)
