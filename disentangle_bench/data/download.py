@@ -1,14 +1,19 @@
-"""Downloads that go on where they were cut, from mirrors in order, and are used only once their checksum is right."""
+"""Downloads: resumed where they were cut, from mirrors in order, bounded in time and size, checked before use."""
 
 from __future__ import annotations
 
 import html.parser
+import http.client
 import json
 import logging
 import os
+import queue
 import shutil
+import threading
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -16,7 +21,7 @@ from urllib.parse import urljoin, urlsplit
 from disentangle_bench.atomic import write_text
 from disentangle_bench.data.dataset import OfficialFile, Report, silent
 from disentangle_bench.data.files import is_page, locked, megabytes, problem
-from disentangle_bench.errors import BenchError
+from disentangle_bench.errors import BenchError, one_line
 
 _log = logging.getLogger(__name__)
 
@@ -24,13 +29,21 @@ OFFLINE = "DBENCH_OFFLINE"
 """The environment variable that forbids downloads: any value but empty and 0."""
 
 TRIES = 5
-"""Attempts at one mirror without a single new byte."""
+"""Attempts at one mirror without at least ``PIECE`` new bytes."""
 WAIT_SECONDS = 1.0
-"""Before the second attempt; doubled each time, and a server may ask for up to ``LONGEST_WAIT_SECONDS``."""
+"""Wait before the second attempt; doubled each time, and a server may ask for up to ``LONGEST_WAIT_SECONDS``."""
 LONGEST_WAIT_SECONDS = 60.0
 TIMEOUT_SECONDS = (10.0, 60.0)
-"""To connect, and between two pieces of an answer."""
-PIECE = 2**18
+"""Longest wait for a connection, and for the next byte."""
+PIECE = 2**16
+SLOW_SECONDS = 60.0
+"""Time in which an answer has to begin, and then to bring ``PIECE`` bytes each time."""
+LONGEST_SECONDS = 48 * 3600.0
+"""Longest time for one file from one mirror; the next call resumes it."""
+LARGEST_BYTES = 20 * 10**9
+"""Size limit of a file whose size is not known; the largest official files have 13 GB."""
+RESERVE_BYTES = 10**9
+"""Disk space that is left free by a body of unknown length."""
 
 
 class _Refused(Exception):
@@ -50,16 +63,15 @@ class _Unreachable(_Cut):
 
 
 def is_offline() -> bool:
-    """Whether the environment forbids downloads."""
+    """Return whether the environment forbids downloads."""
     return os.environ.get(OFFLINE, "") not in ("", "0")
 
 
 def fetch(file: OfficialFile, folder: Path, dataset: str, report: Report = silent) -> Path:
-    """The path of ``file`` in ``folder``, downloaded and checked if it is not there yet; processes take turns.
+    """Return the path of ``file`` in ``folder``, downloaded and checked if it is not there yet; processes take turns.
 
-    What was downloaded before a cut or a kill stays in ``<name>.part`` and is gone on with. Where downloads are
-    forbidden the path is returned as it is: whoever opens it says what is missing. Raises ``BenchError`` if no
-    mirror gives the right file.
+    Interrupted downloads are kept as ``<name>.part`` and resumed. Where downloads are forbidden the path is returned
+    though the file may be missing. Raises ``BenchError`` if no mirror gives the right file.
     """
     target = folder / file.name
     if target.exists() or is_offline():
@@ -76,46 +88,62 @@ def fetch(file: OfficialFile, folder: Path, dataset: str, report: Report = silen
                 _log.info("%s: %s", url, error)
                 continue
             return target
-        told = "; ".join(dict.fromkeys(reasons)) or "no address is known"
+        listed = "; ".join(dict.fromkeys(reasons)) or "no address is known"
         raise BenchError(
-            f"{file.name} of {dataset} could not be downloaded ({told}). Try again later (it resumes), "
+            f"{file.name} of {dataset} could not be downloaded ({listed}). Try again later (it resumes), "
             f"or get the file by hand from {file.urls[0] if file.urls else 'its authors'} and put it into {folder}, or "
             f"run `dbench data add {dataset} FILE`; rooms3d and dsprites_rendered need no download."
         )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One file from one mirror: the bytes so far are in ``part``, and ``state`` says where they came from."""
+
+    url: str
+    file: OfficialFile
+    part: Path
+    state: Path
+    report: Report
+    deadline: float
+
+    @property
+    def size(self) -> int:
+        """Bytes in ``part``."""
+        return self.part.stat().st_size if self.part.exists() else 0
+
+
+def _has_checksum(file: OfficialFile) -> bool:
+    """Whether a checksum decides if the file is right."""
+    return bool(file.sha256 or (file.md5 and not file.advisory))
 
 
 def _from_mirror(url: str, file: OfficialFile, target: Path, report: Report) -> None:
     """Download from one mirror to ``target``; raises ``_Refused``."""
     part = target.with_name(target.name + ".part")
     state = target.with_name(target.name + ".part.json")
-    resumed = _resumable(part, state, url, file)
+    job = _Job(url, file, part, state, report, time.monotonic() + LONGEST_SECONDS)
+    # Another mirror may hold another upload; only a checksum would find that out.
+    resumed = part.exists() and (_has_checksum(file) or _read_state(state).get("url") == url)
     if not resumed:
         part.unlink(missing_ok=True)
     while True:
-        _log.info("downloading %s%s", url, f", from {megabytes(part.stat().st_size)} on" if resumed else "")
-        _until_whole(url, file, part, state, report)
-        words = problem(part, file, report)
-        if not words:
+        _log.info("downloading %s%s", url, f", from {megabytes(job.size)} on" if resumed else "")
+        _until_whole(job)
+        fault = problem(part, file, report)
+        if not fault:
             break
         part.unlink()
         state.unlink(missing_ok=True)
         if not resumed:
-            raise _Refused(f"what it gave {words}")
+            raise _Refused(f"what it gave {fault}")
         # The older bytes may be to blame: an interrupted write, or a file that has changed on the server.
-        _log.warning("%s %s; downloading it from the start", part, words)
+        _log.warning("%s %s; downloading it from the start", part, fault)
         resumed = False
     with part.open("rb+") as whole:
         os.fsync(whole.fileno())
     part.replace(target)
     state.unlink(missing_ok=True)
-
-
-def _resumable(part: Path, state: Path, url: str, file: OfficialFile) -> bool:
-    """Whether the beginning that lies in ``part`` can be gone on with from ``url``."""
-    if not part.exists():
-        return False
-    # Another mirror may hold another upload; only a checksum would find that out.
-    return bool(file.sha256 or (file.md5 and not file.advisory)) or _read_state(state).get("url") == url
 
 
 def _read_state(state: Path) -> dict[str, Any]:
@@ -126,56 +154,105 @@ def _read_state(state: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _until_whole(url: str, file: OfficialFile, part: Path, state: Path, report: Report) -> None:
-    """Attempt after attempt, until ``part`` is as long as the server says; raises ``_Refused``."""
+def _until_whole(job: _Job) -> None:
+    """Attempt after attempt, until the file is as long as the server says; raises ``_Refused``."""
     import requests
 
-    tries, best, answered = 0, part.stat().st_size if part.exists() else 0, False
+    tries, best, answered = 0, job.size, False
     with requests.Session() as session:  # reads the proxies from the environment
         # Bytes as they lie there: a compressed answer has other lengths, and a .gz must stay one.
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": "disentangle-bench"})
         while True:
             try:
-                _attempt(session, url, file, part, state, report)
+                _attempt(session, job)
                 return
             except _Cut as error:
                 answered |= not isinstance(error, _Unreachable)
                 if not answered:  # it was never there: waiting will not help
                     raise _Refused(str(error)) from error
-                size = part.stat().st_size if part.exists() else 0
-                tries = 0 if size > best else tries + 1
-                best = max(best, size)
+                tries = 0 if job.size >= best + PIECE else tries + 1
+                best = max(best, job.size)
                 if tries >= TRIES:
                     raise _Refused(f"{error}, {TRIES} times in a row") from error
                 wait = WAIT_SECONDS * 2 ** max(tries - 1, 0) if error.wait is None else error.wait
-                _log.warning("%s: %s; going on in %.0f s", url, error, min(wait, LONGEST_WAIT_SECONDS))
+                _log.warning("%s: %s; resuming in %.0f s", job.url, error, min(wait, LONGEST_WAIT_SECONDS))
                 time.sleep(min(wait, LONGEST_WAIT_SECONDS))
 
 
-def _attempt(session: Any, url: str, file: OfficialFile, part: Path, state: Path, report: Report) -> None:
-    """One answer of the server, written to ``part``; raises ``_Cut`` and ``_Refused``."""
+def _attempt(session: Any, job: _Job) -> None:
+    """One answer of the server, written to ``job.part``; raises ``_Cut`` and ``_Refused``."""
     import requests
     from urllib3.exceptions import HTTPError
 
-    begin = part.stat().st_size if part.exists() else 0
+    begin = job.size
     headers = {}
     if begin:
         headers["Range"] = f"bytes={begin}-"
-        known = _read_state(state)
-        if known.get("url") == url and known.get("etag"):
+        known = _read_state(job.state)
+        if known.get("url") == job.url and known.get("etag"):
             headers["If-Range"] = known["etag"]
+    pieces = _in_time(_answered(session, job, headers))
     try:
-        with _answer(session, url, headers) as answer:
-            begin, total = _judged(answer, begin, file, part)
-            if total is not None and shutil.disk_usage(part.parent).free < total - begin:
-                raise BenchError(f"{file.name} takes {megabytes(total)}, more than {part.parent} has left; make room.")
-            etag = answer.headers.get("ETag", "")
-            write_text(state, json.dumps({"url": url, "etag": "" if etag.startswith("W/") else etag}))
-            _save(answer, part, begin, total, lambda done: report(f"downloading {file.name}", done, total))
-    except (requests.exceptions.RequestException, HTTPError) as error:
+        answer = next(pieces)
+        begin, total = _judged(answer, begin, job)
+        etag = answer.headers.get("ETag", "")
+        write_text(job.state, json.dumps({"url": job.url, "etag": "" if etag.startswith("W/") else etag}))
+        if answer.status_code != 416:
+            _save(pieces, begin, total, job)
+    except (requests.exceptions.RequestException, HTTPError, http.client.HTTPException, ValueError) as error:
         if _never_connected(error):
             raise _Unreachable(f"cannot be reached ({_reason(error)})") from error
         raise _Cut(f"the connection broke ({_reason(error)})") from error
+    finally:
+        pieces.close()
+
+
+def _in_time(items: Iterator[Any]) -> Generator[Any, None, None]:
+    """Yield ``items``, made in a thread; raise ``_Cut`` if one takes longer than ``SLOW_SECONDS``.
+
+    A read from a socket waits anew after each byte, so a server that sends one now and then would hold it for ever.
+    A thread that waits for such a server is abandoned.
+    """
+    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=4)
+    abandoned = threading.Event()
+
+    def put(item: Any, error: BaseException | None = None) -> None:
+        while not abandoned.is_set():
+            try:
+                return ready.put((item, error), timeout=0.5)
+            except queue.Full:
+                continue
+
+    def pump() -> None:
+        try:
+            for item in items:
+                put(item)
+                if abandoned.is_set():
+                    return
+            put(None, StopIteration())
+        except BaseException as error:
+            put(None, error)
+
+    threading.Thread(target=pump, daemon=True).start()
+    try:
+        while True:
+            item, error = ready.get(timeout=SLOW_SECONDS)
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item
+    except queue.Empty:
+        raise _Cut(f"the server is too slow: under {megabytes(PIECE)} in {SLOW_SECONDS:.0f} s") from None
+    finally:
+        abandoned.set()
+
+
+def _answered(session: Any, job: _Job, headers: dict[str, str]) -> Iterator[Any]:
+    """Yield the server's answer, then the pieces of its body."""
+    with _answer(session, job, headers) as answer:
+        yield answer
+        yield from answer.raw.stream(PIECE, decode_content=False)
 
 
 def _never_connected(error: BaseException) -> bool:
@@ -186,7 +263,7 @@ def _never_connected(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """``error`` and what caused it, outermost first."""
+    """Return ``error`` and its causes, outermost first."""
     chain: list[BaseException] = []
     cause: Any = error
     while isinstance(cause, BaseException) and cause not in chain:
@@ -196,31 +273,60 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause, in one short line."""
+    """Return the innermost cause, in one short line."""
     inner = _causes(error)[-1]
-    return " ".join(str(inner).split())[:120] or type(inner).__name__
+    return _plain(inner, 120) or type(inner).__name__
 
 
-def _answer(session: Any, url: str, headers: dict[str, str]) -> Any:
-    """The server's answer, past Google Drive's question whether to download a file too large to scan for viruses."""
-    answer = session.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
+def _plain(text: object, length: int = 80) -> str:
+    """Return what a server says as one short line without control characters."""
+    return " ".join(one_line(text).split())[:length]
+
+
+def _number(text: str) -> int | None:
+    """Return the number of bytes or seconds in a header; None for anything but up to 18 digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
+def _answer(session: Any, job: _Job, headers: dict[str, str]) -> Any:
+    """Return the server's answer, past Google Drive's question about files too large to scan for viruses."""
+
+    def get(url: str, **options: Any) -> Any:
+        answer = session.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS, **options)
+        addresses = [job.url, *(hop.url for hop in answer.history), answer.url]
+        schemes = [urlsplit(address).scheme for address in addresses]
+        if "https" in schemes and "http" in schemes[schemes.index("https") :] and not _has_checksum(job.file):
+            answer.close()
+            raise _Refused("it leads from https to http, and no checksum would find out what was changed on the way")
+        return answer
+
+    answer = get(job.url)
     if not answer.ok or "text/html" not in answer.headers.get("Content-Type", ""):
         return answer
     page = _Page()
-    page.feed(answer.raw.read(2**20, decode_content=True).decode("utf-8", "replace"))
+    page.feed(_unpacked(answer).decode("utf-8", "replace"))
     answer.close()
     action = urljoin(answer.url, page.action or "")
     if page.action is None or urlsplit(action).scheme not in ("http", "https"):
-        raise _Refused(f"it answered with a web page ({page.title.strip()[:80] or 'untitled'}) and not the file")
-    answer = session.get(action, params=page.fields, headers=headers, stream=True, timeout=TIMEOUT_SECONDS)
+        raise _Refused(f"it answered with a web page ({_plain(page.title) or 'untitled'}) and not the file")
+    answer = get(action, params=page.fields)
     if answer.ok and "text/html" in answer.headers.get("Content-Type", ""):
         answer.close()
         raise _Refused("it answered with a web page and not the file, also after the download was confirmed")
     return answer
 
 
+def _unpacked(answer: Any) -> bytes:
+    """Return the first MB of a web page, unpacked if a server compresses it unasked."""
+    content: bytes = answer.raw.read(2**20, decode_content=False)
+    try:
+        return zlib.decompressobj(wbits=47).decompress(content, 2**20)  # gzip or zlib
+    except zlib.error:
+        return content
+
+
 class _Page(html.parser.HTMLParser):
-    """Title, and action and hidden fields of the form ``download-form``, of a web page."""
+    """Parser for the title of a web page, and the action and hidden fields of its form ``download-form``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -245,46 +351,67 @@ class _Page(html.parser.HTMLParser):
             self._tag = ""
 
 
-def _judged(answer: Any, begin: int, file: OfficialFile, part: Path) -> tuple[int, int | None]:
-    """Where the answer's bytes begin, and how long the whole file is; raises if they are of no use."""
-    status = answer.status_code
+def _judged(answer: Any, begin: int, job: _Job) -> tuple[int, int | None]:
+    """Return the position of the answer's first byte, and the length of the whole file; raise if it is of no use."""
+    status, file, part = answer.status_code, job.file, job.part
     if status == 416:
-        # Nothing comes after what is there: it is whole, or longer than the file. The checksum will tell.
+        # Nothing comes after the bytes in part: it is whole, or longer than the file. The checksum will tell.
         if file.size is not None and begin == file.size:
             return begin, begin
         part.unlink(missing_ok=True)
         raise _Cut("the server has no bytes after those that are here; starting again")
     if status in (408, 425, 429) or status >= 500:
-        wait = answer.headers.get("Retry-After", "")
-        raise _Cut(f"the server is busy (status {status})", float(wait) if wait.isdigit() else None)
+        wait = _number(answer.headers.get("Retry-After", ""))
+        raise _Cut(f"the server is busy (status {status})", None if wait is None else float(wait))
     if status not in (200, 206):
-        raise _Refused(f"status {status} {answer.reason or ''}".rstrip())
-    length = answer.headers.get("Content-Length", "")
-    total = int(length) if length.isdigit() else None
+        raise _Refused(f"status {status} {_plain(answer.reason or '')}".rstrip())
+    total = _number(answer.headers.get("Content-Length", ""))
     if status == 206:
         span, _, whole = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
         if span.partition("-")[0] != str(begin):
             part.unlink(missing_ok=True)
-            raise _Cut(f"the server gave other bytes ({span}) than were asked for; starting again")
-        total = int(whole) if whole.isdigit() else None
+            raise _Cut(f"the server gave other bytes ({_plain(span)}) than were asked for; starting again")
+        total = _number(whole)
     else:
         begin = 0  # the whole file, whatever was asked for
     if total is not None and file.size is not None and total != file.size:
         raise _Refused(f"its file has {total} bytes and the official one {file.size}")
+    if total is not None and total > LARGEST_BYTES:
+        raise _Refused(f"its file has {megabytes(total)}, more than any official file")
+    if total is not None and shutil.disk_usage(part.parent).free < total - begin:
+        raise BenchError(f"{file.name} takes {megabytes(total)}, more than {part.parent} has left; make room.")
     return begin, total
 
 
-def _save(answer: Any, part: Path, begin: int, total: int | None, tell: Callable[[int], None]) -> None:
-    """Write the answer's bytes to ``part``, from ``begin`` on; raises ``_Cut`` if they end too early."""
-    done = begin
-    if answer.status_code == 416:
-        return
-    with part.open("ab" if begin else "wb") as out:
-        for piece in answer.raw.stream(PIECE, decode_content=False):
+def _save(pieces: Iterator[bytes], begin: int, total: int | None, job: _Job) -> None:
+    """Write ``pieces`` to ``job.part``, from ``begin`` on; raises ``_Cut`` if they end too early or come too slowly."""
+    done = marked = begin
+    moment = time.monotonic()
+    limit = job.file.size or total or LARGEST_BYTES
+    with job.part.open("ab" if begin else "wb", buffering=0) as out:
+        for piece in pieces:
             if not done and is_page(piece[:512]):
                 raise _Refused("it answered with a web page and not the file")
-            out.write(piece)
+            if done + len(piece) > limit:
+                job.part.unlink()
+                raise _Refused(f"it gives more than {megabytes(limit)}, which is not the file")
+            if total is None and shutil.disk_usage(job.part.parent).free < RESERVE_BYTES:
+                job.part.unlink()
+                raise BenchError(f"{job.part.parent} has under {megabytes(RESERVE_BYTES)} left; make room.")
+            try:
+                left = memoryview(piece)
+                while left:
+                    left = left[out.write(left) :]
+            except OSError as error:
+                raise BenchError(f"{job.part} cannot be written ({error.strerror or error}); make room.") from error
             done += len(piece)
-            tell(done)
+            job.report(f"downloading {job.file.name}", done, total)
+            now = time.monotonic()
+            if now > job.deadline:
+                raise _Refused(f"it is not whole after {LONGEST_SECONDS / 3600:.0f} hours")
+            if now - moment > SLOW_SECONDS:
+                if done - marked < PIECE:
+                    raise _Cut(f"the server is too slow: under {megabytes(PIECE)} in {SLOW_SECONDS:.0f} s")
+                marked, moment = done, now
     if total is not None and done < total:
         raise _Cut(f"the connection ended after {done} of {total} bytes")

@@ -1,12 +1,14 @@
 """Downloads from a server that misbehaves."""
 
 import dataclasses
+import gzip
 import hashlib
 import random
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 import types
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 from disentangle_bench.data import download
-from disentangle_bench.data.dataset import OfficialFile
+from disentangle_bench.data.dataset import OfficialFile, silent
 from disentangle_bench.data.download import fetch
 from disentangle_bench.errors import BenchError
 from support.bad_server import cut, cut_at_random, hang_up, page, status, wrong_byte
@@ -251,10 +253,170 @@ def test_a_page_after_the_confirm_step_is_recognised(server, file, tmp_path):
 
 def test_an_answer_that_ends_early_is_a_cut(tmp_path):
     """urllib3 before 2 does not compare what came with what was announced."""
-    raw = types.SimpleNamespace(stream=lambda size, decode_content: iter([b"abc"]))
-    answer = types.SimpleNamespace(status_code=200, raw=raw)
+    job = download._Job("", OfficialFile("x", ()), tmp_path / "x.part", tmp_path / "x.json", silent, 1e18)
     with pytest.raises(download._Cut, match="after 3 of 5 bytes"):
-        download._save(answer, tmp_path / "x.part", 0, 5, lambda done: None)
+        download._save(iter([b"abc"]), 0, 5, job)
+
+
+def dripping(write, headers=()):
+    """An answer that never ends: ``write`` is called every hundredth of a second."""
+
+    def answer(handler, content):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + b"".join(headers))
+        while True:
+            write(handler.wfile)
+            time.sleep(0.01)
+
+    return answer
+
+
+ENDLESS = {
+    "a byte now and then": dripping(lambda out: out.write(b"x"), [b"Content-Length: 300000\r\n\r\n"]),
+    "small chunks": dripping(lambda out: out.write(b"1\r\nx\r\n"), [b"Transfer-Encoding: chunked\r\n\r\n"]),
+    "header bytes one by one": dripping(lambda out: out.write(b"x")),
+    "continue for ever": dripping(lambda out: out.write(b"HTTP/1.1 100 Continue\r\n\r\n")),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_server_that_drips_is_given_up(server, file, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(download, "SLOW_SECONDS", 0.15)
+    server.plan = [ENDLESS[name]] * 99
+    began = time.monotonic()
+    refused(file, tmp_path, "too slow" if name != "continue for ever" else "")
+    assert time.monotonic() - began < 10
+    assert len(server.requests) <= 6
+
+
+def test_a_byte_for_each_connection_is_given_up(server, file, tmp_path):
+    server.plan = [cut(1)] * 99
+    refused(file, tmp_path, "5 times in a row")
+    assert len(server.requests) == 5
+
+
+def test_a_download_has_a_time_limit(server, file, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "LONGEST_SECONDS", -1)
+    refused(file, tmp_path, "not whole after")
+
+
+def endless(handler, content):
+    """A body of unknown length."""
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+    while True:
+        handler.wfile.write(bytes(2**16))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_endless_body_is_given_up(server, file, tmp_path, monkeypatch, known):
+    monkeypatch.setattr(download, "LARGEST_BYTES", 1_000_000)
+    server.plan = [endless] * 9
+    refused(file if known else unknown(file), tmp_path, "gives more than 300 kB" if known else "gives more than 1 MB")
+    assert not (tmp_path / "some.bin.part").exists()
+
+
+def test_an_endless_body_leaves_room_on_the_disk(server, file, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10**9 - 1}))
+    server.plan = [endless]
+    with pytest.raises(BenchError, match=r"under 1\.0 GB left; make room"):
+        fetch(unknown(file), tmp_path, "some")
+    assert not (tmp_path / "some.bin.part").exists()
+
+
+def test_a_full_disk_is_one_line(server, file, tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    (tmp_path / "some.bin.part").symlink_to("/dev/full")
+    job = download._Job("", file, tmp_path / "some.bin.part", tmp_path / "x.json", silent, 1e18)
+    with pytest.raises(BenchError, match=r"cannot be written .*No space left.*make room"):
+        download._save(iter([b"abc"]), 0, 3, job)
+
+
+def test_a_compressed_web_page_is_unpacked_within_bounds(server, file, tmp_path):
+    page_of_200_mb = b"<!DOCTYPE html><html><title>Quota exceeded</title>" + b" " * 200_000_000
+    body = gzip.compress(page_of_200_mb, 1)
+    del page_of_200_mb
+
+    def bomb(handler, content):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/html")
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    server.plan = [bomb]
+    tracemalloc.start()
+    refused(file, tmp_path, "web page (Quota exceeded)")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def headed(*lines, code=b"200 OK", body=CONTENT):
+    def answer(handler, content):
+        handler.wfile.write(b"HTTP/1.1 " + code + b"\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n" + body)
+        handler.close_connection = True
+        handler.connection.close()
+
+    return answer
+
+
+SUPERSCRIPT = "\u00b2".encode("latin-1")
+ODD = {
+    "length in superscript": headed(b"Content-Length: " + SUPERSCRIPT),
+    "length of 5,000 digits": headed(b"Content-Length: " + b"9" * 5000),
+    "negative length": headed(b"Content-Length: -5"),
+    "two lengths": headed(b"Content-Length: 1, 2"),
+    "range in superscript": headed(b"Content-Range: bytes " + SUPERSCRIPT + b"-3/" + SUPERSCRIPT, code=b"206 Partial"),
+    "range of 5,000 digits": headed(b"Content-Range: bytes 0-3/" + b"9" * 5000, code=b"206 Partial"),
+    "wait in superscript": headed(b"Retry-After: " + SUPERSCRIPT, code=b"503 Busy"),
+    "wait of 5,000 digits": headed(b"Retry-After: " + b"9" * 5000, code=b"503 Busy"),
+    "negative chunk": headed(b"Transfer-Encoding: chunked", body=b"-5\r\nabc\r\n"),
+    "chunk of 5,000 digits": headed(b"Transfer-Encoding: chunked", body=b"9" * 5000 + b"\r\nabc\r\n"),
+    "no HTTP at all": headed(b"\x00\xff", code=b"\xff"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("begun", [False, True])
+def test_odd_headers_end_in_the_file_or_in_one_line(server, file, tmp_path, name, begun):
+    server.plan = [*[cut(100_000)] * begun, *[ODD[name]] * 99]
+    try:
+        fetch(file, tmp_path, "some")
+    except BenchError as error:
+        message = str(error)
+    else:
+        message = ""
+    assert "\n" not in message
+    assert (tmp_path / "some.bin").exists() == (not message)
+    assert message or (tmp_path / "some.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        headed(b"Content-Length: 0", code=b"404 \x1b[2Jgone\x07", body=b""),
+        page("<html><title>\x1b[2Jgone\x07</title></html>"),
+    ],
+)
+def test_control_characters_of_a_server_are_not_printed(server, file, tmp_path, answer):
+    server.plan = [answer] * 9
+    message = refused(file, tmp_path, "gone")
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize(("known", "allowed"), [(True, True), (False, False)])
+def test_a_file_without_checksum_is_not_taken_from_http_behind_https(file, tmp_path, known, allowed):
+    hop, end = types.SimpleNamespace(url="https://a/x"), "http://b/x"
+    answer = types.SimpleNamespace(history=[hop], url=end, ok=True, headers={}, close=lambda: None)
+    session = types.SimpleNamespace(get=lambda *args, **options: answer)
+    some = file if known else unknown(file)
+    job = download._Job("https://a/x", some, tmp_path / "p", tmp_path / "s", silent, 1e18)
+    if allowed:
+        assert download._answer(session, job, {}) is answer
+    else:
+        with pytest.raises(download._Refused, match="https to http"):
+            download._answer(session, job, {})
 
 
 def test_a_compressed_answer_is_not_asked_for_and_a_gz_stays_one(server, file, tmp_path):
