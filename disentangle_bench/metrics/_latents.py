@@ -27,6 +27,7 @@ CARD = MetricCard(
         "factorqvae2024": "active: as hsu2023",
         "tripod2024": "active: interquartile range > largest / 10 (continuous), > 0.1 (discrete, values in [-1, 1])",
     },
+    permutations=0,
 )
 
 

@@ -23,6 +23,7 @@ CARD = MetricCard(
         "heldout": "the mean over all rows of the evaluation sample, which the protocol keeps from training",
         "factorqvae2024": "the same mean; the sample is drawn from the whole dataset, training images included",
     },
+    permutations=0,
 )
 
 

@@ -17,6 +17,7 @@ CARD = MetricCard(
     summary="Gap in test accuracy between the two latents that best predict a factor, mean over factors",
     scores=(ScoreCard("score", True, "mean accuracy gap"),),
     variants={"locatello2019": "a linear SVM (C = 0.01, balanced classes) for every latent and factor"},
+    permutations=1,
 )
 
 

@@ -39,8 +39,10 @@ class ScoreCard:
 class MetricCard:
     """Facts about a metric: a change of its numbers bumps ``version`` and has a line in the CHANGELOG.
 
-    ``variants`` maps each variant's name to one line that says what its choices are; the first is the default. A
-    score is known by metric, score, variant and version together: scores that differ in one are never mixed.
+    ``variants`` maps each variant's name to one line that says what its choices are; the first is the default.
+    ``permutations`` is how often the metric is computed on permuted codes to find its chance level: 0 where scores do
+    not depend on factors, 1 where the metric is slow. A score is known by metric, score, variant and version together:
+    scores that differ in one are never mixed.
     """
 
     name: str
@@ -49,6 +51,7 @@ class MetricCard:
     summary: str
     scores: tuple[ScoreCard, ...]
     variants: dict[str, str]
+    permutations: int = 3
 
     @property
     def default_variant(self) -> str:

@@ -25,7 +25,9 @@ from disentangle_bench.config.protocols import PROTOCOLS
 from disentangle_bench.registry import dataset_class
 from disentangle_bench.runner.environment import commit, environment, peak_device_memory, peak_memory, repeatable
 from disentangle_bench.runner.resources import Resources
-from disentangle_bench.scoring.encode import draw, encode, save_arrays, save_evaluation, score
+from disentangle_bench.scoring.encode import draw, encode
+from disentangle_bench.scoring.files import save_arrays, save_evaluation
+from disentangle_bench.scoring.score import score
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import claims, files, runs
 from disentangle_bench.training.checkpoints import discard_checkpoints
@@ -189,7 +191,7 @@ def _train(
 
     evaluation = encode(trainer.model, dataset, spec, device, report_encoding)
     save_evaluation(folder / "codes.npz", evaluation)
-    save_arrays(folder / "pictures.npz", draw(trainer.model, dataset, evaluation, spec, device))
+    save_arrays(folder / "pictures.npz", draw(trainer.model, dataset, evaluation, device))
     encoding = time.monotonic() - began
     weights = {name: tensor.contiguous().cpu() for name, tensor in trainer.model.state_dict().items()}
     with atomic_path(folder / "model.safetensors") as temporary:

@@ -20,7 +20,8 @@ from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.registry import dataset_class
 from disentangle_bench.runner.environment import peak_memory, repeatable
 from disentangle_bench.runner.resources import Resources
-from disentangle_bench.scoring.encode import BATCH, score
+from disentangle_bench.scoring.encode import BATCH
+from disentangle_bench.scoring.score import score
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store.status import duration
 from disentangle_bench.training.batches import evaluation_sample

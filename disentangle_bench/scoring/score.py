@@ -1,24 +1,29 @@
-"""Scores stored codes: anybody's ``.npz``, or all runs of a results folder, without training anything."""
+"""Scores of codes: metrics and their chance levels on an evaluation, on anybody's file, on all runs of a folder."""
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from disentangle_bench import __version__
+from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.cores import limited
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.registry import METRICS, metric_module
-from disentangle_bench.scoring.encode import Scores, load_evaluation, save_arrays, score
+from disentangle_bench.scoring.files import load_evaluation, save_arrays
 from disentangle_bench.store import claims, runs
 
 SCHEMA = 1
-"""Of the JSON that ``score_file`` gives."""
+"""Schema of the JSON that ``score_file`` returns."""
 
 FILE_METRICS = "dci,infomec"
 
@@ -42,6 +47,73 @@ def choose(metrics: str | None, variants: Sequence[str], base: dict[str, str] | 
             raise unknown("variant", variant, allowed)
         chosen |= dict.fromkeys(having, variant)
     return chosen
+
+
+@dataclass
+class Scores:
+    """Scores of one evaluation: rows for the record, the matrices behind them, notes, and seconds by metric."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    notes: dict[str, dict[str, str]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def score(
+    evaluation: Evaluation, metrics: dict[str, str], progress: Callable[[str], None] = lambda name: None
+) -> Scores:
+    """Run the metrics, given as name to variant, on one evaluation.
+
+    Each score comes with its chance level: the same metric on codes whose rows are permuted against the factors.
+    """
+    scores = Scores()
+    for name, variant in metrics.items():
+        progress(name)
+        module = metric_module(name)
+        if variant not in module.CARD.variants:
+            raise unknown(f"variant of {name}", variant, module.CARD.variants)
+        began = time.monotonic()
+        result = module.score(evaluation, variant=variant, rng=0)
+        permuted = [
+            module.score(_permuted(evaluation, repeat), variant=variant, rng=0).scores
+            for repeat in range(module.CARD.permutations)
+        ]
+        scores.seconds[name] = time.monotonic() - began
+        for card in module.CARD.scores_of(variant):
+            scores.rows.append(
+                {
+                    "metric": name,
+                    "score": card.name,
+                    "value": float(result.scores[card.name]),
+                    "higher_is_better": card.higher_is_better,
+                    "ranked": card.ranked,
+                    "unit": card.unit,
+                    "variant": variant,
+                    "version": module.CARD.version,
+                    "paper": module.CARD.paper,
+                    **_chance([scores[card.name] for scores in permuted]),
+                }
+            )
+        scores.arrays |= {f"{name}.{key}": array for key, array in result.arrays.items()}
+        if result.notes:
+            scores.notes[name] = dict(result.notes)
+    return scores
+
+
+def _permuted(evaluation: Evaluation, repeat: int) -> Evaluation:
+    """Return the evaluation with its rows of codes in another order and its factors as they are."""
+    rows = np.random.default_rng((2026, repeat)).permutation(len(evaluation.factors))
+    codes = evaluation.codes
+    indices = None if codes.indices is None else codes.indices[rows]
+    return dataclasses.replace(evaluation, codes=Codes(codes.values[rows], indices))
+
+
+def _chance(values: list[float]) -> dict[str, float | None]:
+    """Return the mean over permutations, and their standard deviation if there are several; None for what is not."""
+    return {
+        "chance": float(np.mean(values)) if values else None,
+        "chance_spread": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+    }
 
 
 def score_file(path: Path, metrics: dict[str, str]) -> tuple[Scores, dict[str, Any]]:

@@ -22,7 +22,8 @@ from disentangle_bench.config.grids import expand
 from disentangle_bench.registry import MODELS
 from disentangle_bench.runner.resources import Resources
 from disentangle_bench.runner.run import run_grid
-from disentangle_bench.scoring.encode import load_evaluation, score
+from disentangle_bench.scoring.files import load_evaluation
+from disentangle_bench.scoring.score import score
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import runs
 from support.grid_runs import RUN, contents

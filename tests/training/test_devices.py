@@ -16,7 +16,8 @@ from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.files import data_folder
 from disentangle_bench.registry import MODELS, dataset_class, model_class
 from disentangle_bench.runner.environment import repeatable
-from disentangle_bench.scoring.encode import draw, encode, score
+from disentangle_bench.scoring.encode import draw, encode
+from disentangle_bench.scoring.score import score
 from disentangle_bench.store.runs import load_records
 from disentangle_bench.testing import check_dataset, check_model
 from disentangle_bench.training.trainer import Interrupted, Trainer
@@ -57,7 +58,7 @@ def arrays(trainer, device):
     found |= {"codes": evaluation.codes.values, "errors": evaluation.squared_error}
     if evaluation.codes.discrete:
         found["indices"] = evaluation.codes.indices
-    found |= draw(trainer.model, Blobs(), evaluation, trainer.spec, device)
+    found |= draw(trainer.model, Blobs(), evaluation, device)
     scores = score(evaluation, {"mse": "heldout", "latents": "hsu2023", "mig": "locatello2019"})
     return found | {f"{row['metric']}.{row['score']}": np.array(row["value"]) for row in scores.rows}
 
