@@ -28,6 +28,7 @@ SECONDS = 15
 )
 @click.option("--format", "formats", metavar="NAMES", help="Table formats: csv, md, tex, parquet.  [default: all]")
 @click.option("--group-by", default="dataset", show_default=True, help="Make one table per dataset, score or model.")
+@click.option("--by-version", is_flag=True, help="Do not pool runs that different package versions made.")
 @click.option("--no-figures", is_flag=True, help="Draw no figures.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page to this file.")
 @click.option(
@@ -39,6 +40,7 @@ def report(
     metrics: str | None,
     formats: str | None,
     group_by: str,
+    by_version: bool,
     no_figures: bool,
     html: Path | None,
     show_page: bool,
@@ -55,6 +57,7 @@ def report(
         metrics=_names(metrics),
         formats=_names(formats),
         group_by=group_by,
+        by_version=by_version,
         figures=not no_figures,
         html=html,
         refresh=SECONDS if keep else None,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from disentangle_bench import __version__
-from disentangle_bench.report.scores import one_line
+from disentangle_bench.errors import one_line
 
 if TYPE_CHECKING:
     from disentangle_bench.store.runs import Record

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 from disentangle_bench.atomic import atomic_path
 from disentangle_bench.report import ranking, statistics
 from disentangle_bench.report.scores import GROUP, SCORE, TABLE
+from disentangle_bench.store.files import safe_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,10 +139,7 @@ def write_csv(board: pd.DataFrame, target: Path) -> None:
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
-    safe = board.copy()
-    for name in safe:
-        if safe[name].map(lambda value: isinstance(value, str)).any():
-            safe[name] = safe[name].map(lambda text: re.sub(r"^(?=[=+\-@])", "'", text))
+    safe = safe_cells(board)
     with atomic_path(target) as temporary:
         safe.to_csv(temporary, index=False, lineterminator="\n", float_format=f"%.{DIGITS}g")
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from disentangle_bench.errors import unknown
+from disentangle_bench.errors import one_line, unknown
 from disentangle_bench.registry import METRICS
 from disentangle_bench.spec import RunSpec, flat
 
@@ -28,24 +27,17 @@ GROUP = TABLE + SETUP + SCORE
 _COLUMNS = [*TABLE, *SETUP, "seed", "run_id", "ranked", "off_protocol", "package_version", "finished"]
 _SCORE_COLUMNS = [*SCORE, "higher_is_better", "descriptive", "unit", "value"]
 
-# Control characters, line ends, and the marks that reorder text: no name has them, and all of them break tables.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
+def settings_digest(spec: RunSpec, package_version: str = "") -> str:
+    """Return ten digits that two runs share exactly if they are the same training and sample under different seeds.
 
-def one_line(text: object) -> str:
-    """Text from a record, without line ends and control characters."""
-    return _CONTROL.sub(" ", str(text)).strip()
-
-
-def settings_digest(spec: RunSpec, package_version: str) -> str:
-    """Ten digits that two runs share exactly if they are the same training and sample under different seeds.
-
-    It is made of the version of the package that ran it, and of the spec without seed and without the metrics'
-    variants, which every score carries itself. It keeps apart what different versions made, and
-    ``--set model.beta=1`` and ``--set model.beta=4``, whose ``changed`` is the same.
+    They are made of the spec without seed and without the metrics' variants, which every score carries itself, and of
+    the version of the package if it is given. They keep apart ``--set model.beta=1`` and ``--set model.beta=4``, whose
+    ``changed`` is the same.
     """
     content = spec.model_dump(mode="json", exclude={"seed": True, "scoring": {"metrics"}})
-    content["package_version"] = package_version
+    if package_version:
+        content["package_version"] = package_version
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -55,7 +47,7 @@ def _changed(spec: RunSpec) -> str:
     return " ".join(f"{name}={values[name]}" if name in values else name for name in spec.changed)
 
 
-def run_row(record: Record) -> dict[str, Any]:
+def run_row(record: Record, by_version: bool = False) -> dict[str, Any]:
     """What is known of one run, without its scores; texts are on one line, but for ``run_id``, its folder's name."""
     spec, content = record.spec, record.content
     version = str(content.get("package", {}).get("version", ""))
@@ -67,7 +59,7 @@ def run_row(record: Record) -> dict[str, Any]:
         "model": spec.model,
         "model_version": spec.model_version,
         "changed": _changed(spec),
-        "settings": settings_digest(spec, version),
+        "settings": settings_digest(spec, version if by_version else ""),
         "seed": spec.seed,
         "ranked": bool(content.get("ranked", False)),
         "off_protocol": bool(spec.changed),
@@ -78,18 +70,22 @@ def run_row(record: Record) -> dict[str, Any]:
     return row | {"run_id": record.folder.name}
 
 
-def score_table(records: Sequence[Record], metrics: Sequence[str] | None = None) -> pd.DataFrame:
+def score_table(
+    records: Sequence[Record], metrics: Sequence[str] | None = None, *, by_version: bool = False
+) -> pd.DataFrame:
     """One row per run and score, with the columns of TABLE, SETUP, SCORE, the seed, the value and where it is from.
 
     ``metrics`` keeps some scores only: names of metrics (``dci``), of single scores (``dci.disentanglement``) and of
     groups (``all``), which stand for what is there of them; one that no record has is an error. If several runs differ
     in nothing but the metrics they were scored with, a seed counts once: the run that finished last is kept.
+    Versions of models, datasets, protocols and metrics say what may be pooled; ``by_version`` keeps apart what
+    different versions of the package made, too.
     """
     import pandas as pd
 
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS + _SCORE_COLUMNS}
     for record in records:
-        run = run_row(record)
+        run = run_row(record, by_version)
         for score in record.scores:
             for name in _COLUMNS:
                 columns[name].append(run[name])

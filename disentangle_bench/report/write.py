@@ -46,6 +46,7 @@ def write_report(
     figures: bool = True,
     formats: Sequence[str] | None = None,
     group_by: str = "dataset",
+    by_version: bool = False,
     html: Path | None = None,
     refresh: int | None = None,
     progress: Progress | None = None,
@@ -59,8 +60,9 @@ def write_report(
     beside numbers from papers), ``CITATION.cff``; with ``figures``, ``figures/<dataset>-<protocol>/``; with ``html``,
     a page of its own at that path, which loads itself again every ``refresh`` seconds if that is given. ``metrics``
     names the metrics, single scores or groups that are in the leaderboard, the figures and the page, all by default;
-    ``group_by`` says what there is a table of in ``.md`` and ``.tex`` (``sheets.BY``). Files are replaced whole; the
-    same records give the same bytes.
+    ``group_by`` says what there is a table of in ``.md`` and ``.tex`` (``sheets.BY``); ``by_version`` keeps apart what
+    different versions of the package made, which is pooled otherwise. Files are replaced whole; the same records give
+    the same bytes.
 
     Raises ``BenchError`` if ``out`` is missing or no results folder, if no run in it is finished, and for a metric
     that no record has, an unknown format or grouping, and parquet without pyarrow.
@@ -71,7 +73,7 @@ def write_report(
     chosen = _formats(formats, group_by)
     say = progress or (lambda line: None)
     say("reading the run records")
-    results = read_results(out, metrics, say, records)
+    results = read_results(out, metrics, say, records, by_version)
     paths = _write_tables(results, out, chosen, group_by)
     drawn: list[Path] = []
     if figures:

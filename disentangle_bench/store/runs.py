@@ -186,14 +186,15 @@ def set_aside(folder: Path) -> None:
 
 
 def read_failure(folder: Path) -> dict[str, Any]:
-    """Return the texts of a failed run's ``failed.json``: run_id, error, traceback, command; empty if it is damaged."""
+    """Return what a failed run's ``failed.json`` says, as far as it can be read: error, traceback, command and spec."""
     try:
         content = read_json(folder / FAILED)
     except (OSError, BenchError):
         content = {"error": f"{FAILED} cannot be read"}
-    texts = {key: content.get(key) for key in ("run_id", "error", "traceback", "command")}
+    texts = {key: content.get(key) for key in ("error", "traceback", "command")}
     texts = {key: text if isinstance(text, str) else "" for key, text in texts.items()}
-    return texts | {"run_id": folder.name}
+    spec = content.get("spec")
+    return texts | {"run_id": folder.name, "spec": spec if isinstance(spec, dict) else {}}
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:

@@ -69,12 +69,14 @@ def test_different_runs_are_never_pooled(other):
     assert found["n"].tolist() == [3, 3]
 
 
-def test_records_of_another_package_version_are_never_pooled():
-    old = three("qlae", [0.7, 0.8, 0.9])
-    for each in old:
-        each.content["package"]["version"] = "0.0.9"
-    found = board(three("qlae", [0.1, 0.2, 0.3]) + old)
-    assert dict(found.set_index("package_versions")["mean"]) == pytest.approx({"0.1.0": 0.2, "0.0.9": 0.8})
+def test_package_versions_are_pooled_and_named_unless_they_are_asked_for():
+    """After an upgrade seed 0 is of the old version and seeds 1 and 2 are new: one row of three seeds, ranked."""
+    records = three("qlae", [0.1, 0.2, 0.3])
+    records[0].content["package"]["version"] = "0.0.9"
+    (row,) = board(records).itertuples()
+    assert (row.n, row.mean, row.package_versions, row.note) == (3, pytest.approx(0.2), "0.0.9 0.1.0", "")
+    apart = leaderboard.leaderboard(score_table(records, by_version=True))
+    assert dict(apart.set_index("package_versions")["mean"]) == pytest.approx({"0.1.0": 0.25, "0.0.9": 0.1})
 
 
 def test_changed_values_are_told_apart_though_their_names_are_the_same():

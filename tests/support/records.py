@@ -75,7 +75,7 @@ def content(run: RunSpec, scores: dict[str, float | None] | None = None, **value
         "run_id": run.run_id,
         "digest": run.digest,
         "spec": run.model_dump(mode="json"),
-        "ranked": PROTOCOLS[run.protocol].ranked if run.protocol in PROTOCOLS else True,
+        "ranked": (run.protocol not in PROTOCOLS or PROTOCOLS[run.protocol].ranked) and not run.changed,
         "dataset": {"factor_names": list(FACTORS), "factor_sizes": [10, 10, 10, 8, 4, 15]},
         "package": {"version": "0.1.0", "commit": "abc"},
         "environment": {"python": "3.11", "device": "cpu"},

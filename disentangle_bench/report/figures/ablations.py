@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from disentangle_bench.errors import one_line
 from disentangle_bench.report import labels
 from disentangle_bench.report.figures import style
 from disentangle_bench.report.figures.scores import of, panel_title, panels
-from disentangle_bench.report.scores import SCORE, SETUP, one_line
+from disentangle_bench.report.scores import SCORE, SETUP
 from disentangle_bench.spec import flat
 
 if TYPE_CHECKING:

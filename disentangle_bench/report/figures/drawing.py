@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from disentangle_bench.cores import available
+from disentangle_bench.errors import one_line
 from disentangle_bench.report import labels
 from disentangle_bench.report.figures.table import Table, draw_table, folder_name
-from disentangle_bench.report.scores import SETUP, TABLE, one_line
+from disentangle_bench.report.scores import SETUP, TABLE
 from disentangle_bench.store.runs import Record
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from disentangle_bench.errors import one_line
 from disentangle_bench.report import labels
 from disentangle_bench.report.figures import style
-from disentangle_bench.report.scores import SCORE, SETUP, one_line
+from disentangle_bench.report.scores import SCORE, SETUP
 from disentangle_bench.report.tables.sheet import ARROWS
 
 if TYPE_CHECKING:

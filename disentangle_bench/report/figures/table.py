@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from disentangle_bench.errors import one_line
 from disentangle_bench.report import labels
 from disentangle_bench.report.figures import style
 from disentangle_bench.report.figures.ablations import settings_figure, varied_settings
@@ -24,7 +25,7 @@ from disentangle_bench.report.figures.runs import (
     traversals_figure,
 )
 from disentangle_bench.report.figures.scores import reconstruction_figure, scores_figure, training_figure
-from disentangle_bench.report.scores import SETUP, TABLE, one_line
+from disentangle_bench.report.scores import SETUP, TABLE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from disentangle_bench.errors import one_line
 from disentangle_bench.report.figures.runs import MOST, tile
-from disentangle_bench.report.scores import one_line, run_row
+from disentangle_bench.report.scores import run_row
 from disentangle_bench.spec import flat
 from disentangle_bench.store.runs import command
 
@@ -53,7 +54,7 @@ def run_panels(results: Results, budget: Budget) -> tuple[list[dict[str, Any]], 
     Where it does not last for all, runs of the lowest seeds have pictures.
     """
     chosen = results.records[:MOST_PANELS]
-    panels = [_finished(record) for record in chosen]
+    panels = [_finished(record, results.by_version) for record in chosen]
     left_out = 0
     for place in sorted(range(len(chosen)), key=lambda place: chosen[place].spec.seed):
         found = _pictures(chosen[place], budget) if budget.left > 0 else None
@@ -64,9 +65,9 @@ def run_panels(results: Results, budget: Budget) -> tuple[list[dict[str, Any]], 
     return panels, left_out
 
 
-def _finished(record: Record) -> dict[str, Any]:
+def _finished(record: Record, by_version: bool) -> dict[str, Any]:
     spec, content = record.spec, record.content
-    row = run_row(record)
+    row = run_row(record, by_version)
     scores = [
         [one_line(f"{score['metric']}.{score['score']}"), float(score["value"]), one_line(score.get("unit") or ""),
          one_line(f"{score['variant']}, version {score['version']}")]

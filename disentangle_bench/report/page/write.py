@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.atomic import write_text
+from disentangle_bench.errors import one_line
 from disentangle_bench.report import citation, labels
 from disentangle_bench.report.figures.table import TABLE_FIGURES, folder_name
 from disentangle_bench.report.page.runs import Budget, run_panels
-from disentangle_bench.report.scores import SCORE, SETUP, one_line
+from disentangle_bench.report.scores import SCORE, SETUP
 from disentangle_bench.report.tables import markdown
 from disentangle_bench.report.tables.sheet import Sheet, sheets
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Any
 
-from disentangle_bench.report.scores import one_line
+from disentangle_bench.errors import one_line
 from disentangle_bench.report.tables.sheet import Sheet
 
 _INTRODUCTION = r"""% Made by disentangle-bench. Needs \usepackage{booktabs,graphicx}.

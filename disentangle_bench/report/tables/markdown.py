@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from disentangle_bench.errors import one_line
 from disentangle_bench.report import labels
 from disentangle_bench.report.leaderboard import FEW, NOTES
-from disentangle_bench.report.scores import SETUP, one_line
+from disentangle_bench.report.scores import SETUP
 from disentangle_bench.report.tables.sheet import ARROWS, Sheet, sheets
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
             found.append(f"{reason}: {', '.join(notes[word])}.")
     found += _missing_seeds(scores, setups) + _collapsed(scores, setups)
     if len(set(scores["package_version"])) > 1:
-        found.append(f"Made with the package versions {', '.join(sorted(set(scores.package_version)))}, not pooled.")
+        found.append(f"Made with the package versions {', '.join(sorted(set(scores.package_version)))}.")
     if len(labels.score_names(rows)) > rows["score"].nunique():
         found.append("Scores of several variants or metric versions are present; they have columns of their own.")
     if rows[["model", "changed"]].drop_duplicates().shape[0] < len(setups):
