@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from disentangle_bench.spec import RunSpec
     from disentangle_bench.store.runs import Records
 
+UNDONE = 75
+"""Exit status if runs are left undone and the same command should be given again: EX_TEMPFAIL of the system."""
+
 LONG_UPDATES = 20_000
 """A grid of this many updates is measured and its cost shown before it begins."""
 
@@ -58,7 +61,8 @@ def run(
     """Train and score every model on every dataset with every seed.
 
     Finished runs are skipped and interrupted ones resumed. Writes a folder per run into runs/ of the results folder,
-    and results.csv with all scores; prints the leaderboard. dbench report writes tables, figures and a page.
+    and results.csv with all scores; prints the leaderboard. dbench report writes tables, figures and a page. The exit
+    status is 0 if all runs are done, 1 if any failed, and 75 if some were stopped or another process is running them.
     """
     from disentangle_bench.runner import run as runner
     from disentangle_bench.store import runs
@@ -80,14 +84,23 @@ def run(
     if outcome.records.records:
         print_leaderboard(out, outcome.records)
     click.echo(f"{len(outcome.finished)} finished, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed")
-    for run_id, reason in outcome.left.items():
-        click.echo(f"left: {run_id}: {reason}", err=True)
-    for run_id, error in outcome.failed.items():
-        click.echo(f"failed: {run_id}: {error}", err=True)
-        click.echo(f"        traceback and command: {out / 'runs' / run_id / runs.FAILED}", err=True)
-    click.echo(f"next: dbench report {out}")
-    if outcome.failed:
-        sys.exit(1)
+    _print_endings("left", outcome.left)
+    _print_endings("failed", outcome.failed)
+    for run_id in list(outcome.failed)[:1]:
+        click.echo(f"traceback and command: {click.format_filename(out / 'runs' / run_id / runs.FAILED)}", err=True)
+    click.echo(f"next: dbench report {click.format_filename(out)}")
+    if outcome.failed or outcome.left:
+        sys.exit(1 if outcome.failed else UNDONE)
+
+
+def _print_endings(how: str, reasons: dict[str, str]) -> None:
+    """Print a line per reason: the run, or the first run and the number of others with the same reason."""
+    same: dict[str, list[str]] = {}
+    for run_id, reason in reasons.items():
+        same.setdefault(reason, []).append(run_id)
+    for reason, run_ids in same.items():
+        others = f" and {len(run_ids) - 1} more" if len(run_ids) > 1 else ""
+        click.echo(f"{how}: {run_ids[0]}{others}: {reason}", err=True)
 
 
 def _specs(given: dict[str, Any]) -> list[RunSpec]:
@@ -202,4 +215,4 @@ def worker(run_id: str, out: Path, **given: Any) -> None:
 
     kind, text = run_single(run_id, out, _resources(**given))
     click.echo(f"{run_id} {kind}{': ' if text else ''}{text}", err=kind != "done")
-    click.get_current_context().exit({"done": 0, "failed": 1}.get(kind, 75))
+    click.get_current_context().exit({"done": 0, "failed": 1}.get(kind, UNDONE))

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from disentangle_bench.cores import available
 from disentangle_bench.errors import BenchError
+from disentangle_bench.metrics._jit import njit
 
 # What scikit-learn hands to scipy's L-BFGS-B for LogisticRegression with its default tol.
 _GRADIENT_TOLERANCE = 1e-4
@@ -79,7 +79,7 @@ class Features:
         return max(len(self.columns), len(self.values))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _logits(columns, values, coefficients, start, out):  # type: ignore[no-untyped-def]
     """Logits of rows start.. into out [rows, c], less each row's largest; the last coefficient row is the intercept."""
     classes = coefficients.shape[1]
@@ -102,7 +102,7 @@ def _logits(columns, values, coefficients, start, out):  # type: ignore[no-untyp
             row[c] -= top
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _accumulate(columns, values, labels, weights, start, logits, exponentials, gradient):  # type: ignore[no-untyped-def]
     """Add the rows' weighted gradient to ``gradient`` [width + 1, c] and give their weighted loss."""
     rows, classes = logits.shape

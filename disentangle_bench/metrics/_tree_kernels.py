@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from disentangle_bench.metrics._jit import njit
 
 STAGES = 100
 LEARNING_RATE = 0.1
@@ -23,7 +24,7 @@ EPSILON = np.finfo(np.float64).eps  # a node of no more impurity is a leaf
 GAP = np.float32(1e-7)  # two values no further apart are one to scikit-learn's splitter
 TIE = 1.0 - 1e-12  # splits whose improvement agrees so closely differ by rounding only
 
-_jit = njit(cache=True, nogil=True, error_model="numpy")
+_jit = njit(nogil=True, error_model="numpy")
 
 
 @_jit

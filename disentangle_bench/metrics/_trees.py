@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from disentangle_bench.cores import available
 from disentangle_bench.metrics import _tree_kernels as kernels
+from disentangle_bench.metrics._jit import njit
 
 MAX_BINS = 256  # distinct values of a latent up to which histograms are the faster search
 MAX_SCRATCH = 400_000_000  # bytes for all threads together; fewer threads are used where it would not do
@@ -209,7 +209,7 @@ def _label(raw: npt.NDArray[np.float64], names: npt.NDArray[Any]) -> npt.NDArray
     return names[raw.argmax(axis=1)] if len(names) > 2 else names[(raw[:, 0] >= 0).astype(int)]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _gradients(raw: Any, labels: Any, offsets: Any, out: Any, low: int, high: int) -> None:
     """Write y - p, the negative gradient of the deviance, of rows low..high to ``out`` [t, n].
 
@@ -239,7 +239,7 @@ def _gradients(raw: Any, labels: Any, offsets: Any, out: Any, low: int, high: in
             out[first + labels[j, i], i] += 1.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _predict(x: Any, trees: Any, first: int, step: int, raw: Any) -> None:
     """Add the trees of columns first, first + step, ... to ``raw`` [t, m], for codes ``x`` [m, d]."""
     feature, threshold, value = trees

@@ -78,15 +78,17 @@ def attempt(
         return "busy", str(busy)
     except Interrupted as interruption:
         return "stopped", str(interruption)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in may raise anything, SystemExit too
         line = explain(error)
         # A full disk has no room for the report either; the line still reaches the one who listens.
         with contextlib.suppress(OSError):
-            runs.write_failure(folder, spec, line, traceback.format_exc(), out)
+            runs.write_failure(folder, spec, line, traceback.format_exc(), out, resources.options())
         return "failed", line
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     """An exception as one line, with what to do where that is known."""
     line = " ".join(f"{type(error).__name__}: {error}".split())
     text = str(error)

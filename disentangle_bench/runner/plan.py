@@ -28,8 +28,9 @@ from disentangle_bench.training.batches import evaluation_sample
 from disentangle_bench.training.trainer import Trainer, to_float
 
 PROBE_BATCH = 16
-WARM_UP, LEAST, MOST, SECONDS = 2, 3, 20, 2.0
-"""Updates before the measurement, the least and the most that are measured, and how long it goes on."""
+WARM_UP, LEAST, MOST, SECONDS = 3, 3, 20, 2.0
+"""Updates between the first and the measured ones (a captured update is recorded then), the least and the most that are
+measured, and the seconds after which one is enough."""
 
 SCORED_ROWS = 600
 LONG_HOURS = 24.0
@@ -108,7 +109,7 @@ def measure(specs: Sequence[RunSpec], slots: Sequence[str], resources: Resources
             spec = RunSpec.model_validate_json(text)
             say(f"measuring {spec.model} on {spec.dataset}")
             dataset = dataset_class(spec.dataset).load(resources.data)
-            trainer, update = _measured(spec, dataset, torch.device(slots[0]))
+            trainer, update = _measured(spec, dataset, torch.device(slots[0]), resources)
             key = f"{spec.dataset} {spec.settings['latents']} {spec.scoring}"
             if key not in scoring:
                 scoring[key] = _metric_seconds(spec, dataset)
@@ -133,31 +134,31 @@ def _synchronised(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _measured(spec: RunSpec, dataset: Dataset, device: torch.device) -> tuple[Trainer, float]:
-    """A trainer and the seconds of an update. Where one would take seconds, those of a small batch are scaled up."""
+def _measured(spec: RunSpec, dataset: Dataset, device: torch.device, resources: Resources) -> tuple[Trainer, float]:
+    """Return a trainer and the seconds of an update; if one takes seconds, those of a small batch are scaled up."""
     small = min(PROBE_BATCH, spec.training.batch_size)
     training = spec.training.model_copy(update={"batch_size": small})
-    trainer = Trainer(spec.model_copy(update={"training": training}), dataset, device)
+    how = {"compile": resources.compile, "capture": resources.capture}
+    trainer = Trainer(spec.model_copy(update={"training": training}), dataset, device, **how)
     seconds = _update_seconds(trainer) * spec.training.batch_size / small
     if seconds > SECONDS:
         return trainer, seconds
-    trainer = Trainer(spec, dataset, device)
+    trainer = Trainer(spec, dataset, device, **how)
     return trainer, _update_seconds(trainer)
 
 
 def _update_seconds(trainer: Trainer) -> float:
+    """Return the seconds of an update. The very first is never measured: it imports, compiles and allocates."""
     device = trainer.generator.device
+    trainer.update()
     seconds: list[float] = []
-    for _ in range(WARM_UP):
-        began = _synchronised(device)
-        trainer.update()
-        if _synchronised(device) - began > SECONDS:
-            return _synchronised(device) - began
-    while len(seconds) < LEAST or (len(seconds) < MOST and sum(seconds) < SECONDS):
+    while len(seconds) < WARM_UP + LEAST or (len(seconds) < MOST and sum(seconds) < SECONDS):
         began = _synchronised(device)
         trainer.update()
         seconds.append(_synchronised(device) - began)
-    return statistics.median(seconds)
+        if seconds[-1] > SECONDS:
+            return seconds[-1]
+    return statistics.median(seconds[WARM_UP:])
 
 
 def _encoding_seconds(trainer: Trainer, dataset: Dataset) -> float:

@@ -46,6 +46,10 @@ class Resources(BaseModel):
         """Return the same resources for a run on this device."""
         return self.model_copy(update={"devices": device})
 
+    def options(self) -> list[str]:
+        """Return the options of a command whose runs get the same data and the same bits."""
+        return ["--data-dir", str(self.data), *(["--threads", str(self.threads)] if self.threads != 1 else [])]
+
     def slots(self) -> tuple[str, ...]:
         """Return the devices of this machine on which runs go, one entry for each run that may go at a time.
 

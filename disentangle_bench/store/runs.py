@@ -14,7 +14,7 @@ import json
 import math
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -238,23 +238,29 @@ def write_results(out: Path, records: Iterable[Record] | None = None) -> Path:
     return target
 
 
-def write_failure(folder: Path, spec: RunSpec, error: str, details: str, out: Path) -> None:
-    """Write ``failed.json``: the error in one line, the whole traceback, and the command that repeats this one run."""
+def write_failure(
+    folder: Path, spec: RunSpec, error: str, details: str, out: Path, options: Sequence[str] = ()
+) -> None:
+    """Write ``failed.json``: the error in one line, the whole traceback, and the command that repeats this one run.
+
+    ``options`` are further ones of that command.
+    """
     content = {
         "schema": SCHEMA,
         "run_id": spec.run_id,
         "spec": spec.model_dump(mode="json"),
         "error": error,
         "traceback": details,
-        "command": command(spec, out),
+        "command": command(spec, out, options),
     }
     write_json(folder / FAILED, content)
 
 
-def command(spec: RunSpec, out: Path) -> str:
-    """Return the command that does this one run."""
+def command(spec: RunSpec, out: Path, options: Sequence[str] = ()) -> str:
+    """Return the command that does this one run, with further ``options``."""
     words = ["dbench", "run", "--models", spec.model, "--datasets", spec.dataset, "--protocol", spec.protocol]
     words += ["--seeds", f"{spec.seed}-{spec.seed}", "--out", str(out)]
     for change in spec.changed:
         words += ["--set", change]
-    return shlex.join(words)
+    # The bytes of a path need not be text; JSON and UTF-8 must be.
+    return shlex.join([*words, *options]).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

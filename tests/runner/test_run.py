@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,10 @@ import pytest
 from click.testing import CliRunner
 
 from disentangle_bench.cli import main
+from disentangle_bench.cli.run import _print_endings
 from disentangle_bench.config.grids import expand
 from disentangle_bench.registry import MODELS
+from disentangle_bench.runner import attempt
 from disentangle_bench.runner.resources import Resources
 from disentangle_bench.runner.run import run_grid
 from disentangle_bench.scoring.files import load_evaluation
@@ -217,7 +220,7 @@ def test_two_commands_never_do_a_run_twice(started):
     pid = run_process(first, "qlae")
     second = started("qlae", *LONG)
     output, errors = second.communicate(timeout=120)
-    assert second.returncode == 0, errors
+    assert second.returncode == 75, errors
     assert "0 finished, 0 skipped, 0 failed" in output
     assert f"another process is running it (process {pid} on" in errors
     output, errors = first.communicate(timeout=120)
@@ -272,3 +275,30 @@ def test_lists_of_values_make_a_grid(dbench):
     changes = {tuple(line.split()[3:]) for line in lines}
     assert len({line.split()[2] for line in lines}) == len(changes) == 6, done.stdout + done.stderr
     assert ("model.symbols=20", "training.updates=3") in changes
+
+
+class Wild(BaseException):
+    """Not even an Exception."""
+
+
+@pytest.mark.parametrize("error", [Wild("odd"), SystemExit(3)])
+def test_whatever_a_run_raises_is_its_failure_alone(monkeypatch, tmp_path, error):
+    """In a results folder whose name is not UTF-8; the next run of the grid is tried."""
+    out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+
+    def raising(*words):
+        raise error
+
+    monkeypatch.setattr(attempt, "_train", raising)
+    specs = expand("ae", "rooms3d", "2", "smoke", [])
+    outcome = run_grid(specs, out, Resources(jobs=0, devices="cpu", data=tmp_path / "data"))
+    assert outcome.failed == {spec.run_id: f"{type(error).__name__}: {error}" for spec in specs}
+    failed, _ = sorted(out.glob("runs/*/failed.json"))
+    command = json.loads(failed.read_text())["command"]
+    assert "/\\xff" in command
+    assert f"--data-dir {tmp_path / 'data'}" in command
+
+
+def test_equal_reasons_are_one_line(capsys):
+    _print_endings("failed", {f"run{i}": "no memory" for i in range(200)} | {"other": "no disk"})
+    assert capsys.readouterr().err.splitlines() == ["failed: run0 and 199 more: no memory", "failed: other: no disk"]

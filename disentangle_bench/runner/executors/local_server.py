@@ -6,6 +6,7 @@ write a checkpoint and end.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -147,7 +148,9 @@ class _Server:
         code = item.process.exitcode or 0
         hint = " (out of memory is a common cause: try fewer --jobs)" if code == -signal.SIGKILL else ""
         error = f"the process of this run ended unexpectedly, {ATTEMPTS} times: {cause(code)}{hint}"
-        runs.write_failure(runs.run_folder(self.work.out, item.spec), item.spec, error, "", self.work.out)
+        folder, options = runs.run_folder(self.work.out, item.spec), self.work.resources.options()
+        with contextlib.suppress(OSError):  # as in attempt: the line still reaches the one who listens
+            runs.write_failure(folder, item.spec, error, "", self.work.out, options)
         self._tell(item, Event(item.spec.run_id, "failed", error))
 
     def _stop(self) -> None:
