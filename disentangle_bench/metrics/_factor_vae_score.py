@@ -14,15 +14,19 @@ from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
 BATCH = 64
 TRAIN_VOTES = 10_000
 TEST_VOTES = 5_000
+PRUNED_BELOW = 0.05  # standard deviation; ``prune_dims.threshold`` in all configurations of the study
 _CHUNK = 1_000  # batches whose codes are gathered at once
 
 CARD = MetricCard(
     name="factor_vae_score",
-    version=1,
+    version=2,
     paper="Kim & Mnih 2018, Disentangling by factorising, section 4; Locatello et al. 2019",
     summary="Accuracy of a majority vote that names the fixed factor from the latent that varies least",
     scores=(ScoreCard("score", True, "test accuracy"),),
-    variants={"locatello2019": "10,000 training and 5,000 test votes of 64 rows, drawn from the evaluation rows"},
+    variants={
+        "locatello2019": "10,000 training and 5,000 test votes of 64 rows, drawn from the evaluation rows; "
+        "latents of a standard deviation under 0.05 are left out"
+    },
 )
 
 
@@ -32,9 +36,10 @@ def factor_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rn
     A vote fixes a random factor at the value of a random row, draws 64 rows of that value with replacement, and is
     cast by the latent whose variance among them, relative to its variance over the training rows, is smallest.
     Votes from the first ``n_train`` rows say which factor each latent stands for; votes from the rest test it. With
-    ``n_train`` None or n both come from all rows, as a note says. Latents that do not vary cast no vote.
+    ``n_train`` None or n both come from all rows, as a note says. Latents whose standard deviation over the training
+    rows is under 0.05 cast no vote: the study's choice, which makes the score depend on the latents' scale.
 
-    The score is ``score`` (test accuracy; NaN if no latent varies), the array ``votes`` [d, k] of the training. Raises
+    The score is ``score`` (test accuracy; 0 if no latent is left), the array ``votes`` [d, k] of the training. Raises
     BenchError for input that as_arrays refuses and for fewer than two factors that can be held fixed.
     """
     arrays = as_arrays(codes, factors, n_train)
@@ -45,20 +50,25 @@ def factor_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rn
     usable, notes = usable_factors(parts, labels.shape[1], CARD.name)
     if rows == len(values):
         notes["score"] = "trained and tested on the same rows: there are no test rows"
-    variances = values[:rows].var(axis=0)
-    active = np.flatnonzero(variances > 0)
+    deviations = _deviations(values[:rows])
+    active = np.flatnonzero(deviations >= PRUNED_BELOW)
     votes = np.zeros((values.shape[1], labels.shape[1]), dtype=np.int64)
     if len(active) == 0:
-        notes["score"] = "not defined: no latent varies"
-        return MetricResult({"score": float("nan")}, {"votes": votes}, notes)
+        notes["score"] = f"0: no latent has a standard deviation of {PRUNED_BELOW} or more"
+        return MetricResult({"score": 0.0}, {"votes": votes}, notes)
     generator = np.random.default_rng(as_seed(rng))
-    scaled = values[:, active] / np.sqrt(variances[active])
+    scaled = values[:, active] / deviations[active]
     votes[active] = _votes(scaled[:rows], parts[0], usable, labels.shape[1], TRAIN_VOTES, generator)
     tested = np.zeros_like(votes)
     tested[active] = _votes(scaled[test], parts[1], usable, labels.shape[1], TEST_VOTES, generator)
     named = votes.argmax(axis=1)  # a latent without votes names the first factor, as in the original
     accuracy = float(tested[np.arange(len(tested)), named].sum() / TEST_VOTES)
     return MetricResult({"score": accuracy}, {"votes": votes}, notes)
+
+
+def _deviations(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Standard deviation of each latent [d], as the study estimates it; 0 for a single row."""
+    return values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
 
 
 def _votes(

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+EPSILON = float(np.finfo(np.float64).eps)
+"""Information in nats below which there is none: what rounding leaves."""
+
 
 def relabel(columns: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Number each column's distinct values 0, 1, 2, ... in their order; [n, c] in and out."""
@@ -29,7 +32,8 @@ def entropy(labels: npt.NDArray[np.int64]) -> float:
 def plug_in_information(symbols: npt.NDArray[Any], factors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Plug-in mutual information [k, d] in nats of factors [n, k] and discrete codes [n, d].
 
-    It is biased upwards by about (v - 1)(w - 1) / 2n for variables of v and w values (Miller 1955).
+    It is biased upwards by about (v - 1)(w - 1) / 2n for variables of v and w values (Miller 1955). Exactly 0 where
+    nothing is known, as of a constant: terms below machine epsilon are rounding, and zero as in the original.
     """
     codes, labels = relabel(symbols), relabel(factors)
     information = np.empty((labels.shape[1], codes.shape[1]))
@@ -40,8 +44,9 @@ def plug_in_information(symbols: npt.NDArray[Any], factors: npt.NDArray[Any]) ->
             joint = counts.reshape(-1, values) / len(label)
             apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
             seen = joint > 0
-            information[i, j] = (joint[seen] * np.log(joint[seen] / apart[seen])).sum()
-    return np.maximum(information, 0.0)  # rounding may leave -1e-17
+            terms = joint[seen] * np.log(joint[seen] / apart[seen])
+            information[i, j] = terms[np.abs(terms) >= EPSILON].sum()
+    return np.where(information >= EPSILON, information, 0.0)
 
 
 def histogram_symbols(values: npt.NDArray[Any], bins: int) -> npt.NDArray[np.int64]:
@@ -69,12 +74,15 @@ def nearest_neighbour_information(
 
     As in scikit-learn, each latent is scaled to unit variance and gets normal noise of relative size 1e-10 that
     breaks ties; ``rng`` seeds it, and every latent gets the same draw, as it does when each is estimated by a call of
-    its own. A factor value with fewer than ``neighbours`` + 1 rows uses as many neighbours as it has; rows whose
-    value occurs once are left out, and if that leaves none the information is 0.
+    its own. A constant latent has information 0. A factor value with fewer than ``neighbours`` + 1 rows uses as many
+    neighbours as it has; rows whose value occurs once are left out, and if that leaves none the information is 0.
     """
     labels = relabel(factors)
     information = np.empty((labels.shape[1], values.shape[1]))
     for j, column in enumerate(values.T):
+        if (column == column[0]).all():  # the noise that breaks ties would be all there is
+            information[:, j] = 0.0
+            continue
         code = _scale_and_shake(column, rng)
         order = np.argsort(code, kind="stable")
         for i, label in enumerate(labels.T):

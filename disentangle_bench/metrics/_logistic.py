@@ -178,19 +178,24 @@ def fit(features: Features, labels: npt.NDArray[np.int64], classes: int, max_ite
     return coefficients
 
 
-def log_loss(features: Features, labels: npt.NDArray[np.int64], coefficients: npt.NDArray[np.float64]) -> float:
+def log_loss(
+    features: Features, labels: npt.NDArray[np.int64], coefficients: npt.NDArray[np.float64], *, clip: bool = True
+) -> float:
     """Mean negative log-likelihood of ``labels`` [n] in nats, every row with the same weight.
 
-    Probabilities are kept above float64's epsilon, as in scikit-learn's ``log_loss``: a confident wrong answer costs
-    36 nats and not infinitely many.
+    With ``clip`` probabilities are kept above float64's epsilon, as in scikit-learn's ``log_loss``: a confident wrong
+    answer costs 36 nats. Without, it costs as much as its logit says.
     """
     logits = np.empty((features.rows, coefficients.shape[1]))
     _logits(features.columns, features.values, coefficients, 0, logits)
     powers = np.exp(logits)
+    rows = np.arange(len(labels))
+    if not clip:
+        return float((np.log(powers.sum(axis=1)) - logits[rows, labels]).mean())
     floor = np.finfo(np.float64).eps
     probabilities = np.clip(powers / powers.sum(axis=1, keepdims=True), floor, 1 - floor)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
+    return float(-np.log(probabilities[rows, labels]).mean())
 
 
 def probe_losses(
@@ -199,12 +204,14 @@ def probe_losses(
     rows: int,
     tasks: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]],
     iterations: int,
+    *,
+    clip: bool = True,
 ) -> npt.NDArray[np.float64]:
     """Mean log loss in nats of a probe for each task, on its training and its test rows: [k, 2].
 
     The probes read one-hot ``symbols`` [n, d], or ``scaled`` values [n, d] if there are none, and are fitted on the
     first ``rows`` rows. A task is labels [n] in 0..classes-1 (right for training and test rows), the test rows'
-    numbers, and the number of classes. NaN where there is but one class or no test row.
+    numbers, and the number of classes. NaN where there is but one class or no test row. ``clip`` is ``log_loss``'s.
     """
     if symbols is not None:
         features = Features.one_hot(symbols, symbols[:rows])
@@ -218,8 +225,10 @@ def probe_losses(
         if classes < 2:
             return np.nan, np.nan
         coefficients = fit(train, labels[:rows], classes, iterations)
-        fitted = log_loss(train, labels[:rows], coefficients)
-        return fitted, log_loss(features.part(test), labels[test], coefficients) if len(test) else np.nan
+        fitted = log_loss(train, labels[:rows], coefficients, clip=clip)
+        if len(test) == 0:
+            return fitted, np.nan
+        return fitted, log_loss(features.part(test), labels[test], coefficients, clip=clip)
 
     # Factors are independent, so a thread for each processor changes no result. BLAS is kept to one thread: L-BFGS
     # calls it on short vectors, where more threads cost more than they save (measured: five times slower).

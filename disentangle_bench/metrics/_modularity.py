@@ -14,7 +14,7 @@ BINS = 20
 
 CARD = MetricCard(
     name="modularity",
-    version=1,
+    version=2,
     paper="Ridgeway & Mozer 2018, Learning deep disentangled embeddings with the F-statistic loss; "
     "Locatello et al. 2019",
     summary="How far each latent is from the ideal of telling of one factor only, mean over latents",

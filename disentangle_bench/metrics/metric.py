@@ -41,8 +41,9 @@ class MetricCard:
 
     ``variants`` maps each variant's name to one line that says what its choices are; the first is the default.
     ``permutations`` is how often the metric is computed on permuted codes to find its chance level: 0 where scores do
-    not depend on factors, 1 where the metric is slow. A score is known by metric, score, variant and version together:
-    scores that differ in one are never mixed.
+    not depend on factors, 1 where the metric is slow. ``variant_versions`` are the versions of variants whose numbers
+    changed when the others' did not. A score is known by metric, score, variant and version together: scores that
+    differ in one are never mixed.
     """
 
     name: str
@@ -52,11 +53,16 @@ class MetricCard:
     scores: tuple[ScoreCard, ...]
     variants: dict[str, str]
     permutations: int = 3
+    variant_versions: dict[str, int] = field(default_factory=dict)
 
     @property
     def default_variant(self) -> str:
         """The variant that is used when none is named."""
         return next(iter(self.variants))
+
+    def version_of(self, variant: str) -> int:
+        """Return the version of a variant's numbers."""
+        return self.variant_versions.get(variant, self.version)
 
     def scores_of(self, variant: str) -> tuple[ScoreCard, ...]:
         """Return the cards of the scores that a variant gives, each name once."""

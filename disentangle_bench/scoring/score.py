@@ -89,7 +89,7 @@ def score(
                     "ranked": card.ranked,
                     "unit": card.unit,
                     "variant": variant,
-                    "version": module.CARD.version,
+                    "version": module.CARD.version_of(variant),
                     "paper": module.CARD.paper,
                     **_chance([scores[card.name] for scores in permuted]),
                 }

@@ -48,7 +48,7 @@ def test_identity_codes_are_perfect_and_noise_is_chance(metric) -> None:  # type
 
 
 def test_factor_vae_votes_name_the_factor_of_each_latent() -> None:
-    codes = np.column_stack([7.0 * FACTORS[:, 2], np.zeros(N), 0.01 * FACTORS[:, 0], FACTORS[:, 1]])
+    codes = np.column_stack([7.0 * FACTORS[:, 2], np.full(N, 0.1), 0.1 * FACTORS[:, 0], FACTORS[:, 1]])
     found = factor_vae_score(codes, FACTORS, n_train=600)
     assert found["votes"][[0, 2, 3]].argmax(axis=1).tolist() == [2, 0, 1]  # whatever the latents' scales
     assert found["votes"][1].sum() == 0
@@ -56,18 +56,35 @@ def test_factor_vae_votes_name_the_factor_of_each_latent() -> None:
     assert found["votes"].sum(axis=0) == pytest.approx([10_000 / 3] * 3, rel=0.1)
 
 
-def test_factor_vae_votes_do_not_depend_on_the_latents_units() -> None:
+def test_factor_vae_votes_do_not_depend_on_the_units_of_latents_that_count() -> None:
     codes = FACTORS + 2.5 * np.random.default_rng(4).normal(size=(N, 3))
-    plain, scaled = (factor_vae_score(codes * unit, FACTORS, n_train=600) for unit in ([1, 1, 1], [64, 1, 2**-9]))
+    plain, scaled = (factor_vae_score(codes * unit, FACTORS, n_train=600) for unit in ([1, 1, 1], [64, 1, 2**-4]))
     assert 0.4 < plain["score"] < 0.995
     assert scaled["votes"].tolist() == plain["votes"].tolist()
     assert scaled["score"] == plain["score"]
 
 
-def test_factor_vae_score_with_no_latent_that_varies() -> None:
-    found = factor_vae_score(np.ones((N, 2)), FACTORS, n_train=600)
-    assert np.isnan(found["score"])
-    assert found.notes == {"score": "not defined: no latent varies"}
+@pytest.mark.parametrize("scale", [0.0, 0.01])
+def test_factor_vae_score_without_a_latent_that_counts_is_zero_as_in_the_study(scale: float) -> None:
+    found = factor_vae_score(0.1 + scale * FACTORS, FACTORS, n_train=600)
+    assert found.score == 0.0
+    assert found.notes == {"score": "0: no latent has a standard deviation of 0.05 or more"}
+
+
+def test_latents_under_the_studys_threshold_cast_no_vote() -> None:
+    codes = FACTORS / FACTORS[:600].std(axis=0, ddof=1)
+    for deviation, votes in ((0.0501, True), (0.0499, False)):
+        found = factor_vae_score(codes * [1, 1, deviation], FACTORS, n_train=600)
+        assert found.votes[2].any() == votes
+        assert found.score == pytest.approx(1.0 if votes else 2 / 3, abs=0.05)
+
+
+def test_a_constant_latent_in_float64_takes_no_votes() -> None:
+    """Its variance is 1e-33 from rounding, not 0."""
+    constant = np.full((N, 1), 0.1)
+    found = factor_vae_score(np.hstack([FACTORS, constant]), FACTORS, n_train=600)
+    assert found.score > 0.99
+    assert found.votes[3].sum() == 0
 
 
 def test_beta_vae_points_are_smallest_where_the_factor_is_held() -> None:

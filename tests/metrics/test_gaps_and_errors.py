@@ -100,6 +100,18 @@ def test_latents_that_know_nothing_are_not_modular() -> None:
     assert alone.notes == {"score": "not defined: one factor, two are needed"}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_constant_latent_is_not_modular_from_rounding(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    factors = rng.integers(0, [10, 10, 10, 8, 4, 15], (10_000, 6))
+    one = modularity(np.column_stack([np.full(10_000, 0.1), factors[:, 0]]), factors)
+    assert one.by_latent[0] == 0.0
+    assert one.score == pytest.approx(0.5, abs=1e-4)
+    collapsed = np.full((10_000, 4), rng.normal())
+    assert modularity(collapsed, factors).score == 0.0
+    assert mig(collapsed, factors).score == 0.0
+
+
 def test_mse_and_psnr() -> None:
     assert mse([0.01, 0.03]).scores == {"mse": pytest.approx(0.02), "psnr": pytest.approx(16.9897, abs=1e-4)}
     assert mse(np.zeros(3))["psnr"] == np.inf

@@ -191,6 +191,45 @@ def test_training_variant_probes_the_values_of_discrete_codes() -> None:
     assert scalar["explicitness"] == as_continuous["explicitness"]
 
 
+def test_training_variant_reads_symbols_without_scalars_as_one_hot() -> None:
+    symbols, parity = FACTORS[:, :2], FACTORS[:, :2] % 2
+    for codes, discrete in ((Codes(symbols.astype(float), symbols), None), (symbols, True)):
+        found = infomec(codes, parity, discrete=discrete, variant="hsu2023_training")
+        assert found.explicitness > 0.99
+
+
+def test_training_variant_leaves_ignorant_latents_out_of_modularity() -> None:
+    grid = np.stack(np.meshgrid(*[np.arange(2)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    found = infomec(grid, grid[:, :2], discrete=True, variant="hsu2023_training")  # the third latent knows nothing
+    assert found.modularity == pytest.approx(1.0)
+    assert infomec(grid, grid[:, :2], discrete=True).modularity == pytest.approx(2 / 3)
+    nothing = infomec(grid[:, 2:], grid[:, :2], discrete=True, variant="hsu2023_training")
+    assert nothing.modularity == 0.0
+    assert {name: CARD.version_of(name) for name in ("hsu2023", "hsu2023_training")} == {
+        "hsu2023": 1,
+        "hsu2023_training": 2,
+    }
+
+
+def test_training_variant_does_not_clip_the_log_loss() -> None:
+    from disentangle_bench.metrics._logistic import Features, log_loss
+
+    sure = Features.scaled(np.array([[1.0]]))
+    coefficients = np.array([[0.0, 200.0], [0.0, 0.0]])
+    assert log_loss(sure, np.array([0]), coefficients) == pytest.approx(-np.log(np.finfo(float).eps))
+    assert log_loss(sure, np.array([0]), coefficients, clip=False) == pytest.approx(200.0)
+
+
+def test_ties_in_continuous_codes_have_a_note() -> None:
+    codes = FACTORS + 0.8 * NOISE
+    assert infomec(codes, FACTORS, discrete=False, n_train=300).notes == {}
+    codes[:, 1] = codes[:, 1] > 1
+    codes[:, 2] = np.round(codes[:, 2], 1)
+    found = infomec(codes, FACTORS, discrete=False, n_train=300)
+    assert found.notes["ties"].startswith("many equal values in latents 1, 2: noise breaks the ties")
+    assert infomec(FACTORS, FACTORS, discrete=True, n_train=300).notes == {}
+
+
 def test_training_variant_compares_the_ranges_of_values() -> None:
     symbols = np.column_stack([FACTORS[:, 0] * 5, FACTORS[:, 1], FACTORS[:, 2] % 2])  # ranges 15, 3 and 1
     assert infomec(symbols, FACTORS, discrete=True)["active"].all()

@@ -116,3 +116,11 @@ def test_histogram_symbols_are_equal_widths_with_both_ends() -> None:
 def test_standardise_uses_the_rows_it_is_fitted_on() -> None:
     values = np.array([[0.0, 3.0], [2.0, 3.0], [100.0, 4.0]])
     assert standardise(values, values[:2]).tolist() == [[-1.0, 0.0], [1.0, 0.0], [99.0, 1.0]]
+
+
+def test_a_constant_has_no_information_exactly() -> None:
+    factors = np.random.default_rng(0).integers(0, [10, 10, 10, 8, 4, 15], (10_000, 6))
+    codes = np.column_stack([np.zeros(10_000, int), factors[:, 0]])
+    assert plug_in_information(codes, factors)[:, 0].tolist() == [0.0] * 6
+    constant = np.full((500, 1), 0.1)
+    assert nearest_neighbour_information(constant, factors[:500], 3, 0).tolist() == [[0.0]] * 6
