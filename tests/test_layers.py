@@ -30,6 +30,7 @@ LAYERS = [
     {"testing"},
     {"runner"},
     {"report"},
+    {"api"},
     {"cli"},
 ]
 """One row per folder, and the modules of the root: a module imports only what stands in its row or above."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,10 @@ class Report:
     notes: tuple[str, ...]
     group_by: str = "dataset"
 
+    def _repr_html_(self) -> str:
+        """Return the leaderboard as a table, for notebooks."""
+        return self.leaderboard.to_html(index=False)
+
     def table(self) -> Headline:
         """The headline scores, for ``rich.print``."""
         from disentangle_bench.report.tables import terminal
@@ -39,7 +44,7 @@ class Report:
 
 
 def write_report(
-    out: Path,
+    out: str | os.PathLike[str],
     *,
     records: Records | None = None,
     metrics: Sequence[str] | None = None,
@@ -47,7 +52,7 @@ def write_report(
     formats: Sequence[str] | None = None,
     group_by: str = "dataset",
     by_version: bool = False,
-    html: Path | None = None,
+    html: str | os.PathLike[str] | bool | None = None,
     refresh: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -58,11 +63,11 @@ def write_report(
     Writes, in the ``formats`` named (all that can be written by default): ``results.csv`` and ``results.parquet`` (one
     row per run and score), ``leaderboard.csv``, ``.md`` and ``.tex``, ``mean_ranks.csv``, ``published.csv`` (ours
     beside numbers from papers), ``CITATION.cff``; with ``figures``, ``figures/<dataset>-<protocol>/``; with ``html``,
-    a page of its own at that path, which loads itself again every ``refresh`` seconds if that is given. ``metrics``
-    names the metrics, single scores or groups that are in the leaderboard, the figures and the page, all by default;
-    ``group_by`` says what there is a table of in ``.md`` and ``.tex`` (``sheets.BY``); ``by_version`` keeps apart what
-    different versions of the package made, which is pooled otherwise. Files are replaced whole; the same records give
-    the same bytes.
+    a page of its own at that path (True: ``report.html`` in ``out``), which reloads every ``refresh`` seconds.
+    ``metrics`` names the metrics, single scores or groups that are in the leaderboard, the figures and the page, all by
+    default; ``group_by`` says what there is a table of in ``.md`` and ``.tex`` (``sheets.BY``); ``by_version`` keeps
+    apart what different versions of the package made, which is pooled otherwise. Files are replaced whole; the same
+    records give the same bytes.
 
     Raises ``BenchError`` if ``out`` is missing or no results folder, if no run in it is finished, and for a metric
     that no record has, an unknown format or grouping, and parquet without pyarrow.
@@ -82,7 +87,8 @@ def write_report(
         drawn, notes = write_figures(results, out / "figures", say)
         results.notes.extend(notes)
         paths += drawn
-    if html is not None:
+    html = out / "report.html" if html is True else html
+    if html:
         from disentangle_bench.report.page.write import write_page
 
         say(f"the page {html}")

@@ -69,7 +69,7 @@ def draw(model: Model, dataset: Dataset, evaluation: Evaluation, device: torch.d
         return {
             "originals": dataset.images(evaluation.index[few]),
             "reconstructions": decoded(_rows(codes, few)),
-            "traversals": np.stack([decoded(_traversal(codes, j)) for j in range(d)]),
+            "traversals": np.stack([decoded(traversal(_rows(codes, [0]), codes, j)) for j in range(d)]),
         }
 
 
@@ -77,16 +77,18 @@ def _rows(codes: Codes, rows: Any) -> Codes:
     return Codes(codes.values[rows], None if codes.indices is None else codes.indices[rows])
 
 
-def _traversal(codes: Codes, j: int) -> Codes:
-    """The first row's codes, latent j moved over the middle 90 % of its values, or over the symbols it uses."""
-    moved = _rows(codes, np.zeros(STEPS, dtype=np.int64))
-    if codes.indices is None:
-        moved.values[:, j] = np.quantile(codes.values[:, j], np.linspace(0.05, 0.95, STEPS))
+def traversal(code: Codes, sample: Codes, j: int, steps: int = STEPS) -> Codes:
+    """Return the one row of ``code`` ``steps`` times, with latent j moved over the middle 90 % of its values in
+    ``sample``, or over the symbols in use there.
+    """
+    moved = _rows(code, np.zeros(steps, dtype=np.int64))
+    if sample.indices is None:
+        moved.values[:, j] = np.quantile(sample.values[:, j], np.linspace(0.05, 0.95, steps))
         return moved
-    symbols, first = np.unique(codes.indices[:, j], return_index=True)
-    order = np.argsort(codes.values[first, j], kind="stable")
-    steps = order[np.linspace(0, len(order) - 1, STEPS).round().astype(np.int64)]
-    moved.values[:, j] = codes.values[first[steps], j]
+    symbols, first = np.unique(sample.indices[:, j], return_index=True)
+    order = np.argsort(sample.values[first, j], kind="stable")
+    chosen = order[np.linspace(0, len(order) - 1, steps).round().astype(np.int64)]
+    moved.values[:, j] = sample.values[first[chosen], j]
     assert moved.indices is not None
-    moved.indices[:, j] = symbols[steps]
+    moved.indices[:, j] = symbols[chosen]
     return moved

@@ -1,0 +1,1 @@
+"""The Python interface: what ``import disentangle_bench`` offers beside the contracts."""

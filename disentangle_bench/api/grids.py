@@ -1,0 +1,123 @@
+"""Grids of runs from Python: do them, estimate them, look at what a run is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from disentangle_bench.api.results import Results
+from disentangle_bench.config.grids import expand
+from disentangle_bench.config.resolve import resolve
+from disentangle_bench.data.files import data_folder
+from disentangle_bench.spec import RunSpec, flat
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from disentangle_bench.runner.plan import Plan
+    from disentangle_bench.runner.resources import Resources
+
+Names: TypeAlias = str | Sequence[str]
+"""One name or several, or one text with names between commas; groups such as ``"paper"`` stand for several."""
+
+Changes: TypeAlias = Mapping[str, Any] | None
+"""Values by the keys that ``show`` gives, such as ``{"model.gamma": 1e-3}``; a list makes a run for each value."""
+
+
+def run(
+    models: Names,
+    datasets: Names,
+    *,
+    protocol: str = "standard",
+    seeds: int | str | Sequence[int] = 5,
+    changes: Changes = None,
+    out: str | PathLike[str] = "results",
+    rerun: str = "missing",
+    **resources: Any,
+) -> Results:
+    """Train and score every model on every dataset with every seed, and return what is in the results folder then.
+
+    ``seeds`` is how many, or which. Finished runs are skipped and interrupted ones resumed; ``rerun`` is ``"missing"``,
+    ``"failed"`` or ``"all"``. ``resources`` are fields of ``runner.resources.Resources``, such as ``devices="cpu"``,
+    ``jobs=2`` (runs at a time; 0 is in this process, for a debugger) and ``data``, the folder with the datasets.
+
+    A run that fails does not stop the others: see ``Results.failures``. Raises ``BenchError``, before anything is
+    trained, for unknown names, values that are not allowed, and resources that are not there.
+    """
+    from disentangle_bench.runner.run import run_grid
+
+    specs = _specs(models, datasets, protocol, seeds, changes)
+    outcome = run_grid(specs, Path(out), _resources(resources), rerun=rerun)
+    return Results(out, outcome.records)
+
+
+def plan(
+    models: Names,
+    datasets: Names,
+    *,
+    protocol: str = "standard",
+    seeds: int | str | Sequence[int] = 5,
+    changes: Changes = None,
+    **resources: Any,
+) -> Plan:
+    """Return what ``run`` would cost on this machine in time, memory and disk, from a few updates of each kind of run.
+
+    Arguments and errors as for ``run``.
+    """
+    from disentangle_bench.runner.run import estimate
+
+    return estimate(_specs(models, datasets, protocol, seeds, changes), _resources(resources))
+
+
+def show(model: str, dataset: str, protocol: str = "standard", changes: Changes = None) -> pd.DataFrame:
+    """Return every value that decides a run, by its key, and the ``source`` that each comes from."""
+    import pandas as pd
+
+    resolved = resolve(model, dataset, protocol, 0, _changes(changes))
+    values = flat(resolved.spec)
+    rows = {key: {"value": value, "source": resolved.sources[key]} for key, value in values.items()}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _specs(
+    models: Names, datasets: Names, protocol: str, seeds: int | str | Sequence[int], changes: Changes
+) -> list[RunSpec]:
+    return expand(_words(models), _words(datasets), _seeds(seeds), protocol, _changes(changes))
+
+
+def _words(names: Names) -> str:
+    return names if isinstance(names, str) else ",".join(names)
+
+
+def _seeds(seeds: int | str | Sequence[int]) -> str:
+    if isinstance(seeds, int | str):
+        return str(seeds)
+    return ",".join(f"{seed}-{seed}" for seed in seeds)
+
+
+def _changes(changes: Changes) -> list[str]:
+    """Return changes as the command takes them."""
+    words = []
+    for key, value in (changes or {}).items():
+        values = value if isinstance(value, list | tuple) else [value]
+        words.append(f"{key}={','.join(one if isinstance(one, str) else json.dumps(one) for one in values)}")
+    return words
+
+
+def _resources(given: dict[str, Any]) -> Resources:
+    from pydantic import ValidationError
+
+    from disentangle_bench.config.baselines import first_problem
+    from disentangle_bench.errors import BenchError
+    from disentangle_bench.runner.resources import Resources
+
+    if "data" in given:
+        given = given | {"data": data_folder(given["data"])}
+    try:
+        return Resources(**given)
+    except ValidationError as error:
+        allowed = ", ".join(Resources.model_fields)
+        raise BenchError(f"resources: {first_problem(error)}. Allowed: {allowed}.") from error

@@ -1,0 +1,30 @@
+"""Names that can be given, with a line on each."""
+
+from __future__ import annotations
+
+from disentangle_bench.config.protocols import PROTOCOLS
+from disentangle_bench.registry import DATASETS, METRICS, MODELS, Registry
+
+
+def list_models(names: str = "every") -> dict[str, str]:
+    """Return a line on each model by its name; ``names`` are names or groups (paper, extended, every, plugin)."""
+    return _lines(MODELS, names)
+
+
+def list_datasets(names: str = "all") -> dict[str, str]:
+    """Return a line on each dataset by its name; ``names`` are names or groups (all, plugin)."""
+    return _lines(DATASETS, names)
+
+
+def list_metrics(names: str = "all") -> dict[str, str]:
+    """Return a line on each metric by its name; ``names`` are names or groups (all, plugin)."""
+    return _lines(METRICS, names)
+
+
+def list_protocols() -> dict[str, str]:
+    """Return a line on each protocol by its name."""
+    return {protocol.name: protocol.summary for protocol in PROTOCOLS.values()}
+
+
+def _lines(table: Registry, names: str) -> dict[str, str]:
+    return {name: table.summary(name) for name in table.names(names)}

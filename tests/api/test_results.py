@@ -1,0 +1,127 @@
+"""Results in Python: runs, scores, and trained models that give the stored codes to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import disentangle_bench as db
+from disentangle_bench.training.batches import evaluation_sample
+
+FEW = {
+    "protocol": "smoke",
+    "changes": {"training.updates": 3, "scoring.train_images": 150, "scoring.test_images": 60},
+    "devices": "cpu",
+    "jobs": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A few updates of each of the sixteen models, scored on few images, made by Python in this process."""
+    out = tmp_path_factory.mktemp("sixteen") / "results"
+    return db.run("every", "rooms3d", seeds=[0], out=out, **FEW)
+
+
+def test_run_gives_all_that_was_asked_for(results):
+    assert len(results) == 16
+    assert results.failures == {}
+    assert {run.spec.model for run in results} == set(db.list_models("every"))
+    assert len(db.load(results.folder)) == 16
+
+
+@pytest.mark.parametrize("name", db.list_models("every"))
+def test_a_loaded_model_encodes_to_the_stored_codes(results, name):
+    run = results[name, 0]
+    dataset = run.dataset()
+    index, _ = evaluation_sample(run.spec, len(dataset))
+    codes, stored = run.model().encode(dataset.images(index)), run.codes()
+    assert codes.values.tobytes() == stored.values.tobytes()
+    assert (codes.indices is None) == (stored.indices is None)
+    if codes.indices is not None:
+        np.testing.assert_array_equal(codes.indices, stored.indices)
+
+
+@pytest.mark.parametrize("name", ["beta_vae", "factor_qvae"])
+def test_a_loaded_model_reconstructs_and_traverses(results, name):
+    run = results[name]
+    model, images = run.model(), run.dataset().images(np.arange(3))
+    decoded = model.decode(model.encode(images))
+    assert decoded.shape == images.shape
+    assert decoded.dtype == np.uint8
+    traversal = model.traverse(images[0], 2, steps=5)
+    assert traversal.shape == (5, 64, 64, 3)
+    with np.load(run.folder / "pictures.npz") as file:
+        stored = file["reconstructions"]
+    codes = run.codes()
+    rows = db.Codes(codes.values[:8], None if codes.indices is None else codes.indices[:8])
+    np.testing.assert_array_equal(model.decode(rows), stored)
+
+
+def test_wrong_images_and_codes_are_named(results):
+    model = results["qlae", 0].model()
+    with pytest.raises(db.BenchError, match=r"takes uint8 \[n, 64, 64, 3\]"):
+        model.encode(np.zeros((2, 3, 64, 64), np.uint8))
+    with pytest.raises(db.BenchError, match="float64"):
+        model.encode(np.zeros((2, 64, 64, 3)))
+    with pytest.raises(db.BenchError, match="latents are symbols"):
+        model.decode(np.zeros((1, 12)))
+    with pytest.raises(db.BenchError, match=r"takes \[n, 12\]"):
+        model.decode(np.zeros((1, 5)))
+    with pytest.raises(db.BenchError, match="there is no latent 12"):
+        model.traverse(np.zeros((64, 64, 3), np.uint8), 12)
+
+
+def test_a_run_has_scores_history_and_evaluation(results):
+    run = results["rooms3d", "qlae", 0]
+    assert set(run.scores) >= {"dci.disentanglement", "infomec.modularity", "mse.mse"}
+    table = results.table()
+    rows = table[(table["model"] == "qlae") & (table["score"] == "mse.mse")]
+    assert run.scores["mse.mse"] == rows["value"].item()
+    assert list(run.history["step"]) == [1, 2, 3]
+    evaluation = run.evaluation()
+    assert evaluation.factors.shape == (len(run.codes().values), 6)
+    assert "mse.mse" in repr(run)
+    assert "dci.disentanglement" in run._repr_html_()
+
+
+def test_no_or_several_fitting_runs_are_named(results):
+    with pytest.raises(db.BenchError, match="16 runs fit 0"):
+        results[0]
+    with pytest.raises(db.BenchError, match="no run fits 'qlae', 7"):
+        results["qlae", 7]
+
+
+def test_tables_and_report(results):
+    board = results.leaderboard(["dci"])
+    assert set(board["metric"]) == {"dci"}
+    assert set(board["model"]) == set(db.list_models("every"))
+    assert "<table" in results._repr_html_()
+    written = db.report(results.folder, html=True, figures=False, formats=["csv"])
+    assert results.folder / "report.html" in written.paths
+    assert "qlae" in written._repr_html_()
+
+
+def test_a_finished_run_is_not_done_again(results):
+    record = results["ae", 0].folder / "record.json"
+    before = record.stat().st_mtime_ns
+    again = db.run(["ae"], ["rooms3d"], seeds="0-0", out=results.folder, **FEW)
+    assert len(again) == 16
+    assert record.stat().st_mtime_ns == before
+
+
+def test_scores_of_ones_own_codes():
+    factors = np.random.default_rng(0).integers(0, [4, 3, 5], size=(300, 3))
+    scores = db.score(factors[:, [2, 0, 1]], factors, metrics=["mig", "sap"])
+    assert list(scores) == ["mig", "sap"]
+    assert scores["mig"].score > 0.8
+    with pytest.raises(db.BenchError, match=r"unknown metric 'mgi'\. Did you mean 'mig'"):
+        db.score(factors, factors, metrics="mgi")
+
+
+def test_show_and_resources():
+    table = db.show("factor_qvae", "rooms3d", "cpu", {"model.gamma": 0.5})
+    assert table.loc["model.gamma", "value"] == 0.5
+    assert table.loc["model.gamma", "source"] == "--set"
+    with pytest.raises(db.BenchError, match="there is no setting 'device'"):
+        db.run("ae", "rooms3d", protocol="smoke", seeds=1, device="cpu")
