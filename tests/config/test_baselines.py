@@ -51,10 +51,10 @@ def test_latents_are_twice_the_factors(dataset):
     [
         ("shapes3d", "standard", "symbols", "10", "[settings]: published, Hsu et al. 2023 "),
         ("shapes3d", "standard", "weight_decay", "0.1", "[datasets.shapes3d]: published, Hsu et al. 2023 "),
-        ("mpi3d_toy", "cpu", "symbols", "10", "[settings]: transferred, Hsu et al. 2023 "),
+        ("mpi3d_toy", "standard", "symbols", "10", "[settings]: transferred, Hsu et al. 2023 "),
         (
             "mpi3d_toy",
-            "cpu",
+            "standard",
             "weight_decay",
             "0.001",
             "[transfers] mpi3d_toy, as [datasets.mpi3d_real_complex]: transferred, Hsu et al. 2023 ",

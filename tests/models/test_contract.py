@@ -10,14 +10,14 @@ from disentangle_bench.models.beta_vae import BetaVAE
 from disentangle_bench.models.factor_vae import FactorVAE
 from disentangle_bench.models.model import Model
 from disentangle_bench.models.qlae import QLAE
-from disentangle_bench.registry import MODELS, model_class
+from disentangle_bench.registry import MODELS, model_class, model_config
 from disentangle_bench.testing import Violation, check_model
 
 
 @pytest.mark.parametrize("image_shape", [(3, 64, 64), (1, 32, 32)])
 @pytest.mark.parametrize("name", MODELS.entries)
 def test_every_model_keeps_the_contract(name, image_shape):
-    check_model(model_class(name), image_shape=image_shape)
+    check_model(model_class(name), config=model_config(name, {"latents": 4}), image_shape=image_shape)
 
 
 def planted(model, **methods):
