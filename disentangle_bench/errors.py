@@ -30,15 +30,34 @@ def listed(names: Iterable[str], nearest_to: str = "") -> str:
     """Return names for an error: sorted, at most ten, those nearest to a given name first, and how many more."""
     ordered = sorted(names)
     if len(ordered) > LISTED:
-        near = difflib.get_close_matches(nearest_to, ordered, n=LISTED, cutoff=0.4) if nearest_to else []
+        near = _nearest(nearest_to, ordered, cutoff=0.4) if nearest_to else []
         shown = [*near, *(name for name in ordered[: 2 * LISTED] if name not in near)][:LISTED]
         return f"{', '.join(shown)} and {len(ordered) - LISTED} more"
     return ", ".join(ordered) if ordered else "none"
 
 
+def _nearest(given: str, names: Iterable[str], cutoff: float) -> list[str]:
+    """Return at most ten names like ``given``, nearest first; ``training.lr`` is like ``training.learning_rate``."""
+    ordered = list(names)
+    group, _, last = given.rpartition(".")
+
+    def is_short(name: str) -> bool:
+        own_group, _, own = name.rpartition(".")
+        return bool(last) and group in ("", own_group) and last in (own, _initials(own))
+
+    short = [name for name in ordered if is_short(name)]
+    close = difflib.get_close_matches(given, ordered, n=LISTED, cutoff=cutoff)
+    return [*short, *(name for name in close if name not in short)][:LISTED]
+
+
+def _initials(name: str) -> str:
+    return "".join(word[:1] for word in name.split("_"))
+
+
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> BenchError:
     """Return the error for a name that is not in a table: the nearest name, and at most ten of the allowed ones."""
     names = list(allowed)
-    near = difflib.get_close_matches(given, names, n=1)
+    near = _nearest(given, names, cutoff=0.6)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return BenchError(f"unknown {kind} {given!r}.{hint} Allowed: {listed(names, given)}.")
+    shown = given if len(given) <= 60 else f"{given[:60]} ..."
+    return BenchError(f"unknown {kind} {shown!r}.{hint} Allowed: {listed(names, given)}.")

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """Whole number that every table and file format can hold."""
@@ -49,13 +49,14 @@ class Scoring(Part):
     """Choices for the scoring of a trained model: how many images, and which variant of each metric.
 
     The first ``train_images`` of the sample fit the metrics' predictors, the other ``test_images`` test them.
-    ``images`` are those of the test split, the same for all seeds, or ``all``: drawn by each seed with replacement from
-    the whole dataset, training images included. ``codes`` of Gaussian latents are posterior means or one ``sample``.
+    ``images`` are those of the test split, the same for all seeds; those of the ``validation`` split, for whoever
+    chooses settings; or ``all``: drawn by each seed with replacement from the whole dataset, training images included.
+    ``codes`` of Gaussian latents are posterior means or one ``sample``.
     """
 
     train_images: Whole = Field(ge=2)
     test_images: Whole = Field(ge=1)
-    images: Literal["test", "all"] = "test"
+    images: Literal["test", "validation", "all"] = "test"
     codes: Literal["mean", "sample"] = "mean"
     metrics: dict[str, str]
 
@@ -64,7 +65,9 @@ class RunSpec(Part):
     """Everything that decides a run's numbers on one machine; the run's identity is the digest of this, never of code.
 
     ``settings`` are the model's own, complete. ``changed`` names the values that the user set away from what the
-    protocol and the baseline say: a record with any is off-protocol and is never ranked.
+    protocol and the baseline say: a record with any is off-protocol and is never ranked. ``protocol_ranked`` says so of
+    a protocol that is not built in, whose name ends with digits of its digest; where it is false, it is left out of the
+    run's digest.
     """
 
     model: str
@@ -78,11 +81,13 @@ class RunSpec(Part):
     training: Training
     scoring: Scoring
     changed: tuple[str, ...] = ()
+    protocol_ranked: bool = False
 
     @property
     def digest(self) -> str:
         """SHA-256 (hexadecimal) of the canonical JSON: keys sorted, no spaces, shortest float representation."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        content = self.model_dump(mode="json", exclude=None if self.protocol_ranked else {"protocol_ranked"})
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -115,3 +120,24 @@ def flat(spec: RunSpec) -> dict[str, Any]:
     table |= {f"training.{key}": value for key, value in spec.training.model_dump().items()}
     table |= {f"scoring.{key}": value for key, value in spec.scoring.model_dump().items() if key != "metrics"}
     return table | {f"scoring.metrics.{name}": variant for name, variant in spec.scoring.metrics.items()}
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first of a validation's problems, on one line: the key, what was given, what is wrong."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"there is no setting {key!r}"
+    if problem["type"] == "missing":
+        return f"the setting {key!r} is missing"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    return f"{key} = {_short(problem['input'])} is not allowed: {problem['msg'].lower()}"
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep, or an integer of too many digits
+        return "a value that cannot be shown"
+    return text if len(text) <= 60 else f"{text[:60]} ..."

@@ -12,9 +12,9 @@ from disentangle_bench.cli import options as opt
 def list_(what: str) -> None:
     """List the names that other commands take, with the group that each belongs to."""
     if what == "protocols":
-        from disentangle_bench.config.protocols import PROTOCOLS
+        from disentangle_bench.config.protocols import protocols
 
-        rows = [(p.name, f"version {p.version}", p.summary) for p in PROTOCOLS.values()]
+        rows = [(p.name, f"version {p.version}", p.summary) for p in protocols().values()]
     else:
         from disentangle_bench.registry import DATASETS, METRICS, MODELS
 

@@ -91,14 +91,14 @@ SEEDS = option(
     default="5",
     metavar="SEEDS",
     show_default=True,
-    help="A count (5 means seeds 0 to 4), a range (0-4) or a list (0,3,7); 3-3 is seed 3 alone.",
+    help="A count (5 means seeds 0 to 4), a range (0-4) or a list (0,3,7); =3 is seed 3 alone.",
 )
 PROTOCOL = option(
     "--protocol",
     default="standard",
     show_default=True,
     metavar="NAME",
-    help="Versioned set of choices that makes runs comparable. See dbench list protocols.",
+    help="Versioned set of choices that makes runs comparable, or a TOML file with one. See dbench list protocols.",
 )
 SET = option(
     "--set",

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.registry import MODELS, model_class
-from disentangle_bench.spec import Part, Scalar
+from disentangle_bench.spec import Part, Scalar, first_problem
 
 Kind = Literal["published", "transferred", "ours"]
 
@@ -133,28 +133,7 @@ def parse(path: Path) -> Baseline:
         return Baseline.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BenchError(f"{path} is not valid TOML: {error}") from error
     except ValidationError as error:
         raise BenchError(f"{path}: {first_problem(error)}") from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first of a validation's problems, on one line: the key, what was given, what is wrong."""
-    problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"there is no setting {key!r}"
-    if problem["type"] == "missing":
-        return f"the setting {key!r} is missing"
-    if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    return f"{key} = {_short(problem['input'])} is not allowed: {problem['msg'].lower()}"
-
-
-def _short(value: object) -> str:
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):  # nested too deep, or an integer of too many digits
-        return "a value that cannot be shown"
-    return text if len(text) <= 60 else f"{text[:60]} ..."
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"{path} is not valid TOML: {error}") from error

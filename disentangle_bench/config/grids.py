@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import tomllib
 from collections.abc import Sequence
@@ -11,24 +12,43 @@ from pathlib import Path
 from typing import Any
 
 from disentangle_bench.config.resolve import resolve
+from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.registry import DATASETS, MODELS
+from disentangle_bench.models.networks import network
+from disentangle_bench.registry import DATASETS, MODELS, dataset_class
 from disentangle_bench.spec import RunSpec, Scalar
+
+MOST_RUNS = 100_000
+"""Runs of a grid; more are taken for a mistake, and are refused before they are listed."""
+
+FEWEST_IMAGES = 30
+"""Images of a dataset: of fewer, the test split cannot fit and test a predictor."""
 
 
 def parse_seeds(text: str) -> list[int]:
-    """``5`` is seeds 0 to 4, ``3-7`` a range with both ends, ``0,2,9`` a list, ``0-4,9`` both."""
-    if re.fullmatch(r"\d+", text) and int(text) > 0:
-        return list(range(int(text)))
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-        if not match or (match[2] and int(match[2]) < int(match[1])) or ("," not in text and not match[2]):
-            raise BenchError(
-                f"--seeds {text!r} is not understood: give how many (5 means 0 to 4), a range (0-4) or a list (0,3,7)"
-            )
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return list(dict.fromkeys(seeds))
+    """Return the seeds of a text: ``5`` is 0 to 4, ``3-7`` a range with both ends, ``0,2,9`` a list, ``=3`` or ``3,``
+    seed 3 alone.
+    """
+    given, part = "".join(text.split()), r"([0-9]{1,18})(?:-([0-9]{1,18}))?"
+    if re.fullmatch(r"[1-9][0-9]{0,17}", given):
+        ranges = [range(int(given))]
+    elif re.fullmatch(rf"=[0-9]{{1,18}}|{part}(,{part})*,?", given) and not given.isdigit():
+        ranges = [range(int(first), int(last or first) + 1) for first, last in re.findall(part, given)]
+    else:
+        ranges = []
+    if not all(ranges) or not ranges:
+        shown = given if len(given) <= 60 else f"{given[:60]} ..."
+        raise BenchError(
+            f"--seeds {shown!r} is not understood: give how many (5 means 0 to 4), a range (0-4), a list (0,3,7) or "
+            "one alone (=3), in numbers of at most 18 digits"
+        )
+    _check_size(sum(map(len, ranges)), f"--seeds {given[:60]!r}")
+    return list(dict.fromkeys(seed for each in ranges for seed in each))
+
+
+def _check_size(runs: int, given: str) -> None:
+    if runs > MOST_RUNS:
+        raise BenchError(f"{given} means {runs:,} runs, and a grid has at most {MOST_RUNS:,}: give fewer values")
 
 
 def alternatives(changes: Sequence[str], grid_file: Path | None = None) -> list[list[str]]:
@@ -44,6 +64,7 @@ def alternatives(changes: Sequence[str], grid_file: Path | None = None) -> list[
             raise BenchError(f"{key} is changed twice, by {grid_file} and by another option: keep one of them")
         # JSON's spelling of numbers, truth values and texts is TOML's, which resolve reads.
         choices[key] = [f"{key}={json.dumps(value)}" for value in alternative]
+    _check_size(math.prod(map(len, choices.values())), " ".join(f"--set {key}" for key in choices))
     return [list(combination) for combination in itertools.product(*choices.values())]
 
 
@@ -56,7 +77,7 @@ def read_grid(path: Path) -> dict[str, list[Scalar]]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BenchError(f"--grid {str(path)!r} cannot be read ({error.strerror}): give a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BenchError(f"--grid {str(path)!r} is not valid TOML: {error}") from error
     if set(content) != {"grid"} or not isinstance(content["grid"], dict):
         raise BenchError(f"--grid {str(path)!r} holds {', '.join(content) or 'nothing'}: give one table, [grid]")
@@ -84,16 +105,36 @@ def expand(
     grid_file: Path | None = None,
     precision: str | None = None,
 ) -> list[RunSpec]:
-    """All specs of a grid: every model on every dataset with every seed and combination of changed values.
+    """Return all specs of a grid: every model on every dataset with every seed and combination of changed values.
 
     Seeds are outermost, so that a grid that is stopped early has whole comparisons. ``precision`` is a change too.
+    Raises ``BenchError`` for what cannot be run: unknown names, too many runs, a dataset that does not fit.
     """
     model_names, dataset_names, numbers = MODELS.names(models), DATASETS.names(datasets), parse_seeds(seeds)
     changes = [*changes, *([] if precision is None else [f"training.precision={precision}"])]
+    combinations = alternatives(changes, grid_file)
+    _check_size(len(model_names) * len(dataset_names) * len(numbers) * len(combinations), "this grid")
     resolved = [
         resolve(model, name, protocol, 0, combination).spec
         for name in dataset_names
         for model in model_names
-        for combination in alternatives(changes, grid_file)
+        for combination in combinations
     ]
+    for spec in resolved:
+        check_fit(spec)
     return [spec.model_copy(update={"seed": seed}) for seed in numbers for spec in resolved]
+
+
+def check_fit(spec: RunSpec) -> None:
+    """Raise ``BenchError`` if the dataset of ``spec`` is too small or its images do not fit the network."""
+    dataset = dataset_class(spec.dataset)
+    try:
+        network(spec.training.network).check(dataset.card.image_shape)
+    except BenchError as error:
+        raise BenchError(f"{spec.dataset}: {error}") from error
+    table = getattr(dataset, "table", None)
+    if table is None and dataset.__len__ is not Dataset.__len__ and not hasattr(dataset, "table"):
+        return  # known once it is loaded
+    images = len(dataset.card.grid) if table is None else len(table)
+    if images < FEWEST_IMAGES:
+        raise BenchError(f"{spec.dataset} has {images} images, and a run needs at least {FEWEST_IMAGES}: add images")

@@ -8,10 +8,18 @@ docs/protocols give the reasons.
 
 from __future__ import annotations
 
-from pydantic import Field
+import hashlib
+import json
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
 
-from disentangle_bench.errors import unknown
-from disentangle_bench.spec import Part, Scoring, Training
+from pydantic import Field, ValidationError
+
+from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.spec import Part, RunSpec, Scoring, Training, Whole, first_problem
+
+ENTRY_POINTS = "disentangle_bench.protocols"
 
 
 class Protocol(Part):
@@ -23,13 +31,23 @@ class Protocol(Part):
     are.
     """
 
-    name: str
-    version: int
-    summary: str
-    ranked: bool
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")
+    version: Whole = 1
+    summary: str = ""
+    ranked: bool = False
     training: Training
     scoring: Scoring
     dose_updates: int = Field(default=0, ge=0)
+
+    @property
+    def label(self) -> str:
+        """The name in specs and records. The digest is part of it for a protocol that is not built in: two files may
+        have the same name.
+        """
+        if PROTOCOLS.get(self.name) == self:
+            return self.name
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return f"{self.name}@{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
     @property
     def dose_factor(self) -> float:
@@ -152,8 +170,54 @@ PROTOCOLS = {
 }
 
 
+def protocols() -> dict[str, Protocol]:
+    """Return all protocols by name: those built in, and those of plug-ins.
+
+    A plug-in adds one through the entry-point group ``disentangle_bench.protocols``: the entry's value is
+    ``module:PROTOCOL``, a ``Protocol``.
+    """
+    table = dict(PROTOCOLS)
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            loaded = point.load()
+        except Exception as error:
+            raise BenchError(f"the protocol {point.name!r} ({point.value}) cannot be imported: {error}") from error
+        if not isinstance(loaded, Protocol) or loaded.name != point.name:
+            raise BenchError(f"the plug-in {point.value} must give a Protocol with the name {point.name!r}")
+        if point.name in table:
+            raise BenchError(f"the plug-in {point.value} gives a protocol {point.name!r}, a name that is taken")
+        table[point.name] = loaded
+    return table
+
+
 def protocol(name: str) -> Protocol:
-    """The protocol called ``name``."""
-    if name not in PROTOCOLS:
-        raise unknown("protocol", name, PROTOCOLS)
-    return PROTOCOLS[name]
+    """Return the protocol called ``name``, or the one in the TOML file whose path ``name`` is.
+
+    Raises ``BenchError`` for an unknown name and for a file that is no protocol.
+    """
+    if name.endswith(".toml"):
+        return _read(Path(name))
+    table = PROTOCOLS if name in PROTOCOLS else protocols()
+    if name not in table:
+        raise unknown("protocol", name, table)
+    return table[name]
+
+
+def _read(path: Path) -> Protocol:
+    try:
+        read = Protocol.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BenchError(f"--protocol {str(path)!r} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise BenchError(f"--protocol {str(path)!r}: {first_problem(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"--protocol {str(path)!r} is not valid TOML: {error}") from error
+    if read.name in PROTOCOLS:
+        raise BenchError(f"--protocol {str(path)!r} has the name of a built-in protocol, {read.name!r}: choose another")
+    return read
+
+
+def is_ranked(spec: RunSpec) -> bool:
+    """Return whether models may be ranked by the record of ``spec``."""
+    own = PROTOCOLS.get(spec.protocol)
+    return not spec.changed and (own.ranked if own else spec.protocol_ranked)

@@ -16,7 +16,7 @@ from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.models.model import Settings
 from disentangle_bench.models.networks import NETWORKS
 from disentangle_bench.registry import MODELS, dataset_class, metric_module, model_class, model_config
-from disentangle_bench.spec import RunSpec, Scalar, flat
+from disentangle_bench.spec import RunSpec, Scalar, first_problem, flat
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,16 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
             "model_version": chosen.version,
             "dataset": dataset,
             "dataset_version": card.version,
-            "protocol": rules.name,
+            "protocol": rules.label,
             "protocol_version": rules.version,
             "seed": seed,
             "settings": settings,
             "training": rules.training_of(players).model_dump(),
             "scoring": rules.scoring.model_dump(),
+            "protocol_ranked": rules.ranked and rules.label != rules.name,
         }
     )
-    protocol_source = f"protocol {rules.name}, version {rules.version}"
+    protocol_source = f"protocol {rules.label}, version {rules.version}"
     sources = dict.fromkeys((key for key in flat(spec) if not key.startswith("model.")), protocol_source) | sources
     if players > 1 and rules.training_of(players) != rules.training:
         sources["training.updates"] += f": {rules.training.updates} steps of {players} optimisers"
@@ -182,14 +183,14 @@ def _config(model: str, settings: dict[str, Any]) -> Settings:
     except ValidationError as error:
         fixed = MODELS.entries[model].fixed
         allowed = ", ".join(key for key in model_class(model).Config.model_fields if key not in fixed)
-        raise BenchError(f"settings of {model}: {baselines.first_problem(error)}. Allowed: {allowed}.") from error
+        raise BenchError(f"settings of {model}: {first_problem(error)}. Allowed: {allowed}.") from error
 
 
 def _validated(content: dict[str, Any]) -> RunSpec:
     try:
         return RunSpec.model_validate(content)
     except ValidationError as error:
-        raise BenchError(baselines.first_problem(error)) from error
+        raise BenchError(first_problem(error)) from error
 
 
 def _changes(words: Sequence[str]) -> dict[str, Any]:
@@ -229,7 +230,7 @@ def _value(text: str) -> Any:
     """A TOML value where it is one, else the text itself: ``1e-4``, ``true``, ``conv64``."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, an integer of too many digits, or nested too deep
         return text
 
 

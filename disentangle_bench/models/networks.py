@@ -16,6 +16,9 @@ from disentangle_bench.models.model import ImageShape
 class Network(Protocol):
     """A pair of functions that make an encoder (images to a flat vector) and a decoder (flat vector to images)."""
 
+    def check(self, image_shape: ImageShape) -> ImageShape:
+        """Return ``image_shape``; raise ``BenchError`` if the network cannot take such images."""
+
     def encoder(self, image_shape: ImageShape, outputs: int) -> nn.Module:
         """A module from images [b, c, h, w] to [b, outputs]."""
 
@@ -39,7 +42,7 @@ class Conv64:
 
     def encoder(self, image_shape: ImageShape, outputs: int) -> nn.Module:
         """Images [b, c, h, w] to [b, outputs]."""
-        c, h, w = self._checked(image_shape)
+        c, h, w = self.check(image_shape)
         layers: list[nn.Module] = []
         for channels in self.CHANNELS:
             layers += [nn.Conv2d(c, channels, 4, 2, 1), nn.ReLU()]
@@ -50,7 +53,7 @@ class Conv64:
 
     def decoder(self, inputs: int, image_shape: ImageShape) -> nn.Module:
         """[b, inputs] to images [b, c, h, w]."""
-        c, h, w = self._checked(image_shape)
+        c, h, w = self.check(image_shape)
         start = (self.CHANNELS[-1], h // 16, w // 16)
         layers: list[nn.Module] = [nn.Linear(inputs, self.HIDDEN), nn.ReLU()]
         layers += [nn.Linear(self.HIDDEN, start[0] * start[1] * start[2]), nn.ReLU(), ChannelsLast(start)]
@@ -60,7 +63,8 @@ class Conv64:
         return nn.Sequential(*layers[:-1])
 
     @staticmethod
-    def _checked(image_shape: ImageShape) -> ImageShape:
+    def check(image_shape: ImageShape) -> ImageShape:
+        """Return ``image_shape``; raise ``BenchError`` if the network cannot take such images."""
         c, h, w = image_shape
         if h % 16 or w % 16 or min(image_shape) < 1:
             raise BenchError(f"the network conv64 takes images whose sides are multiples of 16, not {h} x {w} pixels")
@@ -86,7 +90,7 @@ class Residual:
 
     def encoder(self, image_shape: ImageShape, outputs: int) -> nn.Module:
         """Images [b, c, h, w] to [b, outputs]."""
-        c, h, w = self._checked(image_shape)
+        c, h, w = self.check(image_shape)
         layers: list[nn.Module] = [Shift(-0.5), nn.Conv2d(c, self.channels[0], 3, padding=1)]
         layers += self._blocks(self.channels[0], self.channels, kernels=(3, 3, 3, 1), between=lambda: nn.MaxPool2d(2))
         flat = self.channels[-1] * (h // 4) * (w // 4)
@@ -96,7 +100,7 @@ class Residual:
 
     def decoder(self, inputs: int, image_shape: ImageShape) -> nn.Module:
         """[b, inputs] to images [b, c, h, w]."""
-        c, h, w = self._checked(image_shape)
+        c, h, w = self.check(image_shape)
         start = (self.START, h // 4, w // 4)
         layers: list[nn.Module] = [nn.Linear(inputs, start[0] * start[1] * start[2]), ChannelsLast(start)]
         widths = tuple(reversed(self.channels))
@@ -118,7 +122,8 @@ class Residual:
         return layers
 
     @staticmethod
-    def _checked(image_shape: ImageShape) -> ImageShape:
+    def check(image_shape: ImageShape) -> ImageShape:
+        """Return ``image_shape``; raise ``BenchError`` if the network cannot take such images."""
         c, h, w = image_shape
         if h % 4 or w % 4 or min(image_shape) < 1:
             raise BenchError(f"the network residual takes images whose sides are multiples of 4, not {h} x {w} pixels")

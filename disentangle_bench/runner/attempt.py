@@ -21,7 +21,7 @@ from safetensors.torch import save
 from disentangle_bench import __version__
 from disentangle_bench.atomic import atomic_path, remove_leftovers
 from disentangle_bench.codes import Evaluation
-from disentangle_bench.config.protocols import PROTOCOLS
+from disentangle_bench.config.protocols import is_ranked
 from disentangle_bench.registry import dataset_class
 from disentangle_bench.runner.environment import commit, environment, peak_device_memory, peak_memory, repeatable
 from disentangle_bench.runner.resources import Resources
@@ -205,7 +205,7 @@ def _train(
         "run_id": spec.run_id,
         "digest": spec.digest,
         "spec": spec.model_dump(mode="json"),
-        "ranked": PROTOCOLS[spec.protocol].ranked and not spec.changed,
+        "ranked": is_ranked(spec),
         "dataset": {"factor_names": dataset.card.factor_names, "factor_sizes": dataset.card.factor_sizes},
         "package": {"version": __version__, "commit": commit()},
         "environment": environment(device) | used,

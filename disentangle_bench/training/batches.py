@@ -31,9 +31,7 @@ def with_replacement(n: int, draws: int, *key: int | str) -> Index:
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of the training, validation and test images, each in random order. Nothing reads ``validation`` yet:
-    it is for users who choose settings.
-    """
+    """Positions of the training, validation and test images, each in random order."""
 
     train: Index
     validation: Index
@@ -55,14 +53,15 @@ def split_of(spec: RunSpec, n: int) -> Split:
 def evaluation_sample(spec: RunSpec, n: int) -> tuple[Index, int]:
     """Positions of the images that a run on a dataset of n images is scored on, and how many of them fit predictors.
 
-    A test split that is too small is used whole, in the same proportion.
+    A split that is too small is used whole, in the same proportion.
     """
     scoring = spec.scoring
     wanted = scoring.train_images + scoring.test_images
     if scoring.images == "all":
         return with_replacement(n, wanted, spec.seed, "evaluation"), scoring.train_images
-    test = split_of(spec, n).test[:wanted]
-    return test, len(test) * scoring.train_images // wanted
+    parts = split_of(spec, n)
+    held_out = (parts.validation if scoring.images == "validation" else parts.test)[:wanted]
+    return held_out, len(held_out) * scoring.train_images // wanted
 
 
 class Stream:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 from click.testing import CliRunner
 
 from disentangle_bench.cli import main
 from disentangle_bench.config import baselines
-from disentangle_bench.config.protocols import PROTOCOLS
+from disentangle_bench.config.protocols import PROTOCOLS, is_ranked
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.errors import BenchError
-from disentangle_bench.registry import DATASETS, MODELS, dataset_class, model_class
+from disentangle_bench.registry import DATASETS, MODELS, Entry, dataset_class, model_class
 from support import resolved_digests
 
 NAMES = resolved_digests.built_in(MODELS)
@@ -124,3 +125,60 @@ def test_a_row_fixes_settings(row, other):
     assert re.search(rf"^model\.gamma +=\s+0\.0 +# fixed by the row {row}$", shown, re.MULTILINE)
     with pytest.raises(BenchError, match=rf"gamma is fixed at 0.0 by the row {row}: leave it out, or take {other}"):
         resolve(row, "shapes3d", "standard", 0, ["model.gamma=1"])
+
+
+MODEL = """
+from typing import final
+from disentangle_bench.models.model import Model, Settings
+
+@final
+class Mine(Model):
+    version = 1
+
+    class Config(Settings):
+        strength: float = 1.0
+"""
+SETTINGS = """
+[datasets.rooms3d]
+kind = "ours"
+reference = "Me 2026"
+settings = {{ {key} = 7.0 }}
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A plug-in whose module lies in the folder that is given, by a registry with its row."""
+    (tmp_path / "mine_models.py").write_text(MODEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    row = Entry("mine", "mine_models:Mine", "a plug-in", "plugin")
+    monkeypatch.setattr(MODELS, "entries", {**MODELS.entries, "mine": row})
+    yield tmp_path
+    sys.modules.pop("mine_models", None)
+
+
+@pytest.mark.parametrize("place", ["baselines/mine.toml", "mine.toml"])
+def test_a_plug_in_brings_its_own_settings(mine, place):
+    path = mine / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(SETTINGS.format(key="strength"))
+    resolved = resolve("mine", "rooms3d", "cpu", 0)
+    assert resolved.spec.settings == {"latents": 12, "strength": 7.0}
+    assert resolved.sources["model.strength"] == f"{path} [datasets.rooms3d]: ours, Me 2026"
+    assert is_ranked(resolved.spec), "settings that come with the model are no change"
+    assert resolve("mine", "shapes3d", "cpu", 0).spec.settings["strength"] == 1.0
+
+
+def test_a_bad_file_of_a_plug_in_is_named(mine):
+    (mine / "mine.toml").write_text(SETTINGS.format(key="strenght"))
+    with pytest.raises(BenchError, match="settings of mine: there is no setting 'strenght'"):
+        resolve("mine", "rooms3d", "cpu", 0)
+    (mine / "mine.toml").write_text("[dataset.rooms3d]")
+    with pytest.raises(BenchError, match=r"mine.toml: there is no setting 'dataset'"):
+        resolve("mine", "rooms3d", "cpu", 0)
+
+
+def test_a_plug_in_without_a_file_has_its_defaults(mine):
+    resolved = resolve("mine", "rooms3d", "cpu", 0)
+    assert resolved.spec.settings == {"latents": 12, "strength": 1.0}
+    assert resolved.sources["model.strength"] == "default of Mine.Config"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from disentangle_bench.config import grids
 from disentangle_bench.config.grids import expand, read_grid
 from disentangle_bench.errors import BenchError
+from disentangle_bench.models.networks import NETWORKS
+from disentangle_bench.training.batches import evaluation_sample
 
 ABLATION = """
 [grid]
@@ -47,6 +51,8 @@ def test_a_file_and_lists_of_set_multiply(tmp_path):
         ("[grids]\n", r"holds grids: give one table, \[grid\]"),
         ("", r"holds nothing: give one table, \[grid\]"),
         ("[grid\n", "is not valid TOML"),
+        ("[grid]\nmodel.symbols = " + "[" * 3000, "is not valid TOML"),
+        ("[grid]\nmodel.symbols = [" + "9" * 5000 + "]", "is not valid TOML"),
     ],
 )
 def test_bad_files_are_named(tmp_path, text, message):
@@ -68,3 +74,44 @@ def test_an_unknown_key_in_a_file_is_an_error(tmp_path):
     path = written(tmp_path, "[grid]\nmodel.gama = [1, 2]\n")
     with pytest.raises(BenchError, match=r"unknown setting 'model.gama'.*model.gamma"):
         expand("factor_qvae", "rooms3d", "1", "smoke", (), path)
+
+
+def test_a_grid_of_too_many_runs_is_counted_and_refused(monkeypatch):
+    values = ",".join(map(str, range(1, 101)))
+    words = [f"model.{key}={values}" for key in ("symbols", "latents", "weight_decay")]
+    with pytest.raises(BenchError, match="means 1,000,000 runs, and a grid has at most 100,000"):
+        expand("qlae", "rooms3d", "1", "smoke", words)
+    monkeypatch.setattr(grids, "MOST_RUNS", 11)
+    with pytest.raises(BenchError, match="this grid means 12 runs, and a grid has at most 11"):
+        expand("paper", "rooms3d", "2", "smoke")
+
+
+@pytest.fixture
+def images(tmp_path):
+    """``images(40, 64)``: the path of a file with 40 images of 64 x 64 pixels."""
+
+    def write(n, side):
+        path = tmp_path / f"{n}-{side}.npz"
+        images = np.random.default_rng(0).integers(0, 256, (n, side, side, 1), dtype=np.uint8)
+        np.savez(path, images=images, factors=np.arange(n)[:, None])
+        return str(path)
+
+    return write
+
+
+def test_images_that_the_network_cannot_take_are_refused_before_a_run(images):
+    with pytest.raises(BenchError, match=r"40-28.npz: the network conv64 .* multiples of 16, not 28 x 28 pixels"):
+        expand("qlae", images(40, 28), "1", "smoke")
+
+
+def test_a_dataset_that_is_too_small_is_refused_before_a_run(images):
+    with pytest.raises(BenchError, match=r"29-32.npz has 29 images, and a run needs at least 30"):
+        expand("qlae", images(29, 32), "1", "smoke")
+    (spec,) = expand("qlae", images(30, 32), "1", "cpu")
+    index, fit = evaluation_sample(spec, 30)
+    assert (len(index), fit) == (3, 2)
+
+
+def test_all_built_in_datasets_fit_all_networks():
+    for network in NETWORKS:
+        expand("qlae", "all", "1", "smoke", [f"training.network={network}"])

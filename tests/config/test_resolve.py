@@ -74,16 +74,70 @@ def test_specs_are_frozen():
         ("7-7", [7]),
         ("0,3,9", [0, 3, 9]),
         ("0-2,2,8", [0, 1, 2, 8]),
+        ("=3", [3]),
+        ("3,", [3]),
+        (" 1, 4", [1, 4]),
     ],
 )
 def test_seeds(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "0", "-3", "1.5", "a", "3-", "5-2", "1,,2", "1;2", "0x5"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "-3", "1.5", "a", "3-", "5-2", "1,,2", "1;2", "0x5", "=", ",", "=3,4", "5" * 5000, "1-" + "5" * 5000],
+)
 def test_bad_seeds(text):
-    with pytest.raises(BenchError, match="is not understood: give how many"):
+    with pytest.raises(BenchError, match="is not understood: give how many") as caught:
         parse_seeds(text)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["1000000000000", "0-1000000000000", "100001"])
+def test_too_many_seeds_are_refused_before_they_are_listed(text):
+    with pytest.raises(BenchError, match=r"runs, and a grid has at most 100,000: give fewer values"):
+        parse_seeds(text)
+
+
+DEEP = "[" * 3000
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("training.learning_rate=inf", "training.learning_rate = inf is not allowed: input should be a finite number"),
+        ("training.learning_rate=nan", "training.learning_rate = nan is not allowed"),
+        ("model.weight_decay=inf", "weight_decay = inf is not allowed"),
+        ("training.updates=1e400", "training.updates = inf is not allowed"),
+        (f"model.symbols={DEEP}", "symbols = .* is not allowed"),
+        (f"model.symbols={DEEP}{DEEP.replace('[', ']')}", "symbols = .* is not allowed"),
+        (f"model.symbols={'9' * 5000}", "symbols = .* is not allowed"),
+        (f"training.network={DEEP}", "unknown network '"),
+        (f"{DEEP}=3", "unknown setting '"),
+    ],
+)
+def test_extreme_values_are_refused_in_one_line(word, message):
+    with pytest.raises(BenchError, match=message) as caught:
+        resolve("qlae", "rooms3d", "smoke", 0, [word])
+    assert len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("training.lr", "training.learning_rate"),
+        ("lr", "training.learning_rate"),
+        ("learning_rate", "training.learning_rate"),
+        ("model.wd", "model.weight_decay"),
+        ("model.symbol", "model.symbols"),
+        ("training.batchsize", "training.batch_size"),
+    ],
+)
+def test_a_mistaken_key_suggests_the_one_that_is_meant(given, meant):
+    with pytest.raises(BenchError, match=f"Did you mean '{meant}'.* Allowed: {meant}, .* and [0-9]+ more") as caught:
+        resolve("qlae", "rooms3d", "smoke", 0, [f"{given}=1"])
+    assert str(caught.value).count(",") == 9, "ten names, nearest first"
 
 
 def test_a_grid_has_whole_comparisons_first():
