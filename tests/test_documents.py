@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
+import click
 import pytest
+import yaml
 
 from disentangle_bench import __version__
+from disentangle_bench.cli import main
 from disentangle_bench.config.grids import expand
 from disentangle_bench.config.protocols import PROTOCOLS
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.spec import flat
+from support.invoke import in_process, in_subprocess
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -33,17 +36,19 @@ SNIPPETS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def results(smoke_grid, tmp_path_factory):
+    """A folder with a ``results`` folder that has runs, as the pages assume; pages may write into it."""
+    folder = tmp_path_factory.mktemp("reader")
+    shutil.copytree(smoke_grid[0], folder / "results")
+    return folder
+
+
 @pytest.mark.parametrize("code", SNIPPETS)
-def test_python_snippets_run(code, smoke_grid, tmp_path):
-    """A page's blocks one after another, in a folder that has a ``results`` folder with runs, as the pages assume."""
-    (tmp_path / "results").symlink_to(copy_of(smoke_grid[0], tmp_path))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-
-
-def copy_of(folder, tmp_path):
-    subprocess.run(["cp", "-r", folder, tmp_path / "copy"], check=True)
-    return tmp_path / "copy"
+def test_python_snippets_run(code, results, monkeypatch):
+    """A page's blocks one after another."""
+    monkeypatch.chdir(results)
+    exec(compile(code, "page", "exec"), {"__name__": "__main__"})
 
 
 def marked(name):
@@ -52,17 +57,14 @@ def marked(name):
     return command
 
 
-def main_job(tmp_path, protocol):
+def main_job(tmp_path, protocol, invoke):
     """Run the README's main job but for its installation, with another protocol."""
     steps = [shlex.split(step) for step in marked("main job").split(" && ")]
     assert steps[0] == ["pip", "install", "."]
     outputs = []
     for words in steps[1:]:
         assert words[0] == "dbench"
-        words = [protocol if word == "quick" else word for word in words[1:]]
-        done = subprocess.run(
-            [sys.executable, "-m", "disentangle_bench", *words], capture_output=True, text=True, cwd=tmp_path
-        )
+        done = invoke([protocol if word == "quick" else word for word in words[1:]], {}, tmp_path)
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout)
     return outputs
@@ -78,18 +80,21 @@ def check_main_job(tmp_path, outputs):
     assert len(list(report.glob("figures/**/*.png"))) > 10
 
 
-def test_the_main_job(tmp_path):
-    """With the smoke protocol, which differs from quick by its size only."""
+def test_the_main_job(smoke_grid, tmp_path):
+    """With the smoke protocol, which differs from quick by its size only, and whose runs are there."""
     command = marked("main job")
     assert "--protocol quick" in command
     assert "--models all" in command
     assert "--seeds 1" in command
-    check_main_job(tmp_path, main_job(tmp_path, "smoke"))
+    shutil.copytree(smoke_grid[0], tmp_path / "results" / "quick")
+    outputs = main_job(tmp_path, "smoke", in_process)
+    assert "0 finished, 6 skipped" in outputs[0]
+    check_main_job(tmp_path, outputs)
 
 
 @pytest.mark.slow
 def test_the_main_job_as_it_stands(tmp_path):
-    check_main_job(tmp_path, main_job(tmp_path, "quick"))
+    check_main_job(tmp_path, main_job(tmp_path, "quick", in_subprocess))
 
 
 def test_the_test_command_is_what_ci_runs():
@@ -98,17 +103,53 @@ def test_the_test_command_is_what_ci_runs():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_in_pages_exist(page, dbench):
+def test_commands_in_pages_exist(page):
     """Each ``dbench COMMAND`` with options in a code block: the command has these options."""
     code = "\n".join(blocks(page, "bash") + blocks(page, "console")).replace("\\\n", " ")
     for line in code.splitlines():
         for words in re.findall(r"dbench ([^&|#]+)", line):
-            command, *rest = shlex.split(words)
-            usage = dbench(command, "--help")
-            assert usage.returncode == 0, line
+            command = main
+            for word in (rest := shlex.split(words)):
+                if isinstance(command, click.Group):
+                    assert word in command.commands, line
+                    command = command.commands[word]
+            known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
             for word in rest:
-                if word.startswith("--") and command != "data":
-                    assert word.split("=")[0] in usage.stdout, line
+                if word.startswith("--"):
+                    assert word.split("=")[0] in known, line
+
+
+@pytest.mark.slow
+def test_the_first_hour_as_it_stands(tmp_path):
+    """The marked commands of the page, one after another."""
+    text = (ROOT / "docs" / "first_hour.md").read_text()
+    for command in re.findall(r"<!-- walk -->\n```bash\n(.*?)\n```", text):
+        done = in_subprocess(shlex.split(command)[1:], {}, tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results" / "first" / "report.html").exists()
+
+
+class Loader(yaml.SafeLoader):
+    """Reads mkdocs.yml without what its tags stand for."""
+
+
+Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, suffix, node: suffix)
+
+
+def leaves(menu):
+    for entry in menu if isinstance(menu, list) else menu.values():
+        if isinstance(entry, str):
+            yield entry
+        else:
+            yield from leaves(entry)
+
+
+def test_every_page_is_in_the_menu_once():
+    listed = sorted(leaves(yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)["nav"]))
+    pages = {str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")}
+    made = {"reference/commands.md", "contributing.md", "changelog.md"}
+    made |= {f"notebooks/{path.stem}.md" for path in ROOT.glob("docs/notebooks/*.ipynb")}
+    assert listed == sorted(pages | made)
 
 
 GRIDS = [

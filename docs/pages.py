@@ -1,0 +1,116 @@
+"""What the documentation site is made of besides the pages in this folder; mkdocs calls the functions named ``on_...``.
+
+Commands come from click, notebooks from their files, CONTRIBUTING and the CHANGELOG from the root; formulas become
+MathML, which browsers draw without a script or a network.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File
+
+from disentangle_bench.cli import main
+
+ROOT = Path(__file__).parent.parent
+REPOSITORY = "https://github.com/disentangle-bench/disentangle-bench/blob/main"
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the pages that are not written by hand."""
+    pages = {"reference/commands.md": commands()}
+    for name in ("CONTRIBUTING", "CHANGELOG"):
+        pages[f"{name.lower()}.md"] = from_root(ROOT / f"{name}.md")
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        pages[f"notebooks/{path.stem}.md"] = notebook(path)
+    for name, text in pages.items():
+        if existing := files.get_file_from_path(name):
+            files.remove(existing)
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def on_page_content(text: str, page: Any, config: Any, files: Any) -> str:
+    """Replace what arithmatex marked as LaTeX with MathML, and let wide tables scroll within the page."""
+
+    def formula(match: re.Match[str]) -> str:
+        latex = html.unescape(match["latex"])
+        return convert(latex, display="block" if match["tag"] == "div" else "inline")
+
+    pattern = r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<latex>.*?)\\[)\]]</(?P=tag)>'
+    return re.sub(pattern, formula, text, flags=re.DOTALL)
+
+
+def from_root(path: Path) -> str:
+    """A page of the repository's root, with its links seen from ``docs``."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"\]\(docs/", "](", text)
+    text = text.replace("](CONTRIBUTING.md)", "](contributing.md)").replace("](CHANGELOG.md)", "](changelog.md)")
+    return re.sub(r"\]\((?=(?:disentangle_bench|baselines|tests|results|benchmarks|\.ci)/)", f"]({REPOSITORY}/", text)
+
+
+def commands() -> str:
+    """Every command with every option, as its ``--help`` has them."""
+    head = "# Commands\n\nEvery command and option, as `dbench COMMAND --help` prints them.\n"
+    return head + "".join(command_section("dbench", main))
+
+
+def command_section(path: str, command: click.Command) -> Iterator[str]:
+    """The section of a command, and those of the commands below it."""
+    context = click.Context(command, info_name=path)
+    yield f"\n## {path}\n\n{plain_help(command)}\n"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            yield from command_section(f"{path} {name}", command.commands[name])
+        return
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield f"\n```text\n{path} {usage}\n```\n"
+    section = None
+    for parameter in command.get_params(context):
+        if row := parameter.get_help_record(context):
+            if (title := getattr(parameter, "section", "Options")) != section:
+                section = title
+                yield f"\n**{title}**\n"
+            yield f"\n`{row[0]}`\n:   {escaped(row[1])}\n"
+
+
+def plain_help(command: click.Command) -> str:
+    return escaped(re.sub(r"[\b]\n?", "", command.help or command.short_help or "").strip())
+
+
+def escaped(text: str) -> str:
+    """Plain text as Markdown: words in capitals with underscores or angle brackets stay what they are."""
+    return re.sub(r"([*_<\[\]])", r"\\\1", text)
+
+
+def notebook(path: Path) -> str:
+    """An executed notebook as Markdown: texts, code, and what each cell printed or showed."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    parts = []
+    for cell in content["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+        elif source:
+            parts.append(f"```python\n{source}\n```")
+            parts += [shown for output in cell["outputs"] if (shown := cell_output(output))]
+    link = f"[The notebook itself]({REPOSITORY}/docs/notebooks/{path.name}) can be run as it stands."
+    return "\n\n".join([*parts, link]) + "\n"
+
+
+def cell_output(output: dict[str, Any]) -> str:
+    """One output of a cell: a picture, a table, or text."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        return f"![Output of the cell above](data:image/png;base64,{''.join(data['image/png']).strip()})"
+    if "text/html" in data:
+        return '<div class="output" markdown="0">\n' + "".join(data["text/html"]) + "\n</div>"
+    text = "".join(data.get("text/plain", output.get("text", "")))
+    return f"```text\n{text.rstrip()}\n```" if text.strip() and output.get("name") != "stderr" else ""
