@@ -9,8 +9,8 @@ check:
 test:
 	pytest -n 4
 
-slow:
-	pytest -n 4 -m "slow or not slow"
+slow: test
+	pytest -n 2 -o timeout=1500 -m "slow or packaging or timing"
 
 docs:
 	mkdocs build --strict
