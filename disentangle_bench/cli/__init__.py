@@ -11,7 +11,7 @@ from disentangle_bench import __version__
 from disentangle_bench.cli.data import data
 from disentangle_bench.cli.info import list_, show
 from disentangle_bench.cli.report import report
-from disentangle_bench.cli.results import merge, rm, score, status
+from disentangle_bench.cli.results import merge, reproduce, rm, score, status
 from disentangle_bench.cli.run import plan, run, worker
 from disentangle_bench.errors import BenchError, one_line, unknown
 
@@ -66,5 +66,5 @@ def main() -> None:
     """Compare disentanglement models under one fair, versioned protocol."""
 
 
-for command in (run, plan, status, report, score, show, list_, data, merge, rm, worker):
+for command in (run, plan, status, report, score, show, list_, data, merge, rm, reproduce, worker):
     main.add_command(command)

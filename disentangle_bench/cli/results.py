@@ -1,4 +1,4 @@
-"""The commands that look after results folders: status, merge, rm, score."""
+"""The commands that look after results folders: status, merge, rm, reproduce, score."""
 
 from __future__ import annotations
 
@@ -130,6 +130,35 @@ def rm(results: Path, run_ids: tuple[str, ...], yes: bool, **which: Any) -> None
         click.confirm(f"Remove {len(names)} runs from {results} with all their files?", abort=True)
     remove(results, names)
     click.echo(f"{len(names)} runs removed")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@opt.options("Where and how", opt.DEVICE, opt.THREADS, opt.COMPILE, opt.DATA_DIR)
+def reproduce(run: Path, devices: str, threads: int, compile: bool, data_dir: str | None) -> None:
+    """Do the finished run in the folder RUN (results/runs/ID) again, and say which numbers are equal.
+
+    The new run goes to reproduced/ of the results folder; RUN stays as it is. A number is equal to the bit, close
+    (within 1 %) or different, and what differs between the two runs, such as versions and the device, is listed. The
+    exit status is 1 if a number is different.
+    """
+    from disentangle_bench.data.files import data_folder
+    from disentangle_bench.runner.reproduce import reproduce as run_again
+    from disentangle_bench.runner.resources import Resources
+
+    resources = Resources(devices=devices, threads=threads, compile=compile, data=data_folder(data_dir))
+    result = run_again(run, resources)
+    width = max((len(row.score) for row in result.comparisons), default=0)
+    for row in result.comparisons:
+        click.echo(f"{row.verdict:9}  {row.score:{width}}  {row.before:.9g} then, {row.after:.9g} now")
+    click.echo(result.training)
+    for reason in result.reasons:
+        click.echo(f"differs: {reason}")
+    if not result.reasons:
+        click.echo("device, versions and threads are the same")
+    click.echo(result.folder)
+    if not result.agrees:
+        sys.exit(1)
 
 
 @click.command()

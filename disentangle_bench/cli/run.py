@@ -80,6 +80,9 @@ def run(
     resources = _resources(executor=executor, settings=settings.get(executor, ""), trackers=trackers, **given)
     if executor == "local" and sum(spec.training.updates for spec in todo) >= LONG_UPDATES:
         _show_cost(todo, yes, resources)
+    for spec in todo:
+        if spec.run_id in records.problems:
+            click.echo(f"moved aside and done again: {records.problems[spec.run_id]}", err=True)
     outcome = runner.run_grid(specs, out, resources, rerun=rerun, records=records)
     if outcome.records.records:
         print_leaderboard(out, outcome.records)
