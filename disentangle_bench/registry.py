@@ -115,9 +115,11 @@ class Registry:
         try:
             loaded: Any = importlib.import_module(module)
             return getattr(loaded, attribute) if attribute else loaded
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:  # the code of a plug-in may raise anything
+            kind = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
+            reason = " ".join(f"{kind}{error}".split())
             raise BenchError(
-                f"the {self.kind} {name!r} ({target}) cannot be imported: {error}. Mend or uninstall its package."
+                f"the {self.kind} {name!r} ({target}) cannot be imported: {reason}. Mend or uninstall its package."
             ) from error
 
 
@@ -253,8 +255,14 @@ METRICS = Registry(
 
 
 def model_class(name: str) -> type[Model]:
-    """Return the model class called ``name`` (imports torch)."""
+    """Return the model class called ``name`` (imports torch); raise ``BenchError`` if it lacks what a model has."""
     loaded: type[Model] = MODELS.load(name)
+    for attribute in ("version", "Config", "losses", "encode", "decode"):
+        if not hasattr(loaded, attribute):
+            raise BenchError(
+                f"the model {name!r} ({loaded.__name__}) has no {attribute!r}: derive its class from "
+                "disentangle_bench.models.model.Model and give it version, Config, losses, encode and decode"
+            )
     return loaded
 
 

@@ -53,8 +53,9 @@ def check_model(
     image_shape: ImageShape = (3, 64, 64),
     network_name: str = "conv64",
     latents: int = 4,
+    quick: bool = False,
 ) -> None:
-    """Check a model class against ``disentangle_bench.models.model.Model``, in float32 and float64.
+    """Check a model class against ``disentangle_bench.models.model.Model``, in float32 and, unless ``quick``, float64.
 
     ``config`` defaults to the class's own defaults with ``latents`` latents.
     """
@@ -62,7 +63,7 @@ def check_model(
     _require(isinstance(getattr(model_class, "version", None), int), f"{model_class.__name__} needs an integer version")
     config = config or model_class.Config(latents=latents)
     _require(type(config).model_config.get("frozen") is True, "the Config must be frozen: derive it from Settings")
-    for dtype in (torch.float32, torch.float64):
+    for dtype in (torch.float32,) if quick else (torch.float32, torch.float64):
         model, x = _fresh(model_class, config, image_shape, network_name, dtype)
         _check_groups(model)
         _check_losses(model, x)

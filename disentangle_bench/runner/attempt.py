@@ -22,8 +22,18 @@ from disentangle_bench import __version__
 from disentangle_bench.atomic import atomic_path, remove_leftovers
 from disentangle_bench.codes import Evaluation
 from disentangle_bench.config.protocols import is_ranked
-from disentangle_bench.registry import dataset_class
-from disentangle_bench.runner.environment import commit, environment, peak_device_memory, peak_memory, repeatable
+from disentangle_bench.data.dataset import Dataset
+from disentangle_bench.errors import BenchError
+from disentangle_bench.registry import dataset_class, model_class
+from disentangle_bench.runner.environment import (
+    PARTS,
+    commit,
+    environment,
+    note_part,
+    peak_device_memory,
+    peak_memory,
+    repeatable,
+)
 from disentangle_bench.runner.resources import Resources
 from disentangle_bench.scoring.encode import draw, encode
 from disentangle_bench.scoring.files import save_arrays, save_evaluation
@@ -89,7 +99,9 @@ def attempt(
 
 
 def explain(error: BaseException) -> str:
-    """An exception as one line, with what to do where that is known."""
+    """Return an exception as one line, with what to do where that is known."""
+    if isinstance(error, BenchError):
+        return " ".join(str(error).split())
     line = " ".join(f"{type(error).__name__}: {error}".split())
     text = str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text:
@@ -165,6 +177,7 @@ def run_one(
     content["files"] = {name: files.digest(folder / name) for name in ("codes.npz", "model.safetensors")}
     runs.write_record(folder, content)  # last: it says that the run is finished
     discard_checkpoints(folder)
+    (folder / PARTS).unlink(missing_ok=True)
     (folder / runs.FAILED).unlink(missing_ok=True)
 
 
@@ -175,8 +188,12 @@ def _train(
     the codes and the record's content but for the scores.
     """
     device, dataset = torch.device(resources.devices), dataset_class(spec.dataset).load(resources.data)
+    _check_versions(spec, dataset)
     trainer = Trainer(spec, dataset, device, compile=resources.compile, capture=resources.capture)
     trainer.restore(folder)
+    used = {"threads": resources.threads, "compile": resources.compile, "capture": trainer.captured}
+    used = environment(device) | used
+    parts = note_part(folder, trainer.step, used)
     updates = spec.training.updates
     with tracked(resources.trackers, spec, folder, trainer.step) as on_row:
         trainer.run(
@@ -199,7 +216,6 @@ def _train(
     with atomic_path(folder / "model.safetensors") as temporary:
         temporary.write_bytes(save(weights))
     images = updates * spec.training.batch_size
-    used = {"threads": resources.threads, "compile": resources.compile, "capture": trainer.captured}
     return evaluation, {
         "schema": files.SCHEMA,
         "run_id": spec.run_id,
@@ -208,7 +224,8 @@ def _train(
         "ranked": is_ranked(spec),
         "dataset": {"factor_names": dataset.card.factor_names, "factor_sizes": dataset.card.factor_sizes},
         "package": {"version": __version__, "commit": commit()},
-        "environment": environment(device) | used,
+        "environment": used,
+        **({"parts": parts} if len(parts) > 1 else {}),
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "images": {
             "autoencoder": images,
@@ -218,6 +235,19 @@ def _train(
         "seconds": {"training": trainer.seconds, "encoding": encoding},
         "peak_memory": {"device": peak_device_memory(device)},
     }
+
+
+def _check_versions(spec: RunSpec, dataset: Dataset) -> None:
+    """Raise ``BenchError`` if the model or the dataset has changed since the run was planned."""
+    for kind, name, planned, now in (
+        ("model", spec.model, spec.model_version, model_class(spec.model).version),
+        ("dataset", spec.dataset, spec.dataset_version, dataset.card.version),
+    ):
+        if planned != now:
+            raise BenchError(
+                f"the {kind} {name!r} is version {now} now, and this run was planned with version {planned}: "
+                "give dbench run or dbench plan --keep again"
+            )
 
 
 def _report_scoring(report: Report, should_stop: ShouldStop, phase: str, done: int, total: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import os
 import platform
 import subprocess
@@ -17,6 +19,13 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from disentangle_bench.cores import limited
+from disentangle_bench.errors import BenchError
+from disentangle_bench.store.files import SCHEMA, read_json, write_json
+
+PARTS = "parts.json"
+"""File in the folder of an unfinished run: the environments in which it was trained so far."""
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -52,6 +61,26 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
     }
+
+
+def note_part(folder: Path, step: int, used: dict[str, Any]) -> list[dict[str, Any]]:
+    """Note in a run's folder that training continues from update ``step`` in the environment ``used``; return all parts
+    of the run, each with its first update.
+
+    A run that is resumed with other threads, or elsewhere, has the bits of neither: the record keeps every part.
+    """
+    parts: list[dict[str, Any]] = []
+    if step > 0:
+        with contextlib.suppress(OSError, BenchError, KeyError, TypeError):
+            parts = [part for part in read_json(folder / PARTS)["parts"] if part["from_update"] < step]
+    last = {key: value for key, value in parts[-1].items() if key != "from_update"} if parts else {}
+    if last != used:
+        changed = ", ".join(f"{key} {last.get(key)} -> {used[key]}" for key in used if last.get(key) != used[key])
+        if parts:
+            log.warning("%s is resumed in another environment (%s): its numbers are neither's", folder.name, changed)
+        parts.append({"from_update": step, **used})
+        write_json(folder / PARTS, {"schema": SCHEMA, "parts": parts})
+    return parts
 
 
 def _processor() -> str:

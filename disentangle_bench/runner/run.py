@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
-from disentangle_bench.errors import BenchError, unknown
-from disentangle_bench.registry import dataset_class
+from disentangle_bench.errors import BenchError, one_line, unknown
+from disentangle_bench.registry import MODELS, dataset_class, model_class, model_config
 from disentangle_bench.runner.attempt import attempt, stopping
 from disentangle_bench.runner.executors import base as executors
 from disentangle_bench.runner.executors.base import ENDS, Event, Work
@@ -19,6 +20,7 @@ from disentangle_bench.runner.progress import Display, downloads
 from disentangle_bench.runner.resources import Resources, choose_device
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import runs, status
+from disentangle_bench.testing import Violation, check_model
 from disentangle_bench.training import trackers as tracking
 
 
@@ -86,6 +88,7 @@ def run_grid(
     todo = select(specs, out, rerun, records)
     outcome = Outcome(skipped=sorted({spec.run_id for spec in specs} - {spec.run_id for spec in todo}))
     prepare(todo, resources)
+    check_plugins(todo)
     check_writable(out)
     status.remember(out, specs)
     if todo:
@@ -133,11 +136,46 @@ def run_single(run_id: str, out: Path, resources: Resources) -> tuple[str, str]:
         return attempt(spec, out, resources, progress, should_stop)
 
 
+def check_plugins(specs: Sequence[RunSpec]) -> None:
+    """Raise ``BenchError`` if a model from outside the suite breaks the contract: before it is trained, not after."""
+    kinds = {(spec.model, spec.dataset, spec.training.network): spec for spec in specs}
+    for spec in kinds.values():
+        entry = MODELS.entries.get(spec.model)  # a model in a file has no row
+        if entry is not None and entry.group != "plugin":
+            continue
+        card = dataset_class(spec.dataset).card
+        config = model_config(spec.model, spec.settings)
+        shape, network = card.image_shape, spec.training.network
+        try:
+            check_model(model_class(spec.model), config, image_shape=shape, network_name=network, quick=True)
+        except Exception as error:  # the code of a plug-in may raise anything
+            kind = "" if isinstance(error, Violation) else f"{type(error).__name__}: "
+            raise BenchError(
+                f"the model {spec.model!r} breaks the suite's contract: {kind}{one_line(error)}. "
+                "See disentangle_bench.models.model.Model, and check it with disentangle_bench.testing.check_model"
+            ) from error
+
+
 def check_writable(out: Path) -> None:
-    """Make the results folder; raise ``BenchError`` if nothing can be written there."""
+    """Make the results folder; raise ``BenchError`` if nothing can be written or locked there."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
+        with tempfile.TemporaryFile(dir=out) as file:
+            _check_locks(out, file)
     except OSError as error:
         raise BenchError(f"--out {str(out)!r} cannot be written ({error.strerror}): give another folder") from error
+
+
+def _check_locks(out: Path, file: IO[bytes]) -> None:
+    """Raise ``BenchError`` where the file system has no kernel locks, by which runs are claimed."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has locks of its own everywhere
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise BenchError(
+            f"--out {str(out)!r} is on a file system without file locks ({error.strerror}): give a folder on another, "
+            "or have it mounted with locks (NFS 4, Lustre with flock)"
+        ) from error

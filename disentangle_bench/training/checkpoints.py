@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def newest_checkpoint(folder: Path, run_digest: str, device_type: str) -> dict[str, Any] | None:
-    """Return the newest usable state in ``folder`` of the run with this digest, None if there is none.
+def checkpoints(folder: Path, run_digest: str, device_type: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the states in ``folder`` of the run with this digest, the newest first.
 
     A checkpoint that is damaged, belongs to another run, or was made on another kind of device is skipped with a
     warning: training from further back gives the same numbers.
@@ -70,8 +71,7 @@ def newest_checkpoint(folder: Path, run_digest: str, device_type: str) -> dict[s
             # The state of a random generator has a meaning on its own kind of device only.
             log.warning("%s was made on another kind of device and is skipped", path)
         else:
-            return state
-    return None
+            yield path, state
 
 
 def discard_checkpoints(folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +22,7 @@ from disentangle_bench.registry import model_class, model_config
 from disentangle_bench.spec import RunSpec, Training, seed_for
 from disentangle_bench.training.batches import Stream, split_of
 from disentangle_bench.training.capture import CapturedUpdate
-from disentangle_bench.training.checkpoints import newest_checkpoint, write_checkpoint
+from disentangle_bench.training.checkpoints import checkpoints, write_checkpoint
 from disentangle_bench.training.inputs import DeviceInputs, HostInputs
 from disentangle_bench.training.precision import compiled, in_bfloat16, tf32
 
@@ -28,6 +30,8 @@ HISTORY = "history.csv"
 HISTORY_ROWS = 100
 CHECKPOINT_SECONDS = 60.0
 FINISH_BATCH = 250
+
+log = logging.getLogger(__name__)
 
 
 class Diverged(RuntimeError):
@@ -206,30 +210,37 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint and the history to ``folder``, each whole or not at all."""
-        write_checkpoint(
-            folder,
-            {
-                "digest": self.spec.digest,
-                "step": self.step,
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "generators": {"noise": self.generator.get_state()},
-                "device": self.generator.device.type,
-                "history": self.history,
-                "seconds": self.seconds,
-            },
-        )
+        write_checkpoint(folder, self._state())
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self.history[-1]) if self.history else [], lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.history)
         write_text(folder / HISTORY, text.getvalue())
 
+    def _state(self) -> dict[str, Any]:
+        return {
+            "digest": self.spec.digest,
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generators": {"noise": self.generator.get_state()},
+            "device": self.generator.device.type,
+            "history": self.history,
+            "seconds": self.seconds,
+        }
+
     def restore(self, folder: Path) -> None:
         """Continue from the newest usable checkpoint in ``folder``; without one, stay at the beginning."""
-        state = newest_checkpoint(folder, self.spec.digest, self.generator.device.type)
-        if state is None:
-            return
+        begin = copy.deepcopy(self._state())
+        for path, state in checkpoints(folder, self.spec.digest, self.generator.device.type):
+            try:
+                self._load(state)
+                return
+            except Exception as error:  # readable, but not a state of this model: what is raised depends on what is odd
+                log.warning("%s cannot be used and is skipped: %s", path, " ".join(str(error).split()))
+                self._load(begin)
+
+    def _load(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generators"]["noise"])
