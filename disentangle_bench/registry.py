@@ -248,10 +248,23 @@ METRICS = Registry(
         _metric("mig", "mutual information gap"),
         _metric("sap", "separated attribute predictability"),
         _metric("modularity", "Ridgeway & Mozer's modularity"),
+        _metric("mcc", "correlation of factors and latents matched one to one"),
+        _metric("minimality", "minimality and sufficiency of single latents"),
         _metric("factor_vae_score", "majority vote on the latent of least variance"),
         _metric("beta_vae_score", "linear classification of the fixed factor"),
     ),
 )
+
+
+GROUP_METRICS = Registry(
+    "metric of a group of runs",
+    "disentangle_bench.group_metrics",
+    (
+        _metric("consistency", "R2 of the best permutation, rotation and linear map between seeds"),
+        _metric("udr", "agreement of latents with those of other seeds"),
+    ),
+)
+"""Metrics that compare the codes of several runs: modules with a ``CARD`` and a function of the module's name."""
 
 
 def model_class(name: str) -> type[Model]:

@@ -7,7 +7,7 @@ of the card's, and a public function of arrays that ``score`` calls.
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,20 +129,21 @@ class Arrays:
     """Checked input of a metric.
 
     ``values`` [n, d] are the codes, float64 or the integer dtype that was given; ``factors`` [n, k] are int64 and
-    not negative. The first ``n_train`` rows are for fitting, the rest (maybe none) for testing.
+    not negative, or float64 where real factors are allowed. The first ``n_train`` rows are for fitting, the rest (maybe
+    none) for testing.
     """
 
     values: npt.NDArray[Any]
-    factors: npt.NDArray[np.int64]
+    factors: npt.NDArray[Any]
     n_train: int
 
 
-def as_arrays(codes: Any, factors: Any, n_train: int | None = None) -> Arrays:
+def as_arrays(codes: Any, factors: Any, n_train: int | None = None, *, real_factors: bool = False) -> Arrays:
     """Check codes [n, d] and factors [n, k] and return them as numpy arrays.
 
     If ``codes`` is Codes, its values are read. Both may be numpy arrays, torch tensors (on any device) or nested lists,
     of any integer, boolean or real floating dtype. Factors may be floats if they hold integers. ``n_train`` is the
-    number of leading rows for fitting; None means all of them.
+    number of leading rows for fitting; None means all of them. ``real_factors`` allows any finite factors.
 
     Raises BenchError, one line, for other dtypes, not two axes, no rows or columns, a different number of rows,
     codes that are NaN or infinite (or not representable in float64), factors that are negative or not integers, and
@@ -155,12 +156,32 @@ def as_arrays(codes: Any, factors: Any, n_train: int | None = None) -> Arrays:
             f"codes have {len(values)} rows and factors have {len(labels)}; both need one row per image, in the same "
             "order: pass the codes and the factors of the same images."
         )
-    return Arrays(values, _factors(labels), _train_rows(n_train, len(values)))
+    checked = _finite(labels.astype(np.float64), "factors") if real_factors else _factors(labels)
+    return Arrays(values, checked, _train_rows(n_train, len(values)))
 
 
 def as_codes(codes: Any) -> npt.NDArray[Any]:
     """Codes [n, d] alone, checked and converted as by ``as_arrays``."""
     return _codes(_matrix(codes, "codes", "latents"))
+
+
+def as_group(codes: Sequence[Any]) -> list[npt.NDArray[Any]]:
+    """Return the values [n, d] of several runs' codes of the same images, each checked as by ``as_codes``.
+
+    Raises BenchError for fewer than two runs and for shapes that differ.
+    """
+    runs = [as_codes(run.values if isinstance(run, Codes) else run) for run in codes]
+    if len(runs) < 2:
+        raise BenchError(
+            f"{len(runs)} run was given; two or more are compared: pass a list of arrays [n, d], one per run."
+        )
+    for number, run in enumerate(runs):
+        if run.shape != runs[0].shape:
+            raise BenchError(
+                f"codes of run {number} have shape {list(run.shape)}, those of run 0 {list(runs[0].shape)}; all must "
+                "be [n, d] alike: encode the same images with each run."
+            )
+    return runs
 
 
 def as_seed(rng: int) -> int:
@@ -263,12 +284,17 @@ def _codes(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype.kind in "iu":
         return array
     with np.errstate(over="ignore"):  # a longdouble that overflows is reported below, with its place
-        values = array.astype(np.float64)
+        return _finite(array.astype(np.float64), "codes", array)
+
+
+def _finite(
+    values: npt.NDArray[np.float64], name: str, shown: npt.NDArray[Any] | None = None
+) -> npt.NDArray[np.float64]:
     if not np.isfinite(values).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
         raise BenchError(
-            f"codes hold {array[row, column]} at row {row}, column {column}; every code must be finite: a model that "
-            "gives NaN or infinity has not trained, drop its run or those rows."
+            f"{name} hold {(values if shown is None else shown)[row, column]} at row {row}, column {column}; every "
+            "number must be finite: a model that gives NaN or infinity has not trained, drop its run or those rows."
         )
     return values
 

@@ -20,6 +20,7 @@ from disentangle_bench.cores import limited
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.registry import METRICS, metric_module
 from disentangle_bench.scoring.files import load_evaluation, save_arrays
+from disentangle_bench.scoring.groups import write_groups
 from disentangle_bench.store import claims, runs
 
 SCHEMA = 1
@@ -141,7 +142,8 @@ def score_results(
 
     Each record's scores of the same metric and variant are replaced, with the metric's present version, and others
     are kept; a run whose codes cannot be scored keeps its record as it was. Without ``metrics``, each run's own are
-    computed. Gives the new records, and the reasons of those that could not be scored, by run.
+    computed. Writes ``results.csv``, and ``groups.json`` with the scores of runs that differ in their seed only.
+    Returns the new records, and the reasons of those that could not be scored, by run.
     """
     records = runs.load_records(out)
     if not records:
@@ -157,8 +159,10 @@ def score_results(
             except BenchError as error:
                 failed[tasks[task]] = str(error)
             progress(done, len(records))
+    records = runs.load_records(out)
     runs.write_results(out)
-    return runs.load_records(out), failed
+    write_groups(out, records)
+    return records, failed
 
 
 def _score_run(folder: Path, metrics: dict[str, str]) -> None:

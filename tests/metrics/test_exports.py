@@ -12,7 +12,7 @@ import pytest
 
 from disentangle_bench import metrics
 from disentangle_bench.metrics import MetricResult
-from disentangle_bench.registry import METRICS
+from disentangle_bench.registry import GROUP_METRICS, METRICS
 
 RESULT = MetricResult({"a": 0.25, "bb": float("nan")}, {"matrix": np.eye(2)}, {"bb": "not defined: <b> is 0"})
 
@@ -26,9 +26,11 @@ def test_importing_the_metrics_is_cheap() -> None:
 
 def test_every_registered_metric_is_a_function_here() -> None:
     own = [name for name, entry in METRICS.entries.items() if entry.group != "plugin"]
+    own += GROUP_METRICS.entries
     assert {name for name in metrics.__all__ if name != "MetricResult"} == set(own)
     assert all(getattr(metrics, name).__name__ == name for name in own)
-    assert all(METRICS.load(name).CARD.name == name for name in own)
+    assert all(METRICS.load(name).CARD.name == name for name in METRICS.entries)
+    assert all(GROUP_METRICS.load(name).CARD.name == name for name in GROUP_METRICS.entries)
 
 
 def test_a_result_is_read_by_attribute_and_by_key() -> None:

@@ -1,0 +1,71 @@
+"""Consistency across seeds: how well one run's codes are another's, up to a permutation, a rotation, a linear map."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from disentangle_bench.metrics._correlation import best_matching
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_group
+
+CARD = MetricCard(
+    name="consistency",
+    version=1,
+    paper="ICLR 2026, OpenReview Wa3cfE3Iay (package ituna); the maps with one common scale are this package's choice",
+    summary="R2 of the best map from the codes of one seed to those of another, mean over pairs of seeds; no factors",
+    scores=(
+        ScoreCard("permutation", True, "the map permutes latents and flips signs"),
+        ScoreCard("rigid", True, "the map rotates and reflects"),
+        ScoreCard("linear", True, "the map is linear"),
+    ),
+    variants={"common_scale": "permutations and rotations times one number; values of all rows, centred"},
+)
+
+
+def consistency(codes: Sequence[Any]) -> MetricResult:
+    """Consistency of several runs' codes [n, d] of the same n images.
+
+    For each pair of runs the codes are centred, and the best map of each kind is fitted from one to the other: a
+    permutation with signs times one number, an orthogonal matrix times one number, any matrix. A score is the mean over
+    pairs of the map's R2, in [0, 1]; each kind of map contains the one before, so scores rise in this order. The arrays
+    ``permutation``, ``rigid`` and ``linear`` [s, s] hold R2 from the run of the row to that of the column. Codes that
+    do not vary are explained by nothing: 0.
+
+    Raises BenchError for fewer than two runs, other shapes than [n, d] alike, and codes that as_codes refuses.
+    """
+    runs = [_centred(run) for run in as_group(codes)]
+    matrices = {card.name: np.eye(len(runs)) for card in CARD.scores}
+    for a, b in itertools.combinations(range(len(runs)), 2):
+        cross = runs[a].T @ runs[b]
+        matrices["permutation"][[a, b], [b, a]] = np.abs(cross)[best_matching(np.abs(cross))].sum() ** 2
+        matrices["rigid"][[a, b], [b, a]] = np.linalg.svd(cross, compute_uv=False).sum() ** 2
+        matrices["linear"][a, b] = _explained(runs[a], runs[b])
+        matrices["linear"][b, a] = _explained(runs[b], runs[a])
+    pairs = ~np.eye(len(runs), dtype=bool)
+    constant = [str(number) for number, run in enumerate(runs) if not run.any()]
+    notes = {"codes": f"0 with run {', '.join(constant)}: its codes do not vary"} if constant else {}
+    return MetricResult({name: float(matrix[pairs].mean()) for name, matrix in matrices.items()}, matrices, notes)
+
+
+def _centred(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Codes [n, d] less their means, scaled as a whole so that their squares sum to 1; zeros if they do not vary."""
+    numbers = np.asarray(values, dtype=np.float64)
+    varied = (numbers != numbers[:1]).any(axis=0)
+    largest = np.abs(numbers).max()
+    numbers = numbers / (largest if largest > 0 else 1.0)  # squares of 1e200 would overflow
+    centred = np.where(varied, numbers - numbers.mean(axis=0), 0.0)
+    length = np.sqrt((centred**2).sum())
+    return np.asarray(centred / length if length > 0 else centred)
+
+
+def _explained(source: npt.NDArray[np.float64], target: npt.NDArray[np.float64]) -> float:
+    """Share of the target's squares, which sum to 1, that the best linear map of the source explains."""
+    if not source.any():
+        return 0.0
+    left, singular, _ = np.linalg.svd(source, full_matrices=False)
+    basis = left[:, singular > singular[0] * len(source) * np.finfo(np.float64).eps]
+    return float(((basis.T @ target) ** 2).sum())

@@ -1,0 +1,39 @@
+"""Correlations between columns, of which a constant one has none, and the best one-to-one matching of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def unit_columns(columns: npt.NDArray[Any], *, ranks: bool = False) -> npt.NDArray[np.float64]:
+    """Return columns [n, c] (or their ranks, ties sharing the mean) less their mean and scaled to length 1.
+
+    A constant column gives zeros, exactly, whatever its mean is rounded to.
+    """
+    numbers = np.asarray(columns, dtype=np.float64)
+    varied = (numbers != numbers[:1]).any(axis=0)
+    if ranks:
+        from scipy.stats import rankdata
+
+        numbers = rankdata(numbers, axis=0)
+    else:
+        numbers = numbers / np.where(varied, np.abs(numbers).max(axis=0), 1.0)  # squares of 1e200 would overflow
+    centred = np.where(varied, numbers - numbers.mean(axis=0), 0.0)
+    length = np.sqrt((centred**2).sum(axis=0))
+    return np.asarray(centred / np.where(length > 0, length, 1.0))
+
+
+def correlation(left: npt.NDArray[Any], right: npt.NDArray[Any], *, ranks: bool = False) -> npt.NDArray[np.float64]:
+    """Return Pearson's correlations [a, b] of columns [n, a] and [n, b], or Spearman's of ranks; 0 for a constant."""
+    return unit_columns(left, ranks=ranks).T @ unit_columns(right, ranks=ranks)
+
+
+def best_matching(weights: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return rows and columns [min(a, b)] of the one-to-one matching with the largest sum of weights [a, b]."""
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(weights, maximize=True)
+    return rows, columns

@@ -1,0 +1,67 @@
+"""``groups.json``: runs that differ in their seed only are compared by their codes of the same images."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from disentangle_bench.codes import Codes, Evaluation
+from disentangle_bench.config.resolve import resolve
+from disentangle_bench.scoring.files import save_evaluation
+from disentangle_bench.scoring.groups import write_groups
+from disentangle_bench.store.runs import Record
+
+RNG = np.random.default_rng(0)
+CODES = RNG.normal(size=(300, 12))
+FACTORS = RNG.integers(0, 4, (300, 2))
+
+
+def record(out, seed, values, index=None, changes=()):
+    spec = resolve("beta_vae", "rooms3d", "smoke", seed, list(changes)).spec
+    folder = out / "runs" / spec.run_id
+    folder.mkdir(parents=True)
+    positions = np.arange(300) if index is None else index
+    save_evaluation(folder / "codes.npz", Evaluation(Codes(values), FACTORS, 200, index=positions))
+    return Record(folder, {"spec": spec.model_dump(mode="json"), "scores": []})
+
+
+def test_seeds_of_a_model_are_a_group_and_other_settings_another(tmp_path):
+    records = [record(tmp_path, seed, CODES if seed else CODES[:, ::-1]) for seed in (2, 0, 1)]
+    records.append(record(tmp_path, 0, CODES, changes=["model.kl_weight=9"]))
+    path = write_groups(tmp_path, records)
+    content = json.loads(path.read_text())
+    (group,) = content["groups"]
+    assert content["schema"] == 1
+    assert (group["model"], group["dataset"], group["protocol"], group["seeds"]) == (
+        "beta_vae",
+        "rooms3d",
+        "smoke",
+        [0, 1, 2],
+    )
+    scores = {f"{row['metric']}.{row['score']}": row for row in group["scores"]}
+    assert set(scores) == {"consistency.permutation", "consistency.rigid", "consistency.linear", "udr.score"}
+    for row in scores.values():
+        assert row["chance"] < 0.3 < row["value"]
+        assert row["paper"]
+        assert row["version"] == 1
+    assert scores["consistency.permutation"]["value"] == pytest.approx(1)
+    assert list(scores["udr.score"]["by_run"]) == group["runs"]
+
+
+def test_other_images_and_damaged_codes_are_left_out_and_named(tmp_path):
+    records = [record(tmp_path, 0, CODES), record(tmp_path, 1, CODES), record(tmp_path, 2, CODES, np.arange(1, 301))]
+    records.append(record(tmp_path, 3, CODES))
+    damaged = records[3].folder / "codes.npz"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    (group,) = json.loads(write_groups(tmp_path, records).read_text())["groups"]
+    assert group["seeds"] == [0, 1]
+    reasons = [group["problems"][each.folder.name] for each in records[2:]]
+    assert reasons[0] == f"its codes are of other images than those of {records[0].folder.name}"
+    assert "cannot be read as an .npz" in reasons[1]
+
+
+def test_single_runs_make_no_file(tmp_path):
+    assert write_groups(tmp_path, [record(tmp_path, 0, CODES)]) is None
+    assert not (tmp_path / "groups.json").exists()
