@@ -79,14 +79,14 @@ class Run:
         """Return the trained model in evaluation mode, on ``device``."""
         from disentangle_bench.api.trained import load_trained
 
+        self._file("model.safetensors")
         threads = int(self.record.content.get("environment", {}).get("threads", 1))
         return load_trained(self.spec, self.folder, self.dataset(data_dir), self.codes(), device, threads)
 
     def _file(self, name: str) -> Path:
-        path = self.folder / name
-        if not path.is_file():
-            raise BenchError(f"{path} is missing: run the same dbench run with --rerun all to have it again")
-        return path
+        from disentangle_bench.store.runs import check_file
+
+        return check_file(self.record, name)
 
     def __repr__(self) -> str:
         """Return the run's name and its scores, a line each."""

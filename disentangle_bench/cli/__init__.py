@@ -47,7 +47,7 @@ class _Commands(click.Group):
         except OSError as error:
             if error.filename is None and error.strerror is None:
                 raise
-            raise _Refused(f"{error.strerror}: {error.filename or ''}".rstrip(": ")) from error
+            raise _Refused(one_line(f"{error.strerror}: {error.filename or ''}").rstrip(": ")) from error
         except KeyboardInterrupt as interruption:
             click.echo("interrupted: give the same command again to resume", err=True)
             number = interruption.args[0] if interruption.args else signal.SIGINT

@@ -107,7 +107,9 @@ def merge(sources: tuple[Path, ...], out: Path, **which: Any) -> None:
 
     selection = _selection(**which)
     merged = merge_folders(sources, out, None if selection == Selection() else selection)
-    click.echo(f"{len(merged.copied)} runs copied to {out}, {len(merged.kept)} were there already")
+    click.echo(
+        f"{len(merged.copied)} runs copied to {click.format_filename(out)}, {len(merged.kept)} were there already"
+    )
     if merged.busy:
         click.echo(f"{len(merged.busy)} were left out, because another process is running them", err=True)
 
@@ -156,7 +158,7 @@ def reproduce(run: Path, devices: str, threads: int, compile: bool, data_dir: st
         click.echo(f"differs: {reason}")
     if not result.reasons:
         click.echo("device, versions and threads are the same")
-    click.echo(result.folder)
+    click.echo(click.format_filename(result.folder))
     if not result.agrees:
         sys.exit(1)
 
@@ -216,7 +218,7 @@ def _score_results(out: Path, metrics: str | None, variants: tuple[str, ...], jo
     print_leaderboard(out)
     click.echo(f"{len(records) - len(failed)} runs scored, {len(failed)} could not be")
     for run_id, error in failed.items():
-        click.echo(f"not scored: {run_id}: {error}", err=True)
+        click.echo(f"not scored: {one_line(run_id)}: {error}", err=True)
     if failed:
         sys.exit(1)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from disentangle_bench.atomic import atomic_path, write_text
+from disentangle_bench.atomic import atomic_path, remove_leftovers, write_text
 from disentangle_bench.errors import BenchError, unknown
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def write_report(
     chosen = _formats(formats, group_by)
     say = progress or (lambda line: None)
     say("reading the run records")
+    remove_leftovers(out)
     results = read_results(out, metrics, say, records, by_version)
     paths = _write_tables(results, out, chosen, group_by)
     drawn: list[Path] = []

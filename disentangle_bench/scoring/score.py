@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +20,7 @@ import numpy.typing as npt
 from disentangle_bench import __version__
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.cores import limited
-from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.errors import BenchError, one_line, unknown
 from disentangle_bench.registry import METRICS, metric_module
 from disentangle_bench.scoring.files import load_evaluation, save_arrays
 from disentangle_bench.scoring.groups import write_groups
@@ -156,8 +159,8 @@ def score_results(
         for done, task in enumerate(as_completed(tasks), start=1):
             try:
                 task.result()
-            except BenchError as error:
-                failed[tasks[task]] = str(error)
+            except (BenchError, BrokenProcessPool) as error:  # a process that was killed takes the pool with it
+                failed[tasks[task]] = one_line(error)
             progress(done, len(records))
     records = runs.load_records(out)
     runs.write_results(out)
@@ -172,6 +175,8 @@ def _score_run(folder: Path, metrics: dict[str, str]) -> None:
             _rescore(folder, metrics)
     except claims.Busy as busy:
         raise BenchError(f"{busy}: score it when that has ended") from busy
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        raise BenchError(f"{type(error).__name__}: {one_line(error)}: see the files in {folder}") from error
 
 
 def _rescore(folder: Path, metrics: dict[str, str]) -> None:
@@ -183,7 +188,7 @@ def _rescore(folder: Path, metrics: dict[str, str]) -> None:
     fresh = {(row["metric"], row["variant"]) for row in scores.rows}
     kept = [row for row in record["scores"] if (row["metric"], row["variant"]) not in fresh]
     record["scores"] = kept + scores.rows
-    record["notes"] = record["notes"] | {_name(m, metrics[m], own): notes for m, notes in scores.notes.items()}
+    record["notes"] = record.get("notes", {}) | {_name(m, metrics[m], own): notes for m, notes in scores.notes.items()}
     record["scored"] = {"version": __version__, "metrics": metrics}
     matrices = folder / "matrices.npz"
     arrays: dict[str, Any] = {}

@@ -28,11 +28,16 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def finite(value: Any) -> Any:
-    """Return ``value`` as JSON has it: texts for keys, lists for tuples, None for NaN and infinity."""
+    """Return ``value`` as JSON in UTF-8 has it: texts for keys, lists for tuples, None for NaN and infinity.
+
+    Bytes of paths that are no text become backslashes and digits.
+    """
     if isinstance(value, dict):
-        return {str(key): finite(item) for key, item in value.items()}
+        return {finite(str(key)): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

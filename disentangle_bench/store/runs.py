@@ -164,17 +164,18 @@ def write_record(folder: Path, content: dict[str, Any]) -> None:
 
 
 def check_file(record: Record, name: str) -> Path:
-    """Return the path of a file beside a record: ``codes.npz`` or ``model.safetensors``.
+    """Return the path of a file beside a record, such as ``codes.npz`` or ``model.safetensors``.
 
-    Raises ``BenchError`` if it is missing, or is not the one that was written: a record has their SHA-256, unless an
-    early version wrote it.
+    Raises ``BenchError`` if it is missing, or is not the one that was written: a record has the SHA-256 of codes and
+    weights, unless an early version wrote it.
     """
     path = record.folder / name
+    again = "run the same dbench run with --rerun all to have it again"
     if not path.is_file():
-        raise BenchError(f"there is no file {str(path)!r}: results that were shipped without it cannot give it")
+        raise BenchError(f"there is no file {str(path)!r}: {again}")
     expected = record.content.get("files", {}).get(name)
     if expected is not None and digest(path) != expected:
-        raise BenchError(f"{path} is damaged: its SHA-256 is not that in the record. Run this run again")
+        raise BenchError(f"{path} is damaged, its SHA-256 is not that in the record: {again}")
     return path
 
 

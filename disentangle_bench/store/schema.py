@@ -32,6 +32,8 @@ class _Score(_Part):
     variant: str
     version: Count
     paper: str | None = ""
+    chance: float | None = None
+    chance_spread: float | None = None
 
 
 class _Dataset(_Part):

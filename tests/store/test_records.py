@@ -8,10 +8,13 @@ import os
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from disentangle_bench.config.protocols import PROTOCOLS
 from disentangle_bench.errors import BenchError
-from disentangle_bench.store import runs
+from disentangle_bench.store import files, runs
+from support import records
 
 SHIPPED = sorted((Path(__file__).parents[2] / "results/shipped").glob("*/runs/*/record.json"))
 ODD = [None, True, -1, 2**70, 10**400, 1.5, -1e308, "", "x", "\x1b[31m\nx", "../../x", [], [[]], {}, {"a": []}, [1] * 9]
@@ -95,7 +98,8 @@ PLANTED = {
 
 @pytest.mark.parametrize(("path", "value"), PLANTED.values(), ids=PLANTED)
 def test_a_planted_mutation_is_one_line(folder, path, value):
-    record = replaced(next(r for r in map(json.loads, map(Path.read_text, SHIPPED)) if not r["ranked"]), path, value)
+    spec = records.spec("qlae", 0, protocol="quick", protocol_version=PROTOCOLS["quick"].version)
+    record = replaced(records.content(spec), path, value)
     (folder / "record.json").write_text(json.dumps(record))
     found = runs.read_records(folder.parents[1])
     assert [record.folder.name for record in found.records] == ["good"]
@@ -163,6 +167,61 @@ def test_a_damaged_record_is_moved_aside_and_never_overwritten(folder):
         runs.set_aside(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["record.damaged-1.json", "record.damaged-2.json"]
     assert (folder / "record.damaged-2.json").read_text() == "damaged 2"
+
+
+def test_run_moves_a_damaged_record_aside_and_does_the_run_again(tmp_path, monkeypatch):
+    from disentangle_bench.runner import attempt as runner
+    from disentangle_bench.runner.resources import Resources
+
+    spec = records.spec("qlae", 0)
+    folder = records.write_run(tmp_path, spec)
+    good = (folder / "record.json").read_bytes()
+    (folder / "record.json").write_bytes(good[:-20])
+    monkeypatch.setattr(runner, "run_one", lambda *words, **options: (folder / "record.json").write_bytes(good))
+    ended = runner.attempt(spec, tmp_path, Resources(data=tmp_path), lambda *words: None, lambda: False)
+    assert ended == ("done", "")
+    assert (folder / "record.damaged-1.json").read_bytes() == good[:-20]
+    assert runs.is_finished(folder)
+    monkeypatch.setattr(runner, "run_one", lambda *words, **options: pytest.fail("it is finished"))
+    assert runner.attempt(spec, tmp_path, Resources(data=tmp_path), lambda *words: None, lambda: False)[0] == "done"
+
+
+def test_a_flipped_bit_in_codes_or_weights_is_found_when_they_are_read(tmp_path):
+    from disentangle_bench.scoring.score import _score_run
+
+    folder = records.write_run(tmp_path, records.spec("qlae", 0))
+    rng = np.random.default_rng(0)
+    np.savez(folder / "codes.npz", codes=rng.normal(size=(60, 2)), factors=rng.integers(0, 3, (60, 2)))
+    (folder / "model.safetensors").write_bytes(bytes(100))
+    names = ("codes.npz", "model.safetensors")
+    content = runs.read_record(folder).content
+    runs.write_record(folder, content | {"files": {name: files.digest(folder / name) for name in names}})
+    before = (folder / "record.json").read_bytes()
+    for name in names:
+        assert runs.check_file(runs.read_record(folder), name) == folder / name
+        data = bytearray((folder / name).read_bytes())
+        data[70] ^= 1
+        (folder / name).write_bytes(bytes(data))
+        with pytest.raises(BenchError, match=f"{name} is damaged, its SHA-256"):
+            runs.check_file(runs.read_record(folder), name)
+    with pytest.raises(BenchError, match=r"codes\.npz is damaged"):
+        _score_run(folder, {"mig": "locatello2019"})
+    assert (folder / "record.json").read_bytes() == before
+    (folder / "codes.npz").unlink()
+    with pytest.raises(BenchError, match="there is no file"):
+        _score_run(folder, {"mig": "locatello2019"})
+
+
+def test_a_failure_in_a_folder_whose_name_is_no_text(tmp_path):
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    spec = records.spec("qlae", 0)
+    folder = runs.run_folder(out, spec)
+    runs.write_failure(folder, spec, f"OSError: {out}", f"Traceback\n{out}\n", out)
+    failure = runs.read_failure(folder)
+    assert "caf\\" in failure["error"]
+    assert "caf\\" in failure["command"]
+    for name in failure.values():
+        str(name).encode()
 
 
 def test_all_shipped_records_are_good():
