@@ -16,6 +16,17 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 # Spelled out, because a help page must not wait for the modules that define them; tests compare the two.
 
 
+class NumberOrAuto(click.IntRange):
+    """A number from 1, or the word auto."""
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number or ``auto``."""
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
 class OneOf(click.Choice):
     """A choice of names; another name is an error of one line that suggests the nearest."""
 
@@ -146,10 +157,10 @@ JOBS = option(
 RUNS_PER_DEVICE = option(
     "--runs-per-device",
     metavar="NUMBER",
-    type=click.IntRange(min=1),
+    type=NumberOrAuto(),
     default=1,
     show_default=True,
-    help="Concurrent runs per accelerator.",
+    help="Concurrent runs per accelerator; auto measures how many are fastest and fit.",
 )
 THREADS = option(
     "--threads",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,19 +21,19 @@ class Resources(BaseModel):
 
     ``devices`` are names, comma-separated (``auto``, ``cpu``, ``cuda:0,cuda:1``); in the process of a run it is the one
     device of that run. ``jobs`` is the number of runs at a time: None is one per ``threads`` cores on a CPU and
-    ``runs_per_device`` per accelerator, 0 is one after another in the calling process, for debuggers. ``threads`` are
-    the CPU threads of a run: numbers are repeatable for one machine, device and number of threads, since sums are split
-    among threads. ``data`` is the folder of the datasets, ``trackers`` are names from ``training.trackers``,
-    ``checkpoint_seconds`` lie between two checkpoints, ``compile`` compiles the networks and ``capture`` makes updates
-    CUDA graphs where the device and the model can. ``settings`` is the text ``key=value,...`` that the executor called
-    ``executor`` parses.
+    ``runs_per_device`` per accelerator (``auto`` is measured, see ``fit``), 0 is one after another in the calling
+    process, for debuggers. ``threads`` are the CPU threads of a run: numbers are repeatable for one machine, device and
+    number of threads, since sums are split among threads. ``data`` is the folder of the datasets, ``trackers`` are
+    names from ``training.trackers``, ``checkpoint_seconds`` lie between two checkpoints, ``compile`` compiles the
+    networks and ``capture`` makes updates CUDA graphs where the device and the model can. ``settings`` is the text
+    ``key=value,...`` that the executor called ``executor`` parses.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     devices: str = "auto"
     jobs: int | None = Field(default=None, ge=0)
-    runs_per_device: int = Field(default=1, ge=1)
+    runs_per_device: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     threads: int = Field(default=1, ge=1)
     data: Path = Field(default_factory=data_folder)
     trackers: tuple[str, ...] = ()
@@ -64,7 +65,7 @@ class Resources(BaseModel):
         elif names == ["cpu"]:
             count = max(1, available() // self.threads)
         else:
-            names = names * self.runs_per_device
+            names = names * (1 if self.runs_per_device == "auto" else self.runs_per_device)
             count = len(names)
         return tuple(names[i % len(names)] for i in range(count))
 

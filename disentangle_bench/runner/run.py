@@ -15,6 +15,7 @@ from disentangle_bench.registry import MODELS, dataset_class, model_class, model
 from disentangle_bench.runner.attempt import attempt, stopping
 from disentangle_bench.runner.executors import base as executors
 from disentangle_bench.runner.executors.base import ENDS, Event, Work
+from disentangle_bench.runner.fit import runs_per_device
 from disentangle_bench.runner.plan import Plan, measure
 from disentangle_bench.runner.progress import Display, downloads
 from disentangle_bench.runner.resources import Resources, choose_device
@@ -90,6 +91,9 @@ def run_grid(
     prepare(todo, resources)
     check_plugins(todo)
     check_writable(out)
+    if resources.runs_per_device == "auto":
+        resources = resources.model_copy(update={"runs_per_device": runs_per_device(todo, resources)})
+        settings = executor.parse(resources)
     status.remember(out, specs)
     if todo:
         with Display(len(todo)) as display:

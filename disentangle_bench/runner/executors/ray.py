@@ -56,6 +56,8 @@ def parse(resources: Resources) -> Settings:
         )
     if settings.address is None and resources.threads > available():
         raise BenchError(f"--threads {resources.threads} is more than this machine's {available()} cores: give fewer")
+    if resources.runs_per_device == "auto":
+        raise BenchError("--runs-per-device auto is measured on this machine's devices: give a number for Ray")
     if resources.jobs == 0:
         raise BenchError("--jobs 0 does runs in this process: give --executor local with it")
     return settings
@@ -101,7 +103,7 @@ def shares(resources: Resources, cluster: Mapping[str, float]) -> tuple[str, dic
     device = resources.devices
     if device == "auto":
         device = "cuda" if cluster.get("GPU") else "cpu"
-    gpus = 1 / resources.runs_per_device if device == "cuda" else 0
+    gpus = 1 / int(resources.runs_per_device) if device == "cuda" else 0
     # Where a task takes no GPU, Ray may leave all of them visible: the device must be said.
     return device, {"num_cpus": resources.threads, "num_gpus": gpus}
 

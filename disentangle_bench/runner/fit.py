@@ -1,0 +1,109 @@
+"""How many runs at a time an accelerator takes: ``--runs-per-device auto``, from measured memory and speed.
+
+Processes train the grid's largest kind of run for moments: one alone, then two, four and eight side by side. The number
+is doubled as long as all of them together become faster by ``GAIN`` and memory and cores suffice.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from disentangle_bench.cores import available
+from disentangle_bench.errors import BenchError
+from disentangle_bench.processes import Channel, Process
+from disentangle_bench.registry import dataset_class, model_config
+from disentangle_bench.runner.environment import repeatable
+from disentangle_bench.runner.resources import Resources
+from disentangle_bench.spec import RunSpec
+from disentangle_bench.training.trainer import Trainer
+
+PROBE = "disentangle_bench.runner.fit:probe"
+MOST = 8
+WARM_UP = 5
+"""Updates before any is measured: libraries choose their kernels, and a captured update is recorded."""
+
+SECONDS = 2.0
+GAIN = 1.1
+CONTEXT_BYTES = 600_000_000
+"""Memory that a process takes of a CUDA device beside its tensors."""
+
+SHARE = 0.9
+"""Part of the free memory that runs may take."""
+
+
+def runs_per_device(specs: Sequence[RunSpec], resources: Resources) -> int:
+    """Return the number of runs that one of the accelerators takes at a time; 1 on a CPU, which has cores instead."""
+    device = resources.slots()[0]
+    if not specs or device == "cpu":
+        return 1
+    spec = max(specs, key=_weight)
+    argument = {"spec": spec.model_dump(mode="json"), "resources": resources.on(device).model_dump(mode="json")}
+    with ExitStack() as stack:
+        probes = [stack.enter_context(Process(PROBE, argument))]
+        memory, free = _answer(probes[0])
+        most = min(MOST, available(), 1 + int(max(0.0, SHARE * free) // memory))
+        for _ in range(most - 1):
+            probes.append(stack.enter_context(Process(PROBE, argument)))
+        for late in probes[1:]:
+            _answer(late)
+        speeds: dict[int, float] = {}
+        count = 1
+        while count <= most and best(speeds) == max(speeds, default=1):
+            for going in probes[:count]:
+                going.send(SECONDS)
+            speeds[count] = sum(_answer(going)[0] for going in probes[:count])
+            count *= 2
+        return best(speeds)
+
+
+def best(speeds: Mapping[int, float]) -> int:
+    """Return the number of runs up to which each doubling made all of them together faster by ``GAIN``."""
+    number = 1
+    while 2 * number in speeds and speeds[2 * number] >= GAIN * speeds[number]:
+        number *= 2
+    return number
+
+
+def _weight(spec: RunSpec) -> int:
+    """Return the numbers in the images of an update of all players: a run with more takes more memory."""
+    players, shape = model_config(spec.model, spec.settings).players, dataset_class(spec.dataset).card.image_shape
+    return spec.training.batch_size * players * shape[0] * shape[1] * shape[2]
+
+
+def _answer(process: Process) -> list[float]:
+    for answer in process:
+        numbers: list[float] = answer
+        return numbers
+    raise BenchError(f"--runs-per-device auto could not be measured ({process.wait()}): give a number")
+
+
+def probe(argument: dict[str, Any], channel: Channel) -> None:
+    """Send the bytes that a run takes and those that are free beside it; then, for each line of the input, train for as
+    many seconds as that says and send the updates per second.
+    """
+    spec, resources = RunSpec.model_validate(argument["spec"]), Resources.model_validate(argument["resources"])
+    device = torch.device(resources.devices)
+    with repeatable(resources.threads):
+        dataset = dataset_class(spec.dataset).load(resources.data)
+        trainer = Trainer(spec, dataset, device, compile=resources.compile, capture=resources.capture)
+        for _ in range(WARM_UP):
+            trainer.update()
+        memory, free = CONTEXT_BYTES, 0
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+            memory, free = memory + torch.cuda.memory_reserved(device), torch.cuda.mem_get_info(device)[0]
+        channel.send([memory, free])
+        for line in sys.stdin:
+            began, updates = time.perf_counter(), 0
+            while time.perf_counter() - began < float(line):
+                trainer.update()
+                updates += 1
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            channel.send([updates / (time.perf_counter() - began)])
