@@ -2,10 +2,12 @@
 
     python benchmarks/gpu.py updates --device cuda --out speed.jsonl
     python benchmarks/gpu.py shared --device cuda --out speed.jsonl
+    python benchmarks/gpu.py layouts --device cuda --out speed.jsonl
 
 ``updates`` measures milliseconds per update: the six models on ``conv64`` with 64 images and on ``residual`` with 256,
 in each precision, captured and not, beside a bare PyTorch loop of the same network, and with it the share of the
-card's bf16 peak. ``shared`` measures updates per second of several runs on one device.
+card's bf16 peak. ``shared`` measures updates per second of several runs on one device. ``layouts`` asks which memory
+format, and which of cuDNN's algorithms, are fastest for each network and precision, and names the slowest kernels.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.files import data_folder
+from disentangle_bench.models.networks import ChannelsLast
 from disentangle_bench.registry import MODELS, dataset_class
 from disentangle_bench.runner.attempt import repeatable
 from disentangle_bench.training.precision import tf32
@@ -199,16 +202,62 @@ def _runs(device: str, tiny: bool, count: int, barrier: Any, seconds: Any) -> No
 def shared(device: str, out: Path, tiny: bool) -> None:
     """Measure updates per second, in all, of 1, 2, 4 and 8 runs on one device."""
     context = multiprocessing.get_context("spawn")
-    count = 3 if tiny else 4000
-    for runs in (1, 2) if tiny else (1, 2, 4, 8, 12):
+    count = 3 if tiny else 1500
+    for runs in (1, 2) if tiny else (1, 2, 4, 8):
         barrier, seconds = context.Barrier(runs), context.Queue()
         processes = [context.Process(target=_runs, args=(device, tiny, count, barrier, seconds)) for _ in range(runs)]
         for process in processes:
             process.start()
-        longest = max(seconds.get(timeout=60) for _ in processes)
+        longest = max(seconds.get(timeout=120) for _ in processes)
         for process in processes:
             process.join()
         write(out, kind="shared", runs=runs, updates_per_second=runs * count / longest)
+
+
+def with_layout(trainer: Trainer, memory_format: torch.memory_format) -> Trainer:
+    """Put weights, images and the decoder's maps of a new trainer into one memory format."""
+    model: Any = trainer.model.to(memory_format=memory_format)  # type: ignore[call-overload]
+    losses = model.losses
+    model.losses = lambda x, step, noise: losses(x.contiguous(memory_format=memory_format), step, noise)
+    for module in model.modules():
+        if isinstance(module, ChannelsLast):
+            module.forward = lambda x, shape=module.shape: x.unflatten(1, shape).contiguous(memory_format=memory_format)
+    return trainer
+
+
+def kernels(trainer: Trainer, device: torch.device, most: int = 8) -> list[dict[str, Any]]:
+    """The kernels that take longest in one update: name, calls and milliseconds."""
+    activity = torch.profiler.ProfilerActivity.CUDA if device.type == "cuda" else torch.profiler.ProfilerActivity.CPU
+    trainer.update()
+    with torch.profiler.profile(activities=[activity]) as profile:
+        trainer.update()
+        synchronise(device)
+    rows = [(event.device_time_total or event.cpu_time_total, event) for event in profile.key_averages()]
+    rows.sort(key=lambda row: -row[0])
+    return [{"kernel": event.key[:100], "calls": event.count, "ms": time / 1e3} for time, event in rows[:most]]
+
+
+@main.command()
+@with_options
+def layouts(device: str, out: Path, tiny: bool) -> None:
+    """Compare memory formats and cuDNN's choices of algorithms."""
+    where = torch.device(device)
+    dataset = dataset_class("rooms3d").load(data_folder(None))
+    formats = {"channels last": torch.channels_last, "separate channels": torch.contiguous_format}
+    rows = [("conv64", "fp32"), ("conv64", "bf16"), ("residual", "bf16"), ("residual", "tf32"), ("conv64", "tf32")]
+    for network, precision in rows[:1] if tiny else rows:
+        for name, memory_format in formats.items():
+            for deterministic, search in [(True, False)] if tiny else [(True, False), (True, True), (False, True)]:
+                with repeatable(1):
+                    torch.use_deterministic_algorithms(deterministic)
+                    torch.backends.cudnn.benchmark = search
+                    spec = spec_of("beta_vae", network, precision, tiny)
+                    capture = where.type == "cuda" and network == "conv64"
+                    trainer = with_layout(Trainer(spec, dataset, where, capture=capture), memory_format)
+                    ms = milliseconds(trainer.update, where, 0.2 if tiny else 0.6)
+                    slowest = kernels(with_layout(Trainer(spec, dataset, where), memory_format), where)
+                row = {"network": network, "precision": precision, "memory_format": name}
+                write(out, kind="layout", **row, deterministic=deterministic, search=search, ms=ms, slowest=slowest)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,15 @@
 #
 #     benchmarks/gpu.sh OUT [STAGE ...]
 #
-# Stages: tests (the CUDA tests), updates (milliseconds per update), shared (several runs on one GPU), evidence (runs
-# of the cpu protocol, kept as records). Each has its own time limit and writes its results as they come, as JSON
+# Stages: tests (the CUDA tests), updates (milliseconds per update), layouts (memory formats), shared (several runs on
+# one GPU), evidence (runs of the cpu protocol, kept as records). Each has its own time limit and writes its results as they come, as JSON
 # lines in OUT/speed.jsonl and run folders in OUT/results, so that a cut leaves what was done. The package is taken
 # from this checkout. DEVICE=cpu and TINY=1 make everything small, for a test of the script itself.
 set -uo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 out=${1:?usage: benchmarks/gpu.sh OUT [STAGE ...]}
 shift
-[ $# -gt 0 ] || set -- tests updates shared evidence
+[ $# -gt 0 ] || set -- tests updates layouts shared evidence
 device=${DEVICE:-cuda} tiny=${TINY:-}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
@@ -32,14 +32,16 @@ stage() {
 }
 
 tests() {
-  limit 150 python3 -m pytest -q -x -p no:cacheprovider -n "${TEST_PROCESSES:-6}" tests/training/test_devices.py \
+  limit 100 python3 -m pytest -q -p no:cacheprovider -n "${TEST_PROCESSES:-6}" tests/training/test_devices.py \
     -k "cuda or captured" >"$out/tests.txt" 2>&1
   local status=$?
   tail -n 15 "$out/tests.txt"
   return $status
 }
 
-updates() { limit 150 python3 benchmarks/gpu.py updates --device "$device" ${tiny:+--tiny} --out "$out/speed.jsonl"; }
+updates() { limit 110 python3 benchmarks/gpu.py updates --device "$device" ${tiny:+--tiny} --out "$out/speed.jsonl"; }
+
+layouts() { limit 60 python3 benchmarks/gpu.py layouts --device "$device" ${tiny:+--tiny} --out "$out/speed.jsonl"; }
 
 shared() { limit 60 python3 benchmarks/gpu.py shared --device "$device" ${tiny:+--tiny} --out "$out/speed.jsonl"; }
 
@@ -47,7 +49,7 @@ evidence() {
   local protocol=cpu models=all seeds=${SEEDS:-5}
   [ -z "$tiny" ] || protocol=smoke models=beta_vae,factor_qvae seeds=1
   for dataset in ${DATASETS:-rooms3d dsprites_rendered}; do
-    limit "${EVIDENCE_SECONDS:-240}" python3 -m disentangle_bench run --models "$models" --datasets "$dataset" \
+    limit "${EVIDENCE_SECONDS:-90}" python3 -m disentangle_bench run --models "$models" --datasets "$dataset" \
       --protocol "$protocol" --seeds "$seeds" --device "$device" --runs-per-device "${RUNS_PER_DEVICE:-8}" --yes \
       ${EVIDENCE_OPTIONS:-} --out "$out/results/$dataset" >"$out/evidence-$dataset.txt" 2>&1
     tail -n 3 "$out/evidence-$dataset.txt"

@@ -28,7 +28,8 @@ CPU = torch.device("cpu")
 
 def spec(model, *changes):
     words = ["training.updates=4", "training.batch_size=8", "scoring.train_images=60", "scoring.test_images=30"]
-    if "discriminator_layers" in model_class(model).Config.model_fields:
+    fixed = MODELS.entries[model].fixed
+    if "discriminator_layers" in model_class(model).Config.model_fields and "discriminator_layers" not in fixed:
         words.append("model.discriminator_layers=1")
     return resolve(model, "rooms3d", "smoke", 0, [*words, "scoring.images=all", *changes]).spec
 

@@ -1,0 +1,36 @@
+"""The script for machines with a GPU runs to its end, small, on a CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from disentangle_bench.store.runs import load_records
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["updates", "layouts", "shared", "evidence"])
+def test_a_stage_of_the_gpu_script(tmp_path, stage):
+    env = {**os.environ, "DEVICE": "cpu", "TINY": "1"}
+    command = ["bash", str(ROOT / "benchmarks" / "gpu.sh"), str(tmp_path), stage]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "stages.jsonl").read_text()) | {"seconds": 0} == {
+        "stage": stage,
+        "seconds": 0,
+        "status": 0,
+    }
+    if stage == "evidence":
+        for dataset in ("rooms3d", "dsprites_rendered"):
+            records = load_records(tmp_path / "results" / dataset)
+            assert [record.spec.model for record in records] == ["beta_vae", "factor_qvae"]
+        return
+    rows = [json.loads(line) for line in (tmp_path / "speed.jsonl").read_text().splitlines()]
+    assert rows
+    assert not [row["error"] for row in rows if "error" in row]
