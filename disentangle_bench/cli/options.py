@@ -172,10 +172,7 @@ THREADS = option(
 )
 COMPILE = option("--compile", is_flag=True, help="Compile the networks with torch.compile; recorded.")
 CAPTURE = option(
-    "--capture/--no-capture",
-    default=True,
-    show_default=True,
-    help="On a CUDA device, record an update once and replay it: faster, same numbers.",
+    "--capture", is_flag=True, help="On a CUDA device, record an update as a CUDA graph and replay it; recorded."
 )
 DATA_DIR = option(
     "--data-dir", metavar="FOLDER", help="Folder with the datasets.  [default: $DBENCH_DATA or the user's cache]"
