@@ -1,7 +1,8 @@
 """Names of models, datasets and metrics, built in and from plug-ins. No torch here.
 
 A plug-in package adds rows through the entry-point groups ``disentangle_bench.models``, ``.datasets`` and
-``.metrics``: the entry's name is the row's name, its value ``module:Class`` (for metrics the module).
+``.metrics`` and ``.networks``: the entry's name is the row's name, its value ``module:Class`` (for metrics the module).
+A Python file with one of these in it is a name, too: ``path/to/file.py``, or ``path/to/file.py:Class``.
 """
 
 from __future__ import annotations
@@ -9,19 +10,21 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from disentangle_bench import plugins
 from disentangle_bench.errors import BenchError, unknown
-from disentangle_bench.spec import Scalar
+from disentangle_bench.spec import File, RunSpec, Scalar
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from disentangle_bench.data.dataset import Dataset
     from disentangle_bench.models.model import Model, Settings
+    from disentangle_bench.models.networks import Network
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,8 @@ log = logging.getLogger(__name__)
 class Entry:
     """One row of a registry: the thing's name, where to import it from, one line on what it is, and its group.
 
-    ``fixed`` are settings that belong to the row: two rows of models may share a class.
+    ``fixed`` are settings that belong to the row: two rows of models may share a class. ``file`` is that of a plug-in
+    in one file.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Entry:
     summary: str
     group: str = "all"
     fixed: Mapping[str, Scalar] = field(default_factory=dict)
+    file: File | None = None
 
 
 class Registry:
@@ -83,9 +88,15 @@ class Registry:
     def names(self, asked: str) -> list[str]:
         """Expand a comma-separated list of names and groups, in the order given, each once."""
         names: dict[str, None] = {}
+        files: dict[str, str] = {}
         for word in filter(None, (part.strip() for part in asked.split(","))):
             members = self.groups.get(word, [])
-            if not members and word not in self.entries and not self.opens(word):
+            if plugins.is_file(word):
+                members = [self.canonical(word)]
+                other = files.setdefault(members[0], word)
+                if self.entries[members[0]].file != plugins.read(other)[0].file:
+                    raise BenchError(f"{other} and {word} both have a {self.kind} {members[0]!r}: rename one of them")
+            elif not members and word not in self.entries and not self.opens(word):
                 raise unknown(self.kind, word, self.entries.keys() | self.groups.keys())
             names |= dict.fromkeys(members or [word])
         if not names:
@@ -110,7 +121,9 @@ class Registry:
             if self.opens(name):
                 return self.open(name)
             raise unknown(self.kind, name, self.entries)
-        target = self.entries[name].target
+        target, file = self.entries[name].target, self.entries[name].file
+        if file is not None:
+            return self._things(plugins.kept(file, Path()))[name]
         module, _, attribute = target.partition(":")
         try:
             loaded: Any = importlib.import_module(module)
@@ -121,6 +134,106 @@ class Registry:
             raise BenchError(
                 f"the {self.kind} {name!r} ({target}) cannot be imported: {reason}. Mend or uninstall its package."
             ) from error
+
+    def canonical(self, word: str) -> str:
+        """Return the name that ``word`` stands for: ``word`` itself; for a Python file, what is in it, now with a row."""
+        if not plugins.is_file(word):
+            return word
+        return self._adopt(*plugins.read(word))
+
+    def name_of(self, thing: type) -> str:
+        """Return the name of a class given as an object; one that has no row gets one, by its file."""
+        target = f"{thing.__module__}:{thing.__qualname__}"
+        for entry in self.entries.values():
+            if (entry.target == target and not entry.fixed) or (entry.file and self.load(entry.name) is thing):
+                return entry.name
+        return self._adopt(*plugins.of_class(thing))
+
+    def restore(self, name: str, file: File, out: Path) -> None:
+        """Make a plug-in in one file known in this process, from its copy in the results folder ``out``."""
+        row = self.entries.get(name)
+        if row is None or row.file is None or row.file.sha256 != file.sha256:
+            self._add(name, plugins.kept(file, out))
+
+    def _adopt(self, source: plugins.Source, asked: str | None) -> str:
+        things = self._things(source)
+        labels = {getattr(thing, "__name__", name): name for name, thing in things.items()} | {n: n for n in things}
+        if asked is not None and asked not in labels:
+            if hasattr(plugins.load(source), asked):
+                raise BenchError(f"{asked} in {source.path} is no {self.kind}, which is {self.wanted}")
+            raise unknown(f"{self.kind} in {source.path.name}", asked, things)
+        if asked is None and len(things) > 1:
+            raise BenchError(f"{source.path} has several: name one, as {source.path.name}:{next(iter(things))}")
+        if not things:
+            raise BenchError(f"{source.path} has no {self.kind} in it: {self.wanted}")
+        name = next(iter(things)) if asked is None else labels[asked]
+        self._add(name, source)
+        return name
+
+    def _add(self, name: str, source: plugins.Source) -> None:
+        taken = self.entries.get(name)
+        if taken is not None and taken.file is None:
+            raise BenchError(f"{source.path} has a {self.kind} {name!r}, a name that {taken.target!r} has: rename it")
+        self._things(source)  # reads the source once, so that it can be loaded
+        self.entries[name] = Entry(name, str(source.path), f"file {source.path}", "plugin", file=source.file)
+
+    wanted = ""
+    """What a file must have in it, for an error."""
+
+    def _things(self, source: plugins.Source) -> dict[str, Any]:
+        """Return what a file has for this table, by the name that it gets, each with the file's version."""
+        module, number = plugins.load(source), plugins.version(source.file)
+        return self.candidates(module, number)
+
+    def candidates(self, module: ModuleType, version: int) -> dict[str, Any]:
+        """Return what a plug-in's module has for this table, by name, and set its version."""
+        raise NotImplementedError
+
+
+def _classes(module: ModuleType) -> list[type]:
+    """Return the classes that a module defines and does not import."""
+    return [thing for thing in vars(module).values() if isinstance(thing, type) and thing.__module__ == module.__name__]
+
+
+class _Models(Registry):
+    """The table of models."""
+
+    wanted = "a class that derives from disentangle_bench.Model; dbench new model NAME writes one"
+
+    def candidates(self, module: ModuleType, version: int) -> dict[str, Any]:
+        """Return the models that a module defines; a class without a version of its own stays without one."""
+        from disentangle_bench.models.model import Model
+
+        models = {each.__name__: each for each in _classes(module) if issubclass(each, Model)}
+        for each in models.values():
+            if isinstance(getattr(each, "version", None), int):
+                each.version = version
+        return models
+
+
+class _Metrics(Registry):
+    """The table of metrics."""
+
+    wanted = "CARD, a disentangle_bench.MetricCard, and a function score; dbench new metric NAME writes them"
+
+    def candidates(self, module: ModuleType, version: int) -> dict[str, Any]:
+        """Return the metric that a module is."""
+        card: Any = getattr(module, "CARD", None)
+        if not hasattr(card, "scores") or not callable(getattr(module, "score", None)):
+            return {}
+        vars(module)["CARD"] = replace(card, version=version, variant_versions={})
+        return {card.name: module}
+
+
+class _Networks(Registry):
+    """The table of networks."""
+
+    wanted = "a class with the methods encoder and decoder"
+
+    def candidates(self, module: ModuleType, version: int) -> dict[str, Any]:
+        """Return the networks that a module defines; their names hold the version, for it is a setting's value."""
+        made = [each for each in _classes(module) if hasattr(each, "encoder") and hasattr(each, "decoder")]
+        return {f"{each.__name__}@{version:013x}": each for each in made}
 
 
 class _Datasets(Registry):
@@ -143,6 +256,19 @@ class _Datasets(Registry):
 
         return custom_class(name)
 
+    wanted = "a class that derives from disentangle_bench.Dataset; dbench new dataset NAME writes one"
+
+    def candidates(self, module: ModuleType, version: int) -> dict[str, Any]:
+        """Return the datasets that a module defines, by the names on their cards."""
+        from disentangle_bench.data.dataset import Card, Dataset
+
+        datasets = {}
+        for each in _classes(module):
+            if issubclass(each, Dataset) and isinstance(getattr(each, "card", None), Card):
+                each.card = replace(each.card, version=version)
+                datasets[each.card.name] = each
+        return datasets
+
 
 def _model(name: str, class_name: str, summary: str, group: str = "paper", module: str = "", **fixed: Scalar) -> Entry:
     return Entry(name, f"disentangle_bench.models.{module or name}:{class_name}", summary, group, fixed)
@@ -164,7 +290,7 @@ _NO_DISCRIMINATOR: dict[str, Scalar] = {
     "discriminator_beta2": 0.999,
 }
 
-MODELS = Registry(
+MODELS = _Models(
     "model",
     "disentangle_bench.models",
     (
@@ -237,7 +363,7 @@ DATASETS = _Datasets(
     ),
 )
 
-METRICS = Registry(
+METRICS = _Metrics(
     "metric",
     "disentangle_bench.metrics",
     (
@@ -267,6 +393,16 @@ GROUP_METRICS = Registry(
 """Metrics that compare the codes of several runs: modules with a ``CARD`` and a function of the module's name."""
 
 
+NETWORKS = _Networks(
+    "network",
+    "disentangle_bench.networks",
+    (
+        Entry("conv64", "disentangle_bench.models.networks:Conv64", "small convolutions (Locatello et al. 2019)"),
+        Entry("residual", "disentangle_bench.models.networks:Residual", "residual blocks (Baykal et al. 2024)"),
+    ),
+)
+
+
 def model_class(name: str) -> type[Model]:
     """Return the model class called ``name`` (imports torch); raise ``BenchError`` if it lacks what a model has."""
     loaded: type[Model] = MODELS.load(name)
@@ -277,6 +413,17 @@ def model_class(name: str) -> type[Model]:
                 "disentangle_bench.models.model.Model and give it version, Config, losses, encode and decode"
             )
     return loaded
+
+
+def network(name: str) -> Network:
+    """Return the network called ``name``, which makes encoders and decoders (imports torch)."""
+    from disentangle_bench.models import networks
+
+    if name in networks.NETWORKS:
+        return networks.NETWORKS[name]
+    loaded: Any = NETWORKS.load(name)
+    made: Network = loaded() if isinstance(loaded, type) else loaded
+    return made
 
 
 def model_config(name: str, settings: Mapping[str, Any]) -> Settings:
@@ -297,3 +444,22 @@ def metric_module(name: str) -> ModuleType:
     """Return the metric's module: ``CARD`` and ``score(evaluation, variant=..., rng=...)``."""
     loaded: ModuleType = METRICS.load(name)
     return loaded
+
+
+def _tables(spec: RunSpec) -> dict[str, Registry]:
+    """Return the table of each name in a spec."""
+    tables: dict[str, Registry] = dict.fromkeys(spec.scoring.metrics, METRICS)
+    return tables | {spec.model: MODELS, spec.dataset: DATASETS, spec.training.network: NETWORKS}
+
+
+def plugin_files(spec: RunSpec) -> dict[str, File]:
+    """Return the files of the plug-ins in one file that a run uses, by their names."""
+    entries = {name: table.entries.get(name) for name, table in _tables(spec).items()}
+    return {name: entry.file for name, entry in entries.items() if entry is not None and entry.file is not None}
+
+
+def activate(spec: RunSpec, out: Path) -> None:
+    """Make the plug-ins in one file that a run uses known in this process, from their copies in ``out``."""
+    tables = _tables(spec)
+    for name, file in spec.files.items():
+        tables[name].restore(name, file, out)

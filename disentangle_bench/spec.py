@@ -61,13 +61,20 @@ class Scoring(Part):
     metrics: dict[str, str]
 
 
+class File(Part):
+    """A plug-in's file: its SHA-256 is its identity, its path only a remark."""
+
+    path: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
 class RunSpec(Part):
     """Everything that decides a run's numbers on one machine; the run's identity is the digest of this, never of code.
 
     ``settings`` are the model's own, complete. ``changed`` names the values that the user set away from what the
     protocol and the baseline say: a record with any is off-protocol and is never ranked. ``protocol_ranked`` says so of
-    a protocol that is not built in, whose name ends with digits of its digest; where it is false, it is left out of the
-    run's digest.
+    a protocol that is not built in, whose name ends with digits of its digest. ``files`` are those of plug-ins in one
+    file, by the name that the plug-in has in this spec.
     """
 
     model: str
@@ -82,11 +89,18 @@ class RunSpec(Part):
     scoring: Scoring
     changed: tuple[str, ...] = ()
     protocol_ranked: bool = False
+    files: dict[str, File] = Field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hexadecimal) of the canonical JSON: keys sorted, no spaces, shortest float representation."""
+        """SHA-256 (hexadecimal) of the canonical JSON: keys sorted, no spaces, shortest float representation.
+
+        Fields that came later are left out where they are empty or false, so that older records keep their digests.
+        """
         content = self.model_dump(mode="json", exclude=None if self.protocol_ranked else {"protocol_ranked"})
+        files = content.pop("files")
+        if files:
+            content["files"] = {name: file["sha256"] for name, file in files.items()}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

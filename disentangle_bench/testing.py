@@ -21,7 +21,7 @@ from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.data.dataset import Card, Dataset
 from disentangle_bench.metrics.metric import MetricCard
 from disentangle_bench.models.model import ImageShape, Model, Noise, Settings
-from disentangle_bench.models.networks import network
+from disentangle_bench.registry import network
 from disentangle_bench.training.trainer import evaluated, sum_of
 
 GROUP_KEYS = {"params", "lr_scale", "betas", "weight_decay"}

@@ -22,7 +22,7 @@ ROOT = Path(disentangle_bench.__file__).parent
 LAYERS = [
     {"errors", "atomic", "spec", "codes", "cores", "processes"},
     {"data", "models", "metrics"},
-    {"registry"},
+    {"plugins", "registry"},
     {"config"},
     {"training"},
     {"store"},

@@ -12,6 +12,7 @@ from disentangle_bench.api.results import Results
 from disentangle_bench.config.grids import expand
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.files import data_folder
+from disentangle_bench.registry import DATASETS, MODELS, Registry
 from disentangle_bench.spec import RunSpec, flat
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from disentangle_bench.runner.plan import Plan
     from disentangle_bench.runner.resources import Resources
 
-Names: TypeAlias = str | Sequence[str]
-"""One name or several, or one text with names between commas; groups such as ``"paper"`` stand for several."""
+Names: TypeAlias = str | type | Sequence[str | type]
+"""Names or classes, one or several. A text may hold several names between commas; groups such as ``"paper"`` stand for
+several, and ``"path/to/file.py:Name"`` for what is in a file.
+"""
 
 Changes: TypeAlias = Mapping[str, Any] | None
 """Values by the keys that ``show`` gives, such as ``{"model.gamma": 1e-3}``; a list makes a run for each value."""
@@ -85,11 +88,13 @@ def show(model: str, dataset: str, protocol: str = "standard", changes: Changes 
 def _specs(
     models: Names, datasets: Names, protocol: str, seeds: int | str | Sequence[int], changes: Changes
 ) -> list[RunSpec]:
-    return expand(_words(models), _words(datasets), _seeds(seeds), protocol, _changes(changes))
+    return expand(_words(MODELS, models), _words(DATASETS, datasets), _seeds(seeds), protocol, _changes(changes))
 
 
-def _words(names: Names) -> str:
-    return names if isinstance(names, str) else ",".join(names)
+def _words(table: Registry, names: Names) -> str:
+    if isinstance(names, str | type):
+        names = [names]
+    return ",".join(name if isinstance(name, str) else table.name_of(name) for name in names)
 
 
 def _seeds(seeds: int | str | Sequence[int]) -> str:

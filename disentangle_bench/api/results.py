@@ -29,6 +29,11 @@ class Run:
     def __init__(self, record: Record) -> None:
         self.record = record
 
+    def _activate(self) -> None:
+        from disentangle_bench.registry import activate
+
+        activate(self.spec, self.folder.parent.parent)
+
     @property
     def folder(self) -> Path:
         """Folder of the run."""
@@ -73,6 +78,7 @@ class Run:
         from disentangle_bench.data.files import data_folder
         from disentangle_bench.registry import dataset_class
 
+        self._activate()
         return dataset_class(self.spec.dataset).load(data_folder(data_dir))
 
     def model(self, device: str = "cpu", data_dir: str | None = None) -> TrainedModel:

@@ -181,12 +181,10 @@ def plan(as_json: bool, keep: bool, out: Path, **given: Any) -> None:
     from rich.console import Console
 
     from disentangle_bench.runner import run as runner
-    from disentangle_bench.store import status
 
     specs = _specs(given)
     if keep:
-        runner.check_writable(out)
-        status.remember(out, specs)
+        runner.keep(specs, out)
         for spec in runner.select(specs, out, "missing"):
             click.echo(spec.run_id)
         return

@@ -14,8 +14,16 @@ from disentangle_bench.config import baselines
 from disentangle_bench.config.protocols import Protocol, protocol
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.models.model import Settings
-from disentangle_bench.models.networks import NETWORKS
-from disentangle_bench.registry import MODELS, dataset_class, metric_module, model_class, model_config
+from disentangle_bench.registry import (
+    DATASETS,
+    MODELS,
+    NETWORKS,
+    dataset_class,
+    metric_module,
+    model_class,
+    model_config,
+    plugin_files,
+)
 from disentangle_bench.spec import RunSpec, Scalar, first_problem, flat
 
 
@@ -41,10 +49,13 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
 
     Raises ``BenchError`` for unknown names and keys, and for values that are not allowed.
     """
+    model, dataset = MODELS.canonical(model), DATASETS.canonical(dataset)
     card, chosen, rules = dataset_class(dataset).card, model_class(model), protocol(protocol_name)
     fixed = dict(MODELS.entries[model].fixed)
     settings, sources = _settings(model, dataset, rules, latents=2 * len(card.factor_names))
     given = _changes(changes)
+    if isinstance(own_network := given.get("training.network"), str):
+        given["training.network"] = NETWORKS.canonical(own_network)
     for key in fixed:
         if f"model.{key}" in given:
             raise BenchError(f"model.{key} is fixed at {fixed[key]} by the row {model}: leave it out{_siblings(model)}")
@@ -74,6 +85,7 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
         spec, changed = _changed(spec, given)
         sources |= dict.fromkeys(changed, "--set")
     _check_names(spec)
+    spec = spec.model_copy(update={"files": plugin_files(spec)})
     sources |= dict.fromkeys((f"model.{key}" for key in fixed), f"fixed by the row {model}")
     return Resolved(spec, sources, fixed)
 
@@ -236,8 +248,8 @@ def _value(text: str) -> Any:
 
 def _check_names(spec: RunSpec) -> None:
     """The names inside a spec that point to something."""
-    if spec.training.network not in NETWORKS:
-        raise unknown("network", spec.training.network, NETWORKS)
+    if spec.training.network not in NETWORKS.entries:
+        raise unknown("network", spec.training.network, NETWORKS.entries)
     for name, variant in spec.scoring.metrics.items():
         variants = metric_module(name).CARD.variants
         if variant not in variants:

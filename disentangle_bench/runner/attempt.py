@@ -24,7 +24,7 @@ from disentangle_bench.codes import Evaluation
 from disentangle_bench.config.protocols import is_ranked
 from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.registry import dataset_class, model_class
+from disentangle_bench.registry import activate, dataset_class, model_class
 from disentangle_bench.runner.environment import (
     PARTS,
     commit,
@@ -72,6 +72,7 @@ def attempt(
     """
     folder = runs.run_folder(out, spec)
     try:
+        activate(spec, out)
         with claims.claimed(folder):
             remove_leftovers(folder, held=True)
             if fresh:  # the record goes too: a second attempt, not fresh, must not take it for its own

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from disentangle_bench import plugins
 from disentangle_bench.errors import BenchError, one_line, unknown
-from disentangle_bench.registry import MODELS, dataset_class, model_class, model_config
+from disentangle_bench.registry import MODELS, activate, dataset_class, model_class, model_config
 from disentangle_bench.runner.attempt import attempt, stopping
 from disentangle_bench.runner.executors import base as executors
 from disentangle_bench.runner.executors.base import ENDS, Event, Work
@@ -88,13 +89,15 @@ def run_grid(
     records = read(out) if records is None else records
     todo = select(specs, out, rerun, records)
     outcome = Outcome(skipped=sorted({spec.run_id for spec in specs} - {spec.run_id for spec in todo}))
+    for spec in todo:
+        activate(spec, out)
     prepare(todo, resources)
     check_plugins(todo)
-    check_writable(out)
+    _note_changes(todo, records)
+    keep(specs, out)
     if resources.runs_per_device == "auto":
         resources = resources.model_copy(update={"runs_per_device": runs_per_device(todo, resources)})
         settings = executor.parse(resources)
-    status.remember(out, specs)
     if todo:
         with Display(len(todo)) as display:
 
@@ -108,6 +111,28 @@ def run_grid(
     outcome.records = runs.read_records(out, known)
     runs.write_results(out, outcome.records.records)
     return outcome
+
+
+def keep(specs: Sequence[RunSpec], out: Path) -> None:
+    """Keep a grid in the results folder ``out``, with copies of its plug-ins' files, so that its runs can be done.
+
+    Raises ``BenchError`` if the folder cannot be written.
+    """
+    check_writable(out)
+    for file in {file.sha256: file for spec in specs for file in spec.files.values()}.values():
+        plugins.keep(file, out)
+    status.remember(out, specs)
+
+
+def _note_changes(specs: Sequence[RunSpec], records: runs.Records) -> None:
+    """Say which plug-ins' files have changed since the runs that are in the folder already."""
+    now = {(name, file.sha256): file for spec in specs for name, file in spec.files.items()}
+    before = [(name, file.sha256) for record in records.records for name, file in record.spec.files.items()]
+    for name, sha256 in now:
+        count = sum(other == name and digest != sha256 for other, digest in before)
+        if count:
+            path = now[name, sha256].path
+            print(f"{path} is not what it was for {count} runs: a new version, not pooled with theirs", file=sys.stderr)
 
 
 def prepare(specs: Sequence[RunSpec], resources: Resources) -> None:
@@ -130,6 +155,7 @@ def run_single(run_id: str, out: Path, resources: Resources) -> tuple[str, str]:
     if run_id not in known:
         raise unknown("run", run_id, known)
     spec = known[run_id]
+    activate(spec, out)
     resources = resources.on(choose_device(resources.devices))
     prepare([spec], resources)
     with Display(1) as display, stopping() as should_stop:

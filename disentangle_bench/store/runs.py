@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from disentangle_bench import plugins
 from disentangle_bench.atomic import atomic_path
 from disentangle_bench.config.protocols import PROTOCOLS
 from disentangle_bench.errors import BenchError, one_line
@@ -259,9 +260,16 @@ def write_failure(
 
 def command(spec: RunSpec, out: Path, options: Sequence[str] = ()) -> str:
     """Return the command that does this one run, with further ``options``."""
-    words = ["dbench", "run", "--models", spec.model, "--datasets", spec.dataset, "--protocol", spec.protocol]
+
+    def word(name: str) -> str:
+        file = spec.files.get(name)
+        return name if file is None else f"{out / plugins.FOLDER / file.sha256}.py:{name.partition('@')[0]}"
+
+    models, datasets = word(spec.model), word(spec.dataset)
+    words = ["dbench", "run", "--models", models, "--datasets", datasets, "--protocol", spec.protocol]
     words += ["--seeds", f"{spec.seed}-{spec.seed}", "--out", str(out)]
     for change in spec.changed:
-        words += ["--set", change]
+        key, _, value = change.partition("=")
+        words += ["--set", f"{key}={word(value)}"]
     # The bytes of a path need not be text; JSON and UTF-8 must be.
     return shlex.join([*words, *options]).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

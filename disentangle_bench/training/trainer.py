@@ -17,8 +17,7 @@ import torch
 from disentangle_bench.atomic import write_text
 from disentangle_bench.data.dataset import Card, Dataset
 from disentangle_bench.models.model import Losses, Model, Noise
-from disentangle_bench.models.networks import network
-from disentangle_bench.registry import model_class, model_config
+from disentangle_bench.registry import model_class, model_config, network
 from disentangle_bench.spec import RunSpec, Training, seed_for
 from disentangle_bench.training.batches import Stream, split_of
 from disentangle_bench.training.capture import CapturedUpdate

@@ -1,0 +1,238 @@
+"""Plug-ins in one file: by path or as a class, in other processes, told apart by content."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+
+import disentangle_bench as db
+from disentangle_bench.config.resolve import resolve
+from disentangle_bench.store import runs
+
+MODEL = '''
+import torch
+from torch.nn import functional as F
+
+import disentangle_bench as db
+
+
+class Tiny(db.Model):
+    """A linear autoencoder."""
+
+    version = 1
+
+    class Config(db.Settings):
+        scale: float = 1.0
+
+    def __init__(self, config, *, image_shape, n_train, network):
+        super().__init__()
+        self.config = config
+        self.encoder = network.encoder(image_shape, config.latents)
+        self.decoder = network.decoder(config.latents, image_shape)
+
+    def losses(self, x, step, noise):
+        mse = F.mse_loss(self.decoder(self.encoder(x)), x)
+        return {"autoencoder": self.config.scale * mse}, {"mse": mse.detach()}
+
+    def encode(self, x):
+        return db.Codes(self.encoder(x))
+
+    def decode(self, codes):
+        return self.decoder(codes.values)
+'''
+METRIC = """
+import disentangle_bench as db
+
+CARD = db.MetricCard("spread", 1, "", "range of the codes", (db.ScoreCard("range", True, "range"),), {"plain": "as is"})
+
+
+def score(evaluation, *, variant, rng):
+    values = evaluation.codes.values
+    return db.MetricResult({"range": float(values.max() - values.min())})
+"""
+DATASET = '''
+import numpy as np
+import torch
+import disentangle_bench as db
+
+
+class Stripes(db.Dataset):
+    """Images of two factors: which row is lit, and how brightly."""
+
+    card = db.Card("stripes", 1, "lit rows", ("row", "light"), (64, 60), (1, 64, 64), "CC0", "")
+
+    @classmethod
+    def load(cls, folder):
+        return cls()
+
+    def images(self, index):
+        factors = self.factors(index)
+        out = np.zeros((len(factors), 64, 64, 1), np.uint8)
+        out[np.arange(len(factors)), factors[:, 0]] = (100 + factors[:, 1])[:, None, None]
+        return out
+
+    def place(self, device):
+        return lambda index: torch.from_numpy(self.images(index)).permute(0, 3, 1, 2)
+'''
+NETWORK = """
+from torch import nn
+
+
+class Flat:
+    def encoder(self, image_shape, outputs):
+        c, h, w = image_shape
+        return nn.Sequential(nn.Flatten(), nn.Linear(c * h * w, outputs))
+
+    def decoder(self, inputs, image_shape):
+        c, h, w = image_shape
+        return nn.Sequential(nn.Linear(inputs, c * h * w), nn.Unflatten(1, image_shape))
+"""
+FEW = {"training.updates": 2, "scoring.train_images": 100, "scoring.test_images": 40}
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """``write("model.py", MODEL)`` writes a file into the current folder and gives its name."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(name, text):
+        (tmp_path / name).write_text(text)
+        return name
+
+    return make
+
+
+def run(models, datasets="rooms3d", changes=FEW, jobs=0, out="results"):
+    return db.run(models, datasets, protocol="smoke", seeds=1, changes=changes, out=out, devices="cpu", jobs=jobs)
+
+
+def test_a_model_in_a_file_runs_in_another_process_and_is_loaded_again(write):
+    results = run(write("tiny.py", MODEL), jobs=1)
+    assert results.failures == {}
+    done = results["Tiny"]
+    file = done.spec.files["Tiny"]
+    assert file.path.endswith("tiny.py")
+    assert (results.folder / "plugins" / f"{file.sha256}.py").read_text() == MODEL
+    assert done.spec.model_version == int(file.sha256[:13], 16)
+    record = json.loads((done.folder / "record.json").read_text())
+    assert record["spec"]["files"]["Tiny"] == {"path": file.path, "sha256": file.sha256}
+    # In a process that has never seen the file, and after it is gone.
+    write("tiny.py", "")
+    code = "import disentangle_bench as db; print(type(db.load('results')['Tiny'].model().module).__name__)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "Tiny"
+
+
+def test_a_changed_file_is_another_version_and_its_path_is_not(write, capsys):
+    first = resolve(write("tiny.py", MODEL), "rooms3d", "smoke", 0).spec
+    moved = resolve(write("other.py", MODEL) + ":Tiny", "rooms3d", "smoke", 0).spec
+    assert first.run_id == moved.run_id
+    run("tiny.py")
+    assert "new version" not in capsys.readouterr().err
+    results = run(write("tiny.py", MODEL + "\n# changed\n"))
+    assert "tiny.py is not what it was for 1 runs: a new version" in capsys.readouterr().err
+    assert len(results) == 2
+    board = results.leaderboard(["mse.mse"])
+    assert len(board) == 2
+    assert set(board["n"]) == {1}
+
+
+def test_metrics_datasets_and_networks_in_files(write):
+    write("tiny.py", MODEL)
+    network = {"training.network": write("flat.py", NETWORK) + ":Flat"}
+    results = run("tiny.py", write("stripes.py", DATASET), FEW | network, jobs=1)
+    assert results.failures == {}
+    spec = results["Tiny"].spec
+    assert spec.dataset == "stripes"
+    assert spec.training.network.startswith("Flat@")
+    assert set(spec.files) == {"Tiny", "stripes", spec.training.network}
+    assert spec.training.network in next(change for change in spec.changed if "network" in change)
+    scores = db.score(results["Tiny"].codes(), results["Tiny"].evaluation().factors, write("spread.py", METRIC))
+    assert scores["spread"].range > 0
+
+
+def test_the_command_in_a_failure_does_the_run(write):
+    spec = resolve(write("tiny.py", MODEL), "rooms3d", "smoke", 0, ["training.updates=2"]).spec
+    run("tiny.py", changes={"training.updates": 2})
+    words = runs.command(spec, db.load("results").folder).split()
+    models = words[words.index("--models") + 1]
+    assert resolve(models, "rooms3d", "smoke", 0, ["training.updates=2"]).spec.run_id == spec.run_id
+
+
+def test_a_class_given_as_an_object(write):
+    path = write("tiny.py", MODEL)
+    place = importlib.util.spec_from_file_location("tiny", path)
+    module = importlib.util.module_from_spec(place)
+    sys.modules["tiny"] = module
+    try:
+        place.loader.exec_module(module)
+        assert run([module.Tiny])["Tiny"].spec.files["Tiny"].path.endswith("tiny.py")
+    finally:
+        del sys.modules["tiny"]
+
+
+def test_a_class_of_ours_is_known_by_its_name():
+    from disentangle_bench.models.factor_qvae import FactorQVAE
+    from disentangle_bench.registry import MODELS
+
+    assert MODELS.name_of(FactorQVAE) == "factor_qvae"
+
+
+def test_a_script_without_a_guard(write):
+    """The script's own class; the processes of runs import its definitions and do not run it again."""
+    script = (
+        MODEL
+        + f"""
+print("once")
+results = db.run([Tiny], "rooms3d", protocol="smoke", seeds=1, changes={FEW!r}, devices="cpu", jobs=1)
+print(len(results), results.failures)
+"""
+    )
+    done = subprocess.run([sys.executable, write("script.py", script)], capture_output=True, text=True)
+    assert done.stdout.split("\n")[:2] == ["once", "1 {}"], done.stdout + done.stderr
+
+
+def test_a_class_of_a_notebook_is_refused_clearly():
+    space = {"__name__": "__main__"}
+    exec(MODEL, space)
+    with pytest.raises(db.BenchError, match=r"%%writefile my_file\.py"):
+        run([space["Tiny"]])
+
+
+FAULTS = {
+    "a plain module": ("class Tiny(torch.nn.Module): pass", "Tiny in .* is no model, which is a class that derives"),
+    "no version": (MODEL.replace("version = 1", ""), "has no 'version': derive its class"),
+    "no Config": (MODEL.replace("class Config(db.Settings)", "class Konfig(db.Settings)"), "has no 'Config'"),
+    "a syntax error": ("def x(:\n", r"tiny\.py:1 cannot be imported: SyntaxError"),
+    "an exit": ("raise SystemExit(3)", r"tiny\.py:4 cannot be imported: SystemExit"),
+    "a sibling": ("import beside_me", "No module named 'beside_me'. Mend the file; it may import what is installed"),
+    "another name": (MODEL.replace("class Tiny", "class Tony"), "unknown model in tiny.py 'Tiny'. Did you mean 'Tony'"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults_of_files_are_named_in_one_line(write, name):
+    text, message = FAULTS[name]
+    write("tiny.py", text if text.startswith("\n") or name == "a syntax error" else f"import torch\n\n\n{text}\n")
+    with pytest.raises(db.BenchError, match=message):
+        db.plan("tiny.py:Tiny", "rooms3d", protocol="smoke")
+
+
+def test_a_missing_file_and_two_models_of_one_name(write):
+    with pytest.raises(db.BenchError, match=r"'nowhere\.py' cannot be read"):
+        db.plan("nowhere.py", "rooms3d")
+    one, other = write("one.py", MODEL), write("other.py", MODEL + "\n")
+    with pytest.raises(db.BenchError, match=r"both have a model 'Tiny': rename one"):
+        db.plan(f"{one},{other}", "rooms3d")
+
+
+def test_a_changed_copy_is_refused(write):
+    results = run(write("tiny.py", MODEL))
+    (copy,) = (results.folder / "plugins").iterdir()
+    copy.write_text("import os\n")
+    code = "import disentangle_bench as db; db.load('results')['Tiny'].model()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "was changed: give the same dbench run again" in done.stderr
