@@ -136,7 +136,7 @@ class Registry:
             ) from error
 
     def canonical(self, word: str) -> str:
-        """Return the name that ``word`` stands for: ``word`` itself; for a Python file, what is in it, now with a row."""
+        """Return the name that ``word`` stands for; a Python file stands for what is in it, which has a row then."""
         if not plugins.is_file(word):
             return word
         return self._adopt(*plugins.read(word))
