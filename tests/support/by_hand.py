@@ -12,6 +12,41 @@ import math
 import torch
 from torch.nn import functional as F
 
+SMALL = {"kl_weight": 0.3, "gamma": 0.7, "discriminator_layers": 2}
+SOFT = {**SMALL, "symbols": 5}
+HARD = {"symbols": 5, "quantisation_weight": 0.6, "commitment_weight": 0.2}
+
+CASES = {
+    "beta_vae": ("beta_vae", {"kl_weight": 0.3}),
+    "factor_vae": ("factor_vae", SMALL),
+    "factor_vae, gamma 0": ("factor_vae", {**SMALL, "gamma": 0.0}),
+    "beta_tcvae, weighted": ("beta_tcvae", {"kl_weight": 0.3, "tc_weight": 4.0}),
+    "beta_tcvae, stratified": ("beta_tcvae", {"kl_weight": 0.3, "tc_weight": 4.0, "estimator": "stratified"}),
+    "vq_vae": ("vq_vae", {**HARD, "embedding_dim": 2, "weight_decay": 0.01}),
+    "qlae": ("qlae", {**HARD, "weight_decay": 0.1}),
+    "factor_qvae": ("factor_qvae", SOFT),
+    "factor_qvae, vectors": ("factor_qvae", {**SOFT, "embedding_dim": 3}),
+    "factor_qvae, a codebook per latent": ("factor_qvae", {**SOFT, "codebook": "per_latent"}),
+    "factor_qvae, gamma 0": ("factor_qvae", {**SOFT, "gamma": 0.0}),
+    "ae": ("ae", {"weight_decay": 0.05}),
+    "ae_ica": ("ae_ica", {"weight_decay": 0.1}),
+    "bio_ae": ("bio_ae", {"nonneg_weight": 0.4, "activity_weight": 0.3, "weight_decay": 1e-4}),
+    "annealed_vae, below its capacity": ("annealed_vae", {"kl_weight": 0.3, "capacity_steps": 100_000}),
+    "annealed_vae, above its capacity": (
+        "annealed_vae",
+        {"kl_weight": 0.3, "capacity_steps": 20_000, "capacity": 0.01},
+    ),
+    "dip_vae_i": ("dip_vae_i", {"kl_weight": 0.3, "lambda_od": 7.0, "lambda_d": 2.0}),
+    "dip_vae_ii": ("dip_vae_ii", {"kl_weight": 0.3, "lambda_od": 7.0, "lambda_d": 2.0}),
+    "dvae": ("dvae", {"symbols": 5, "kl_weight": 0.3}),
+    "factor_dvae": ("factor_dvae", SOFT),
+    "factor_dvae, gamma 0": ("factor_dvae", {**SOFT, "gamma": 0.0}),
+    "q_vae": ("q_vae", {"symbols": 5, "kl_weight": 0.3}),
+    "fsq": ("fsq", {"symbols": 5, "weight_decay": 0.05}),
+}
+"""Cases: a model's name, which its function here has too, and settings under which every term weighs enough to be seen;
+with the weight decay of models that have one."""
+
 
 class Draws:
     """Random numbers in the order in which the models draw them, from a generator equal to theirs."""
