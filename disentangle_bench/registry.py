@@ -7,6 +7,7 @@ A Python file with one of these in it is a name, too: ``path/to/file.py``, or ``
 
 from __future__ import annotations
 
+import csv
 import importlib
 import logging
 from collections.abc import Mapping
@@ -86,10 +87,13 @@ class Registry:
         }
 
     def names(self, asked: str) -> list[str]:
-        """Expand a comma-separated list of names and groups, in the order given, each once."""
+        """Expand a comma-separated list of names and groups, in the order given, each once.
+
+        A name with a comma in it, such as a path, stands in double quotes.
+        """
         names: dict[str, None] = {}
         files: dict[str, str] = {}
-        for word in filter(None, (part.strip() for part in asked.split(","))):
+        for word in _words(asked):
             members = self.groups.get(word, [])
             if plugins.is_file(word):
                 members = [self.canonical(word)]
@@ -98,7 +102,7 @@ class Registry:
                     raise BenchError(f"{other} and {word} both have a {self.kind} {members[0]!r}: rename one of them")
             elif not members and word not in self.entries and not self.opens(word):
                 raise unknown(self.kind, word, self.entries.keys() | self.groups.keys())
-            names |= dict.fromkeys(members or [word])
+            names |= dict.fromkeys(members or [self.canonical(word)])
         if not names:
             raise BenchError(f"no {self.kind} was named in {asked!r}: give one or several of {', '.join(self.entries)}")
         return list(names)
@@ -236,6 +240,15 @@ class _Networks(Registry):
         return {f"{each.__name__}@{version:013x}": each for each in made}
 
 
+def _words(text: str) -> list[str]:
+    """Return the parts of a comma-separated list; a part in double quotes may have commas in it."""
+    try:
+        parts = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise BenchError(f"{text!r} is not a comma-separated list of names ({error})") from error
+    return [part.strip() for part in parts if part.strip()]
+
+
 class _Datasets(Registry):
     """The table of datasets; the path of an image file is a name, too."""
 
@@ -246,9 +259,18 @@ class _Datasets(Registry):
         except BenchError as error:
             return str(error)
 
+    def canonical(self, word: str) -> str:
+        """Return the name that ``word`` stands for: for the path of an image file, the one spelling of it."""
+        from disentangle_bench.data.custom import canonical_name
+
+        name = super().canonical(word)
+        return canonical_name(name) if name not in self.entries and self.opens(name) else name
+
     def opens(self, name: str) -> bool:
         """Return whether ``name`` is the path of an image file."""
-        return name.lower().endswith((".npz", ".h5", ".hdf5"))
+        from disentangle_bench.data.custom import is_file_name
+
+        return is_file_name(name)
 
     def open(self, name: str) -> Any:
         """Return the dataset class for the image file ``name``."""

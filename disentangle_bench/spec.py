@@ -95,9 +95,11 @@ class RunSpec(Part):
     def digest(self) -> str:
         """SHA-256 (hexadecimal) of the canonical JSON: keys sorted, no spaces, shortest float representation.
 
-        Fields that came later are left out where they are empty or false, so that older records keep their digests.
+        Fields that came later are left out where they are empty or false, so that older records keep their digests. A
+        dataset that is a file counts by its name and content (``dataset_version``), wherever it lies.
         """
         content = self.model_dump(mode="json", exclude=None if self.protocol_ranked else {"protocol_ranked"})
+        content["dataset"] = self.dataset.rpartition("/")[2]
         files = content.pop("files")
         if files:
             content["files"] = {name: file["sha256"] for name, file in files.items()}

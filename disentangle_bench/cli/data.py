@@ -76,7 +76,7 @@ def list_(data_dir: str | None) -> None:
             rows.append((name, "broken", "", str(error)))
             continue
         c, h, w = dataset.card.image_shape
-        rows.append((name, _state(dataset, folder), f"{len(dataset.card.grid):,} x {h}x{w}x{c}", dataset.card.summary))
+        rows.append((name, _state(dataset, folder), f"{dataset.card.n:,} x {h}x{w}x{c}", dataset.card.summary))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     for row in rows:
         click.echo("  ".join([*(f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)), row[3]]))
@@ -95,7 +95,7 @@ def info(name: str, data_dir: str | None) -> None:
         card = dataset.card
         c, h, w = card.image_shape
         click.echo(f"{card.name}, version {card.version}: {card.summary}")
-        click.echo(f"images     {h} x {w} x {c}, {len(card.grid):,} combinations of factors")
+        click.echo(f"images     {card.n:,} of {h} x {w} x {c}, {len(card.grid):,} combinations of factors")
         if card.resized:
             click.echo(f"resized    {card.resized}")
         click.echo("factors    slowest first; position 0 has all factors 0")
@@ -220,7 +220,10 @@ def add(name: str, files: tuple[Path, ...], data_dir: str | None) -> None:
     from disentangle_bench.runner.progress import downloads
 
     folder = _folder(data_dir)
-    (dataset,) = _official(name)
+    datasets = _official(name)
+    if len(datasets) != 1:
+        raise BenchError(f"{name!r} names {len(datasets)} datasets: give one dataset and its files.")
+    (dataset,) = datasets
     with downloads() as report:
         for file in files:
             click.echo(adopt(dataset.card, dataset.accepted_files(), file, folder, report))
@@ -229,7 +232,7 @@ def add(name: str, files: tuple[Path, ...], data_dir: str | None) -> None:
 @data.command()
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: NAME.png]")
-@click.option("--seed", default=0, show_default=True, help="Seed of the random images.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random images.")
 @DATA_DIR
 def show(name: str, out: Path | None, seed: int, data_dir: str | None) -> None:
     """Draw a picture of the dataset NAME.

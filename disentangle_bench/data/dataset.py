@@ -72,6 +72,7 @@ class Card:
     positions along each factor stand for (empty: just 0, 1, ...); ``image_shape`` is (c, h, w).
     ``files`` are the official files (empty: nothing has to be downloaded), ``source`` the page that describes
     them. ``resized`` names the filter and the original size of resized images; ``notes`` are the traps.
+    ``images`` is their number where they are not the full grid.
     """
 
     name: str
@@ -87,6 +88,12 @@ class Card:
     factor_values: tuple[tuple[Any, ...], ...] = ()
     resized: str = ""
     notes: tuple[str, ...] = ()
+    images: int | None = None
+
+    @property
+    def n(self) -> int:
+        """The number of images."""
+        return len(self.grid) if self.images is None else self.images
 
     @property
     def grid(self) -> FactorGrid:
@@ -118,13 +125,13 @@ class Dataset(ABC):
 
     A subclass has a ``card``, is made by ``load``, and gives images in two ways: ``images`` as numpy bytes for people
     and metrics, ``place`` as batches on the device for training. Both give the same bytes. A dataset that is not a
-    full grid overrides ``__len__`` (the number of images) and ``factors`` (their factors).
+    full grid has the number of its images in the card, and overrides ``factors``.
     """
 
     card: ClassVar[Card]
 
     def __len__(self) -> int:
-        return len(self.card.grid)
+        return self.card.n
 
     def factors(self, index: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Return factor values [n, k] of the images at ``index`` [n], in the card's order."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,21 +26,37 @@ CHUNK = 2**22
 """Bytes read at once where a file is read from end to end."""
 
 
+def expanded(path: str | Path) -> Path:
+    """Return ``path`` with ``~`` expanded; raise ``BenchError`` for a user who does not exist."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise BenchError(f"the path {str(path)!r} names a user who does not exist; write the path in full.") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ``OSError`` if no file can be created in ``folder``; a lock there would be waited for in vain."""
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
 def data_folder(given: str | Path | None = None) -> Path:
     """Return the folder of datasets: ``given``, else $DBENCH_DATA, else the user's cache folder; created if absent.
 
-    It need not be writable: a shared folder of prepared datasets serves as it is. Raises ``BenchError`` if the folder
-    cannot be created or read.
+    It need not be writable: a shared folder of prepared datasets serves as it is, and drawn datasets need none. Raises
+    ``BenchError`` if it is something else than a folder.
     """
-    folder = Path(
+    folder = expanded(
         given or os.environ.get(VARIABLE) or platformdirs.user_cache_path("disentangle-bench", appauthor=False)
-    )
-    folder = folder.expanduser().absolute()
+    ).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with os.scandir(folder):
             pass
     except OSError as error:
+        if isinstance(error, FileNotFoundError | PermissionError) or error.errno == errno.EROFS:
+            _log.warning("the data folder %s cannot be created (%s); drawn datasets do without", folder, error.strerror)
+            return folder
         reason = error.strerror or str(error)
         raise BenchError(
             f"the data folder {folder} cannot be used ({reason}); give another folder, or set {VARIABLE} to one."
@@ -51,6 +69,7 @@ def locked(target: Path) -> Iterator[None]:
     """Hold the lock of ``target`` (``<name>.lock`` beside it), which the system releases when the process ends."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(target.parent)
         lock = FileLock(target.with_name(target.name + ".lock"))
         try:
             lock.acquire(timeout=0)
@@ -87,8 +106,8 @@ def problem(path: Path, official: OfficialFile, report: Report = silent) -> str:
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(512)
-    if is_page(head):
-        return "is a web page and not the dataset; the server wanted an answer from a person"
+    if fault := other_content(head):
+        return fault
     if not size:
         return "is empty"
     if official.size is not None and size != official.size:
@@ -103,6 +122,15 @@ def problem(path: Path, official: OfficialFile, report: Report = silent) -> str:
                 return fault
             _log.warning("%s %s, that of an earlier upload: its content is checked instead", path, fault)
             return ""
+    return ""
+
+
+def other_content(head: bytes) -> str:
+    """Return what a file that begins with ``head`` is in place of data, as the end of a sentence; empty if data."""
+    if is_page(head):
+        return "is a web page and not the dataset; the server wanted an answer from a person"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS and not the dataset; run `git lfs pull` where it came from"
     return ""
 
 

@@ -23,7 +23,15 @@ from disentangle_bench.data.arrays import ArrayDataset
 from disentangle_bench.data.dataset import Card, OfficialFile, Report, silent
 from disentangle_bench.data.download import fetch
 from disentangle_bench.data.files import digest, locked, megabytes, problem
-from disentangle_bench.data.prepared import DAMAGED, array_digest, check_in_place, read_record, write_array
+from disentangle_bench.data.prepared import (
+    DAMAGED,
+    array_digest,
+    check_in_place,
+    is_recorded,
+    open_array,
+    read_record,
+    write_array,
+)
 from disentangle_bench.data.zips import stored_array
 from disentangle_bench.errors import BenchError
 
@@ -100,11 +108,13 @@ class OfficialDataset(ArrayDataset):
                 return None
             stored = stored_array(first, member)
             # The file may have been replaced since it was checked.
-            return None if stored is None or stored.crc != record.get("crc") else stored.array
+            if stored is None or stored.crc != record.get("crc") or not is_recorded(stored.array, record, first.name):
+                return None
+            return stored.array
+        array = open_array(target)
         try:
-            array: Bytes = np.load(target, mmap_mode="r", allow_pickle=False)
             cls(array)
-        except (OSError, EOFError, ValueError, BenchError) as error:
+        except BenchError as error:
             raise BenchError(f"{target} is damaged ({error}); delete it and it is prepared again.") from error
         return array
 

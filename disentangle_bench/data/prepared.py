@@ -40,6 +40,35 @@ def read_record(target: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def open_array(target: Path) -> Bytes:
+    """Map the array ``target``; raise ``BenchError`` unless its record describes its content.
+
+    A sample of images is compared, or all of them where the record has no sample.
+    """
+    record = read_record(target)
+    try:
+        array: Bytes = np.load(target, mmap_mode="r", allow_pickle=False)
+        checks_out = is_recorded(array, record, target.name)
+    except (OSError, EOFError, ValueError) as error:
+        raise BenchError(f"{target} is damaged ({error}); delete it and it is prepared again.") from error
+    if not checks_out:
+        raise BenchError(f"{target} is not what {target.stem}.json describes; delete it and it is prepared again.")
+    return array
+
+
+def is_recorded(array: Bytes, record: dict[str, Any], name: str) -> bool:
+    """Return whether the content of ``array`` is the one that its record describes."""
+    if "sample" in record:
+        return bool(record["sample"] == sample_digest(array))
+    return bool(record.get("sha256") == array_digest(array, name))
+
+
+def sample_digest(array: Bytes) -> str:
+    """Return the SHA-256 of 64 images from all over an array."""
+    index = np.unique(np.linspace(0, len(array) - 1, 64).astype(np.int64))
+    return hashlib.sha256(np.ascontiguousarray(array[index]).data).hexdigest()
+
+
 def write_record(target: Path, record: dict[str, Any]) -> None:
     """Write the record of the array ``target``."""
     write_text(target.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
@@ -54,8 +83,8 @@ def array_digest(array: Bytes, name: str, report: Report = silent) -> str:
     return state.hexdigest()
 
 
-def _checked(card: Card, blocks: Iterator[Bytes], n: int) -> Iterator[Bytes]:
-    """Yield the same blocks; raise ``BenchError`` unless they are n images of the card's shape."""
+def _checked(card: Card, blocks: Iterator[Bytes]) -> Iterator[Bytes]:
+    """Yield the same blocks; raise ``BenchError`` unless they are the card's number of images of its shape."""
     c, h, w = card.image_shape
     done = 0
     for block in blocks:
@@ -63,20 +92,17 @@ def _checked(card: Card, blocks: Iterator[Bytes], n: int) -> Iterator[Bytes]:
             raise BenchError(f"{card.name} has images uint8 {(h, w, c)}, not {block.dtype} {block.shape[1:]}.")
         done += len(block)
         yield block
-    if done != n:
-        raise BenchError(f"{card.name} has {n} images, and the file {done}.")
+    if done != card.n:
+        raise BenchError(f"{card.name} has {card.n} images, and the file {done}.")
 
 
-def write_array(
-    target: Path, card: Card, blocks: Iterator[Bytes], record: dict[str, Any], report: Report, n: int | None = None
-) -> None:
+def write_array(target: Path, card: Card, blocks: Iterator[Bytes], record: dict[str, Any], report: Report) -> None:
     """Write ``blocks`` to ``target`` as .npy, and its record; the array appears only when both are whole.
 
     The caller holds the lock of ``target``.
     """
     c, h, w = card.image_shape
-    n = len(card.grid) if n is None else n
-    total, done = n * h * w * c, 0
+    total, done = card.n * h * w * c, 0
     if (free := shutil.disk_usage(target.parent).free) < total:
         raise BenchError(
             f"{card.name} takes {megabytes(total)} and {target.parent} has {megabytes(free)} left; "
@@ -88,16 +114,18 @@ def write_array(
     # A plain file, not a memory map: written pages of a map count as this process's memory.
     with atomic_path(target) as temporary:
         with temporary.open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (n, h, w, c)}
+            header = {"descr": "|u1", "fortran_order": False, "shape": (card.n, h, w, c)}
             np.lib.format.write_array_header_1_0(file, header)
-            for block in _checked(card, blocks, n):
-                content = np.ascontiguousarray(block).data
-                file.write(content)
-                state.update(content)
+            for block in _checked(card, blocks):
+                pixels = np.ascontiguousarray(block).data
+                file.write(pixels)
+                state.update(pixels)
                 done += block.nbytes
                 report(f"preparing {card.name}", done, total)
         # First the record: an array that is there always has one.
-        write_record(target, record | {"array": target.name, "bytes": total, "sha256": state.hexdigest()})
+        sample = sample_digest(np.load(temporary, mmap_mode="r", allow_pickle=False))
+        content = {"array": target.name, "bytes": total, "sha256": state.hexdigest(), "sample": sample}
+        write_record(target, record | content)
 
 
 def check_in_place(
@@ -113,8 +141,9 @@ def check_in_place(
     stored = stored_array(path, member)
     assert stored is not None
     state, done, total = hashlib.sha256(), 0, stored.array.nbytes
-    for block in _checked(card, blocks, len(card.grid)):
+    for block in _checked(card, blocks):
         state.update(np.ascontiguousarray(block).data)
         done += block.nbytes
         report(f"checking {path.name}", done, total)
-    write_record(target, record | {"member": member, "crc": stored.crc, "bytes": total, "sha256": state.hexdigest()})
+    content = {"member": member, "crc": stored.crc, "bytes": total, "sha256": state.hexdigest()}
+    write_record(target, record | content | {"sample": sample_digest(stored.array)})

@@ -22,6 +22,7 @@ from filelock import FileLock
 from disentangle_bench.atomic import atomic_path
 from disentangle_bench.data.arrays import on_device, valid_index
 from disentangle_bench.data.dataset import Batches, Card, Dataset, Index
+from disentangle_bench.data.files import check_writable
 from disentangle_bench.data.raycaster import CASES, SCALES, SHAPES, SIDE, render
 from disentangle_bench.errors import BenchError
 
@@ -77,6 +78,7 @@ def cached_masks(folder: Path) -> npt.NDArray[np.uint8]:
         return masks
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder)
         with FileLock(file.with_suffix(".lock")):
             masks = _read(file)  # another process may have drawn them meanwhile
             if masks is None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from disentangle_bench import registry
-from disentangle_bench.data import custom
+from disentangle_bench.data import sources
 from disentangle_bench.data.custom import custom_class
 from disentangle_bench.errors import BenchError
 from disentangle_bench.registry import DATASETS, dataset_class
@@ -42,7 +42,7 @@ def form(request):
 
 @pytest.mark.parametrize("block", [1, 2**26])
 def test_a_full_grid(tmp_path, form, monkeypatch, block):
-    monkeypatch.setattr(custom, "BLOCK_BYTES", block)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", block)
     path = save(tmp_path / form[0], form=form[1], factor_sizes=np.array(SIZES), factor_names=np.array(["x", "y", "z"]))
     dataset = custom_class(str(path)).load(tmp_path / "data")
     assert dataset.card.factor_names == ("x", "y", "z")
@@ -90,7 +90,7 @@ def test_plain_bytes_are_mapped_where_they_lie(tmp_path, name):
 def test_compressed_images_are_unpacked_once(tmp_path, monkeypatch):
     path = save(tmp_path / "a.npz", form="deflated", factor_sizes=np.array(SIZES))
     custom_class(str(path)).load(tmp_path / "data")
-    monkeypatch.setattr(custom, "_blocks", lambda path: pytest.fail("unpacked again"))
+    monkeypatch.setattr(sources.Npz, "blocks", lambda self: pytest.fail("unpacked again"))
     np.testing.assert_array_equal(custom_class(str(path)).load(tmp_path / "data").images([3]), IMAGES[[3]])
 
 
@@ -183,7 +183,7 @@ def test_a_missing_key_is_one_line(tmp_path, name):
     else:
         with h5py.File(path, "w") as file:
             file["pictures"] = IMAGES
-    with pytest.raises(BenchError, match=r"\['pictures'\]; 'images' is needed"):
+    with pytest.raises(BenchError, match="has the keys pictures; 'images' is needed"):
         custom_class(str(path))
 
 
@@ -197,7 +197,7 @@ def test_nothing_is_unpickled(tmp_path):
                 np.lib.format.write_array(out, array)
         with archive.open("factor_names.npy", "w") as out:
             np.lib.format.write_array(out, np.array([Trap()], dtype=object))
-    with pytest.raises(BenchError, match="cannot be read"):
+    with pytest.raises(BenchError, match="factor_names has the type object"):
         custom_class(str(path))
 
 
