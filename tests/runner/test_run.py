@@ -142,7 +142,7 @@ def test_an_interrupted_command_goes_on_to_the_same_bits(tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert "the same command goes on" in errors
+    assert "give the same command again to resume" in errors
     assert not list(folders.glob("*/failed.json"))
     assert len(list(folders.glob("*/record.json"))) < 2
     done = subprocess.run([*words, str(tmp_path / "parts")], capture_output=True, text=True)
@@ -237,17 +237,30 @@ def test_a_killed_command_leaves_no_lock_behind(started):
     assert "1 finished" in output, errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_a_command_within_ten_seconds_with_checkpoints(started, number):
-    command = started("qlae", "--set", "training.updates=100000", "--yes")
+    command = started("qlae", "--set", "training.updates=19000")
     run_process(command, "qlae")
-    time.sleep(1.0)
     began = time.monotonic()
-    os.killpg(command.pid, number)
+    os.killpg(command.pid, number)  # SIGHUP comes from a terminal that is closed
     _, errors = command.communicate(timeout=60)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30  # three times the promise: other tests share the machine
     assert command.returncode == 128 + number, errors
     assert "Traceback" not in errors
+    assert list(command.out.glob("runs/*/checkpoint.pt"))
+    assert not list(command.out.glob("runs/*/failed.json"))
+
+
+def test_a_run_whose_command_is_gone_writes_a_checkpoint_and_ends(started):
+    """Only the command is killed: nobody listens to the run any more, and nobody else could stop it."""
+    command = started("qlae", "--set", "training.updates=19000")
+    pid = run_process(command, "qlae")
+    command.kill()
+    command.communicate(timeout=60)
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline, "the run is still going"
+        time.sleep(0.05)
     assert list(command.out.glob("runs/*/checkpoint.pt"))
     assert not list(command.out.glob("runs/*/failed.json"))
 
