@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import sys
 import time
 import webbrowser
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,9 @@ SECONDS = 15
 @click.option("--format", "formats", metavar="NAMES", help="Table formats: csv, md, tex, parquet.  [default: all]")
 @click.option("--group-by", default="dataset", show_default=True, help="Make one table per dataset, score or model.")
 @click.option("--by-version", is_flag=True, help="Do not pool runs that different package versions made.")
+@click.option("--columns", metavar="NAMES", help="Scores in leaderboard.tex, in order.  [default: headline]")
+@click.option("--title", default="", help="Title in CITATION.cff and the BibTeX entry.")
+@click.option("--author", "authors", multiple=True, help='Author there, as "Surname, Name"; may be repeated.')
 @click.option("--no-figures", is_flag=True, help="Draw no figures.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write a page to this file.")
 @click.option(
@@ -41,13 +44,20 @@ def report(
     formats: str | None,
     group_by: str,
     by_version: bool,
+    columns: str | None,
+    title: str,
+    authors: tuple[str, ...],
     no_figures: bool,
     html: Path | None,
     show_page: bool,
     keep: bool,
 ) -> None:
     """Write leaderboards, figures and a page from the runs in RESULTS."""
+    from rich.console import Console
+    from rich.text import Text
+
     from disentangle_bench.report import write_report
+    from disentangle_bench.report.citation import Credit
 
     if html is None and (show_page or keep):
         html = results / "report.html"
@@ -59,13 +69,16 @@ def report(
         group_by=group_by,
         by_version=by_version,
         figures=not no_figures,
+        columns=_names(columns),
+        credit=Credit(title, authors),
         html=html,
         refresh=SECONDS if keep else None,
-        progress=_complain if sys.stderr.isatty() else None,
     )
     page = html if show_page else None
     if not keep:
-        _print(make())
+        with Console(stderr=True).status("") as status:
+            written = make(progress=lambda line: status.update(Text(line)))
+        _print(written)
         _open(page)
         return
 
@@ -94,13 +107,18 @@ def _open(page: Path | None) -> None:
 
 
 def _print(written: Report) -> None:
+    """Print remarks to stderr; the files, figures as one line per folder, and last the headline scores to stdout."""
     from rich.console import Console
 
-    Console().print(written.table())
-    for path in written.paths:
-        click.echo(path)
     for note in written.notes:
         _complain(note)
+    figures = Counter(path.parent for path in written.paths if path.suffix in (".png", ".pdf", ".gif"))
+    for path in written.paths:
+        if path.parent not in figures:
+            click.echo(path)
+    for folder, count in figures.items():
+        click.echo(f"{folder} ({count} figure files)")
+    Console().print(written.table())
 
 
 def watch(

@@ -1,12 +1,33 @@
 """Tables, figures and pages made from run records. No torch here, and importing this imports no pandas either."""
 
+from __future__ import annotations
+
+import os
 import sys
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.report.write import Report, write_report
 
-__all__ = ["Report", "write_report"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Report", "figure", "write_report"]
+
+
+def figure(
+    out: str | os.PathLike[str], name: str, *, dataset: str | None = None, protocol: str | None = None
+) -> Figure:
+    """Return one figure of the report of the results folder ``out`` as a matplotlib object.
+
+    ``name`` is the figure's file name without ending: "scores", "qlae-matrices". ``dataset`` and ``protocol`` choose
+    among several tables, else it is the first that has the figure. Raises ``BenchError`` for a figure that is not
+    there.
+    """
+    from disentangle_bench.report.figures.drawing import figure as draw
+
+    return draw(Path(out), name, dataset=dataset, protocol=protocol)
 
 
 class _Callable(ModuleType):

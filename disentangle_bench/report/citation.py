@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from disentangle_bench import __version__
@@ -29,14 +32,33 @@ def _last_day(records: Sequence[Record]) -> str:
     return max((one_line(record.content.get("finished") or "")[:10] for record in records), default="")
 
 
-def bibtex(records: Sequence[Record], sha256: str) -> str:
-    """A BibTeX entry for these results."""
+@dataclass(frozen=True)
+class Credit:
+    """Title and authors under which results are cited; by default the suite's."""
+
+    title: str = ""
+    authors: tuple[str, ...] = ()
+
+    def named(self, runs: int) -> tuple[str, tuple[str, ...]]:
+        """Return the title, and the authors' names, each on one line."""
+        title = one_line(self.title) or f"disentangle-bench: results of {runs} runs"
+        return title, tuple(map(one_line, self.authors)) or ("The disentangle-bench developers",)
+
+
+SUITE = Credit()
+
+
+def bibtex(records: Sequence[Record], sha256: str, credit: Credit = SUITE) -> str:
+    """Return a BibTeX entry for these results."""
+    title, authors = credit.named(len(records))
+    # An institution's name is protected from being taken apart; "Surname, Name" is not.
+    names = " and ".join(_braced(name) if "," not in name else _plain(name) for name in authors)
     version = "".join(letter for letter in versions(records) if letter.isalnum() or letter in " .,+-")
     year = _last_day(records)[:4]
     lines = [
         f"@misc{{disentangle_bench_{sha256[:8]},",
-        f"  title = {{disentangle-bench: results of {len(records)} runs}},",
-        "  author = {{The disentangle-bench developers}},",
+        f"  title = {{{_plain(title)}}},",
+        f"  author = {{{names}}},",
         *([f"  year = {{{year}}},"] if year.isdigit() else []),
         f"  note = {{disentangle-bench {version}; SHA-256 of results.csv: {sha256}}},",
         "}",
@@ -44,8 +66,17 @@ def bibtex(records: Sequence[Record], sha256: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cff(records: Sequence[Record], sha256: str) -> str:
-    """A ``CITATION.cff`` (Citation File Format 1.2.0) for these results. The values are quoted as YAML strings."""
+def _plain(text: str) -> str:
+    return re.sub(r"[{}\\\\]", "", text)
+
+
+def _braced(name: str) -> str:
+    return f"{{{_plain(name)}}}"
+
+
+def cff(records: Sequence[Record], sha256: str, credit: Credit = SUITE) -> str:
+    """Return a ``CITATION.cff`` (Citation File Format 1.2.0) for these results. Its values are quoted YAML strings."""
+    title, authors = credit.named(len(records))
     version = versions(records).replace("\\", "").replace('"', "")
     day = _last_day(records)
     released = [f'date-released: "{day}"'] if len(day) == 10 and day.replace("-", "").isdigit() else []
@@ -53,9 +84,9 @@ def cff(records: Sequence[Record], sha256: str) -> str:
         "cff-version: 1.2.0",
         'message: "If you use these numbers, please cite them as below."',
         "type: dataset",
-        f'title: "disentangle-bench: results of {len(records)} runs"',
+        f"title: {_quoted(title)}",
         "authors:",
-        '  - name: "The disentangle-bench developers"',
+        *(line for name in authors for line in _person(name)),
         f'version: "{version}"',
         *released,
         "identifiers:",
@@ -64,3 +95,14 @@ def cff(records: Sequence[Record], sha256: str) -> str:
         '    description: "SHA-256 of results.csv"',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _person(name: str) -> list[str]:
+    family, comma, given = name.partition(",")
+    if not comma:
+        return [f"  - name: {_quoted(name)}"]
+    return [f"  - family-names: {_quoted(family.strip())}", f"    given-names: {_quoted(given.strip())}"]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

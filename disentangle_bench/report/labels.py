@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,77 @@ HEADLINE = (
     "mse.psnr",
 )
 """The scores that come first, in this order; the others follow in alphabetical order."""
+
+
+MODEL_TITLES = {
+    "beta_vae": "β-VAE",
+    "factor_vae": "FactorVAE",
+    "beta_tcvae": "β-TCVAE",
+    "vq_vae": "VQ-VAE",
+    "qlae": "QLAE",
+    "factor_qvae": "FactorQVAE",
+    "ae": "AE",
+    "ae_ica": "AE + ICA",
+    "bio_ae": "BioAE",
+    "annealed_vae": "AnnealedVAE",
+    "dip_vae_i": "DIP-VAE-I",
+    "dip_vae_ii": "DIP-VAE-II",
+    "dvae": "dVAE",
+    "factor_dvae": "FactordVAE",
+    "q_vae": "QVAE",
+    "fsq": "FSQ",
+}
+"""Models as their papers spell them. The order is for life: it decides colours and marks."""
+METRIC_TITLES = {"dci": "DCI", "infomec": "InfoMEC", "mig": "MIG", "sap": "SAP", "mcc": "MCC", "udr": "UDR"}
+SCORE_TITLES = {
+    "mse.mse": "MSE",
+    "mse.psnr": "PSNR",
+    "infomec.explicitness_in_sample": "InfoMEC explicitness, in-sample",
+    "latents.active": "active latents",
+    "latents.perplexity": "codebook perplexity",
+}
+
+
+def model_title(name: str) -> str:
+    """Return a model's name for people: "FactorQVAE" for ``factor_qvae``; a plug-in's is its own name."""
+    return MODEL_TITLES.get(name, name)
+
+
+def setup_title(name: str) -> str:
+    """Return the name of a setup (``setup_names``) for people: only the model in it is spelled otherwise."""
+    model, space, rest = name.partition(" ")
+    return f"{model_title(model)}{space}{rest}"
+
+
+def score_title(name: str) -> str:
+    """Return the name of a score (``score_names``) for people: "DCI disentanglement" for ``dci.disentanglement``."""
+    score, space, rest = name.partition(" ")
+    metric, _, part = score.partition(".")
+    title = SCORE_TITLES.get(score)
+    if title is None:
+        words = METRIC_TITLES.get(metric, metric.replace("_", " "))
+        title = words if not part or part in (metric, "score") else f"{words} {part.replace('_', ' ')}"
+    return f"{title}{space}{rest}"
+
+
+def place(model: str) -> int:
+    """Return the number that decides a model's colour and mark, whatever other models are there."""
+    order = list(MODEL_TITLES)
+    return order.index(model) if model in order else len(order) + zlib.crc32(model.encode()) % (56 - len(order))
+
+
+def places(setups: Iterable[tuple]) -> dict[tuple, int]:
+    """Return the number that decides the look of each setup: settings of one model share its colour."""
+    seen: dict[str, int] = {}
+    numbers = {}
+    for setup in setups:
+        nth = seen[setup[0]] = seen.get(setup[0], -1) + 1
+        numbers[setup] = place(setup[0]) + nth * len(COLOURS)
+    return numbers
+
+
+COLOURS = ("#0072b2", "#d55e00", "#008f68", "#b8588f", "#b97f00", "#3a95d0", "#1a1e23")
+"""Colours of models in figures and in the page: Okabe and Ito's, a little darker so that text can have them."""
 
 
 def tables(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -61,7 +133,7 @@ def _natural(setup: tuple) -> tuple:
     return (
         model,
         version,
-        [(text, 0.0) if place % 2 == 0 else ("", float(text)) for place, text in enumerate(parts)],
+        [(text, 0.0) if index % 2 == 0 else ("", float(text)) for index, text in enumerate(parts)],
         settings,
     )
 
@@ -69,11 +141,6 @@ def _natural(setup: tuple) -> tuple:
 def rows_of(board: pd.DataFrame) -> Iterator[Any]:
     """The rows of a table, their columns as attributes."""
     yield from board.itertuples(index=False)
-
-
-def cells(board: pd.DataFrame) -> dict[tuple, Any]:
-    """The rows of one table of the leaderboard by setup and kind of score (SETUP + SCORE)."""
-    return {tuple(getattr(row, name) for name in SETUP + SCORE): row for row in rows_of(board)}
 
 
 def score_names(rows: pd.DataFrame) -> dict[tuple, str]:

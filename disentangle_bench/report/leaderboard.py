@@ -15,7 +15,7 @@ from disentangle_bench.store.files import safe_cells
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1
+SCHEMA = 2
 """Of ``leaderboard.csv``; any change of its columns or of their meaning bumps it (docs/leaderboard_csv.md)."""
 
 DTYPES = {
@@ -42,6 +42,7 @@ DTYPES = {
     "iqm": "float64",
     "ci_low": "float64",
     "ci_high": "float64",
+    "chance": "float64",
     "rank": "Int64",
     "rank_low": "Int64",
     "rank_high": "Int64",
@@ -103,6 +104,7 @@ def _describe(scores: pd.DataFrame) -> pd.DataFrame:
         higher_is_better=("higher_is_better", "first"),
         descriptive=("descriptive", "any"),
         unit=("unit", "first"),
+        chance=("chance", "mean"),
         ranked=("ranked", "all"),
         off_protocol=("off_protocol", "any"),
         package_versions=("package_version", lambda versions: " ".join(sorted(set(versions)))),

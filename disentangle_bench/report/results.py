@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.errors import BenchError, one_line
 from disentangle_bench.report import leaderboard, published, ranking
+from disentangle_bench.report.citation import SUITE, Credit
 from disentangle_bench.report.scores import score_table
 from disentangle_bench.store import files, runs
 from disentangle_bench.store.runs import Record
@@ -36,6 +37,7 @@ class Results:
     csv: str
     notes: list[str] = field(default_factory=list)
     by_version: bool = False
+    credit: Credit = SUITE
 
 
 def read_results(
@@ -63,17 +65,28 @@ def read_results(
 
 
 def _load(out: Path, loaded: runs.Records | None) -> tuple[list[Record], list[dict[str, Any]], list[str], list[str]]:
-    """Return finished runs, failures, names of runs that are neither, and a line for each record that is left out."""
-    read = loaded or runs.read_records(out)
-    notes = [f"left out: {problem}" for problem in read.problems.values()]
-    others = [folder for folder in runs.run_folders(out) if folder.name not in read.names | read.problems.keys()]
-    failures = [runs.read_failure(folder) for folder in others if os.path.lexists(folder / runs.FAILED)]
-    unfinished = sorted({folder.name for folder in others} - {failure["run_id"] for failure in failures})
+    """Return finished runs, failures, names of unfinished folders, and a line on each record that cannot be used."""
+    read = runs.read_records(out) if loaded is None else loaded
+    notes = [one_line(f"left out: {problem}") for problem in read.problems.values()]
+    folders = [folder for folder in runs.run_folders(out) if folder.name not in read.names | read.problems.keys()]
+    failed = [folder for folder in folders if os.path.lexists(folder / runs.FAILED)]
+    failures = [_failure(folder) for folder in failed]
+    unfinished = sorted({folder.name for folder in folders} - {folder.name for folder in failed})
     if not read.records:
         first = f" (the first failed with: {one_line(failures[0]['error'])})" if failures else ""
         first += f" ({notes[0]})" if notes else ""
         raise BenchError(
             f"no run in {str(out)!r} is finished yet: {len(failures)} failed{first}, {len(unfinished)} unfinished. "
-            "Run the same dbench run command again; it resumes"
+            "Run the same dbench run command again; it resumes unfinished runs"
         )
     return read.records, failures, unfinished, notes
+
+
+def _failure(folder: Path) -> dict[str, Any]:
+    """Return the texts of ``failed.json``, and the model, dataset, protocol and seed where it names them."""
+    try:
+        spec = files.read_json(folder / runs.FAILED).get("spec")
+    except (OSError, BenchError):
+        spec = None
+    known = {key: spec.get(key) for key in ("model", "dataset", "protocol", "seed")} if isinstance(spec, dict) else {}
+    return known | runs.read_failure(folder)

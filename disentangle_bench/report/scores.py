@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ SCORE = ["metric", "score", "variant", "metric_version"]
 GROUP = TABLE + SETUP + SCORE
 
 _COLUMNS = [*TABLE, *SETUP, "seed", "run_id", "ranked", "off_protocol", "package_version", "finished"]
-_SCORE_COLUMNS = [*SCORE, "higher_is_better", "descriptive", "unit", "value"]
+_SCORE_COLUMNS = [*SCORE, "higher_is_better", "descriptive", "unit", "value", "chance"]
 
 
 def settings_digest(spec: RunSpec, package_version: str = "") -> str:
@@ -97,11 +98,16 @@ def score_table(
             columns["descriptive"].append(not score.get("ranked", True))
             columns["unit"].append(one_line(score.get("unit") or ""))
             columns["value"].append(score["value"])
-    table = pd.DataFrame(columns).astype({"value": "float64"})
+            columns["chance"].append(_number(score.get("chance")))
+    table = pd.DataFrame(columns).astype({"value": "float64", "chance": "float64"})
     if metrics is not None:
         table = table[_chosen(table, metrics)]
     table = table.sort_values([*GROUP, "seed", "finished", "run_id"], kind="stable")
     return table.drop_duplicates([*GROUP, "seed"], keep="last").reset_index(drop=True)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
 def _chosen(table: pd.DataFrame, words: Sequence[str]) -> pd.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from disentangle_bench.errors import BenchError, unknown
 if TYPE_CHECKING:
     import pandas as pd
 
+    from disentangle_bench.report.citation import Credit
     from disentangle_bench.report.results import Progress, Results
     from disentangle_bench.report.tables.terminal import Headline
     from disentangle_bench.store.runs import Records
@@ -32,15 +34,17 @@ class Report:
     notes: tuple[str, ...]
     group_by: str = "dataset"
 
-    def _repr_html_(self) -> str:
-        """Return the leaderboard as a table, for notebooks."""
-        return self.leaderboard.to_html(index=False)
-
     def table(self) -> Headline:
         """The headline scores, for ``rich.print``."""
         from disentangle_bench.report.tables import terminal
 
         return terminal.Headline(self.leaderboard, self.group_by)
+
+    def _repr_html_(self) -> str:
+        """Return the headline scores as HTML tables, for a notebook."""
+        from disentangle_bench.report.tables import notebook
+
+        return notebook.html(self.leaderboard, self.group_by, self.notes)
 
 
 def write_report(
@@ -52,6 +56,8 @@ def write_report(
     formats: Sequence[str] | None = None,
     group_by: str = "dataset",
     by_version: bool = False,
+    columns: Sequence[str] | None = None,
+    credit: Credit | None = None,
     html: str | os.PathLike[str] | bool | None = None,
     refresh: int | None = None,
     progress: Progress | None = None,
@@ -66,8 +72,9 @@ def write_report(
     a page of its own at that path (True: ``report.html`` in ``out``), which reloads every ``refresh`` seconds.
     ``metrics`` names the metrics, single scores or groups that are in the leaderboard, the figures and the page, all by
     default; ``group_by`` says what there is a table of in ``.md`` and ``.tex`` (``sheets.BY``); ``by_version`` keeps
-    apart what different versions of the package made, which is pooled otherwise. Files are replaced whole; the same
-    records give the same bytes.
+    apart what different versions of the package made, which is pooled otherwise; ``columns`` names the scores in
+    ``leaderboard.tex``, in their order, by default the headline scores; ``credit`` is whom the citation names. Files
+    are replaced whole; the same records give the same bytes.
 
     Raises ``BenchError`` if ``out`` is missing or no results folder, if no run in it is finished, and for a metric
     that no record has, an unknown format or grouping, and parquet without pyarrow.
@@ -80,7 +87,9 @@ def write_report(
     say("reading the run records")
     remove_leftovers(out)
     results = read_results(out, metrics, say, records, by_version)
-    paths = _write_tables(results, out, chosen, group_by)
+    if credit is not None:
+        results = dataclasses.replace(results, credit=credit)
+    paths = _write_tables(results, out, chosen, group_by, columns)
     drawn: list[Path] = []
     if figures:
         from disentangle_bench.report.figures.drawing import write_figures
@@ -113,14 +122,16 @@ def _formats(formats: Sequence[str] | None, group_by: str) -> list[str]:
     return list(formats)
 
 
-def _write_tables(results: Results, out: Path, formats: Sequence[str], group_by: str) -> list[Path]:
+def _write_tables(
+    results: Results, out: Path, formats: Sequence[str], group_by: str, columns: Sequence[str] | None
+) -> list[Path]:
     from disentangle_bench.report import citation, leaderboard
     from disentangle_bench.report.tables import latex, markdown
     from disentangle_bench.report.tables.sheet import sheets
 
     paths = []
     digest = citation.digest(results.csv)
-    bibtex = citation.bibtex(results.records, digest)
+    bibtex = citation.bibtex(results.records, digest, results.credit)
     if "csv" in formats:
         paths += [out / name for name in ("results.csv", "leaderboard.csv", "mean_ranks.csv")]
         write_text(paths[0], results.csv)
@@ -148,7 +159,7 @@ def _write_tables(results: Results, out: Path, formats: Sequence[str], group_by:
         write_text(paths[-1], content)
     if "tex" in formats:
         paths.append(out / "leaderboard.tex")
-        write_text(paths[-1], latex.text(list(sheets(results.board, group_by)), bibtex))
+        write_text(paths[-1], latex.text(sheets(results.board, group_by), bibtex, columns))
     paths.append(out / "CITATION.cff")
-    write_text(paths[-1], citation.cff(results.records, digest))
+    write_text(paths[-1], citation.cff(results.records, digest, results.credit))
     return paths

@@ -77,10 +77,32 @@ def test_improvement_is_of_the_row_over_the_column(tmp_path):
     board.loc[board["metric"] == "latents", "direction"] = "none"
     made = comparisons.improvement_figure("title", board, found.scores, setups)
     assert_all_text_is_inside(made)
-    second, first = (axis.images[0].get_array() for axis in made.axes)  # mse, a headline score, comes first
+    second, first = (axis.collections[0].get_array() for axis in made.axes)  # mse, a headline score, comes first
     assert (first[0, 1], first[1, 0], second[0, 1]) == (1, 0, 0.5)
     assert np.isnan(np.asarray(first.filled(np.nan))[0, 0])
     assert comparisons.improvement_figure("title", board.query("model == 'a'"), found.scores, setups) is None
+
+
+def test_improvement_needs_three_seeds(tmp_path):
+    for seed in range(2):
+        synthetic.write_run(tmp_path, synthetic.spec("a", seed), {"dci.x": 0.9})
+        synthetic.write_run(tmp_path, synthetic.spec("b", seed), {"dci.x": 0.1})
+    found, setups = read(tmp_path)
+    assert comparisons.improvement_figure("title", found.board, found.scores, setups) is None
+
+
+def test_agreement_is_the_rank_correlation_over_runs_with_errors_turned(tmp_path):
+    for seed, (one, two, error) in enumerate([(1, 10, 4), (2, 20, 3), (3, 40, 2), (4, 30, 1)]):
+        synthetic.write_run(tmp_path, synthetic.spec("a", seed), {"dci.x": one, "dci.y": two, "mse.mse": error})
+    found, setups = read(tmp_path)
+    made = comparisons.agreement_figure("title", found.board, found.scores, setups)
+    assert_all_text_is_inside(made)
+    names = [tick.get_text() for tick in made.axes[0].get_yticklabels()]
+    matrix = np.asarray(made.axes[0].collections[0].get_array())
+    assert matrix[names.index("MSE"), names.index("DCI x")] == pytest.approx(1)
+    assert matrix[names.index("DCI x"), names.index("DCI y")] == pytest.approx(0.8)
+    few = found.scores[found.scores["seed"] < 3]
+    assert comparisons.agreement_figure("title", found.board, few, setups) is None
 
 
 def test_improvement_has_its_numbers_in_the_cells_or_where_they_would_be_too_small_a_colour_bar(tmp_path):
@@ -148,7 +170,7 @@ def test_published_marks_second_hand_numbers(tmp_path):
     found, _ = read(tmp_path)
     made = comparisons.published_figure("title", found.comparison)
     assert_all_text_is_inside(made)
-    axis = next(axis for axis in made.axes if axis.get_title() == "dci.disentanglement")
+    axis = next(axis for axis in made.axes if axis.get_title() == "DCI disentanglement")
     marks = [line for line in axis.lines if line.get_marker() == "D" and len(line.get_xdata())]
     hollow = sorted(line.get_xdata()[0] for line in marks if line.get_markerfacecolor() == "white")
     full = sorted(line.get_xdata()[0] for line in marks if line.get_markerfacecolor() != "white")
@@ -165,7 +187,7 @@ def test_codebook_use_by_hand():
     indices = np.array([[0, 3], [1, 3], [0, 3], [1, 3]])
     made = runs_figures.codebook_figure("title", indices, {"infomec.active": np.array([True, False])})
     assert_all_text_is_inside(made)
-    np.testing.assert_allclose(made.axes[0].images[0].get_array() ** 2, [[0.5, 0.5, 0, 0], [0, 0, 0, 1]])
+    np.testing.assert_allclose(made.axes[0].collections[0].get_array() ** 2, [[0.5, 0.5, 0, 0], [0, 0, 0, 1]])
     labels = [tick.get_text() for tick in made.axes[0].get_yticklabels()]
     assert labels == ["latent 0, perplexity 2.0", "latent 1, perplexity 1.0 (inactive)"]
     assert made.axes[0].get_xlabel() == "symbol (of 4, 3 are used by some latent)"
@@ -241,4 +263,4 @@ def test_600_records_with_all_figures_and_the_page(tmp_path):
     crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     assert wall < 60 * crowd, (wall, spent, crowd)
     assert (tmp_path / "report.html").stat().st_size < 15e6
-    assert len([path for path in report.paths if path.suffix == ".pdf"]) == 5 * (5 + 6 * 3) + 3
+    assert len([path for path in report.paths if path.suffix == ".pdf"]) == 5 * (7 + 6 * 3) + 3

@@ -1,6 +1,9 @@
 """What the figures show, and that all of it can be seen."""
 
 import math
+import os
+import subprocess
+import sys
 
 import matplotlib
 import numpy as np
@@ -9,6 +12,8 @@ import pytest
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from disentangle_bench import report
+from disentangle_bench.errors import BenchError
 from disentangle_bench.report import labels, leaderboard, write_report
 from disentangle_bench.report.figures import runs as runs_figures
 from disentangle_bench.report.figures import scores as scores_figures
@@ -56,7 +61,9 @@ def test_scores_show_every_seed_and_the_interval(drawn):
     scores, board, setups = drawn
     made = scores_figures.scores_figure("title", board, scores, setups)
     assert_all_text_is_inside(made)
-    assert [axis.get_title().replace("\n", "").split(" ")[0] for axis in made.axes] == list(labels.HEADLINE)
+    assert [axis.get_title().replace("\n", " ").split("\xa0")[0].removesuffix(" (dB)") for axis in made.axes] == [
+        labels.score_title(name) for name in labels.HEADLINE
+    ]
     kinds = labels.score_names(board)
     for axis, kind in zip(made.axes, kinds, strict=True):
         bars = iter(line for line in axis.lines if len(line.get_xdata()) == 2)
@@ -67,6 +74,53 @@ def test_scores_show_every_seed_and_the_interval(drawn):
             if mask.sum() > 1:
                 found = board[(board["score"] == kind[1]) & (board["settings"] == setup[3])].iloc[0]
                 assert list(next(bars).get_xdata()) == pytest.approx([found.ci_low, found.ci_high])
+
+
+@pytest.mark.parametrize("others", [(), ("ae", "beta_vae"), ("a_plug_in", "factor_qvae", "zz")])
+def test_a_model_keeps_its_look_whatever_is_beside_it(others):
+    alone = style.looks([("qlae", 1, "", "x")])["qlae", 1, "", "x"]
+    setups = sorted([("qlae", 1, "", "x"), *((other, 1, "", "x") for other in others)])
+    assert style.looks(setups)["qlae", 1, "", "x"] == alone
+
+
+def test_models_and_settings_can_be_told_apart():
+    looks = style.looks((name, 1, "", "x") for name in labels.MODEL_TITLES)
+    assert len({(look.color, look.marker) for look in looks.values()}) == 16
+    two = style.looks([("qlae", 1, "", "x"), ("qlae", 1, "model.a=1", "y")]).values()
+    assert len({look.color for look in two}) == 1
+    assert len({look.marker for look in two}) == 2
+
+
+def test_errors_have_a_logarithmic_axis_and_scores_have_not(drawn):
+    scores, board, setups = drawn
+    made = scores_figures.scores_figure("title", board, scores, setups)
+    axes = {axis.get_title().split("\xa0")[0]: axis for axis in made.axes}
+    assert axes["MSE"].get_xscale() == "log"
+    assert axes["DCI disentanglement"].get_xscale() == "linear"
+
+
+def test_profile_is_the_share_of_runs_at_least_that_good(drawn):
+    scores, board, setups = drawn
+    made = scores_figures.profile_figure("title", board, scores, setups)
+    assert_all_text_is_inside(made)
+    line = made.axes[0].lines[list(setups).index(next(setup for setup in setups if setup[0] == "qlae"))]
+    values = sorted(scores.query("model == 'qlae' and score == 'dci.disentanglement'")["value"])
+    np.testing.assert_allclose(line.get_xdata()[1:], values)
+    np.testing.assert_allclose(line.get_ydata(), [1, 0.75, 0.5, 0.25, 0])
+    single = scores[scores["seed"] == 0]
+    assert scores_figures.profile_figure("title", leaderboard.leaderboard(single), single, setups) is None
+
+
+def test_latents_are_the_two_that_know_most_of_each_factor():
+    factors = np.array([[0, 1], [1, 0], [2, 1], [3, 0]])
+    codes = np.stack([np.zeros(4), factors[:, 0], factors[:, 1] + 0.5], axis=1)
+    made = runs_figures.latents_figure("title", codes, factors, {"infomec.nmi": [[0, 1, 0.2], [0.1, 0, 1]]}, ["a", "b"])
+    assert_all_text_is_inside(made)
+    assert [(axis.get_title(), axis.get_xlabel(), axis.get_ylabel()) for axis in made.axes] == [
+        ("a", "latent 1", "latent 2"), ("b", "latent 2", "latent 0")]  # fmt: skip
+    np.testing.assert_array_equal(made.axes[0].collections[0].get_offsets(), codes[:, [1, 2]])
+    with pytest.raises(ValueError, match="not of the same"):
+        runs_figures.latents_figure("title", codes[:3], factors, {"infomec.nmi": np.ones((2, 3))}, ["a", "b"])
 
 
 def test_long_names_of_scores_and_models_do_not_collide(tmp_path):
@@ -94,13 +148,13 @@ def test_reconstruction_pairs_the_scores_of_one_seed(drawn):
     assert_all_text_is_inside(made)
     assert len(made.axes) == 6
     wide = scores[scores["model"] == "qlae"].pivot(index="seed", columns="score", values="value")
-    place = next(place for place, setup in enumerate(setups) if setup[0] == "qlae")
+    setup = next(setup for setup in setups if setup[0] == "qlae")
     points = [item for item in made.axes[0].collections if len(item.get_offsets()) > 0 and item.get_label() != ""]
     offsets = next(
         item.get_offsets()
         for item in points
         if len(item.get_offsets()) == 4
-        and matplotlib.colors.same_color(item.get_facecolor()[0][:3], style.colour(place))
+        and matplotlib.colors.same_color(item.get_facecolor()[0][:3], style.looks(setups)[setup].color)
     )
     np.testing.assert_allclose(offsets, wide[["mse.mse", "dci.disentanglement"]].to_numpy())
     without = scores[scores["metric"] != "mse"]
@@ -161,10 +215,11 @@ def test_matrices_have_factors_as_rows_and_inactive_latents_hatched(out):
     made = runs_figures.matrices_figure("title", matrices, synthetic.FACTORS)
     assert_all_text_is_inside(made)
     nmi, importance = made.axes[:2]
-    np.testing.assert_array_equal(nmi.images[0].get_array(), matrices["infomec.nmi"])
-    np.testing.assert_array_equal(importance.images[0].get_array(), matrices["dci.importance"].T)
+    np.testing.assert_array_equal(nmi.collections[0].get_array()[:, :8], matrices["infomec.nmi"][:, :8])
+    np.testing.assert_array_equal(importance.collections[0].get_array()[:, :8], matrices["dci.importance"].T[:, :8])
+    assert nmi.collections[0].get_array().mask[:, 8:].all()
     assert [tick.get_text() for tick in nmi.get_yticklabels()] == list(synthetic.FACTORS)
-    hatched = [patch.get_x() + 0.5 for patch in nmi.patches if isinstance(patch, Rectangle) and patch.get_hatch()]
+    hatched = [patch.get_x() for patch in nmi.patches if isinstance(patch, Rectangle) and patch.get_hatch()]
     assert hatched == [8, 9]
     with pytest.raises(ValueError, match="neither"):
         runs_figures.matrices_figure("title", {}, synthetic.FACTORS)
@@ -185,7 +240,7 @@ def test_files_are_whole_and_settings_are_put_back(out):
     report = write_report(out)
     assert dict(matplotlib.rcParams) == before
     figures = [path for path in report.paths if "figures" in path.parts]
-    assert len(figures) == 2 * (5 + 2 * 3) + 2
+    assert len(figures) == 2 * (7 + 2 * 3) + 2
     for path in figures:
         if path.suffix == ".gif":
             continue
@@ -212,7 +267,7 @@ def test_damaged_companions_cost_their_figure_only(tmp_path):
     synthetic.write_matrices(folders[1])
     report = write_report(tmp_path)
     stems = {path.stem for path in report.paths if path.suffix == ".png"}
-    assert stems == {"scores", "reconstruction", "training", "qlae-matrices"}
+    assert stems == {"scores", "reconstruction", "profile", "training", "qlae-matrices"}
     notes = "\n".join(report.notes)
     for expected in ("history.csv cannot be read", "matrices.npz cannot be read", "pictures.npz cannot be read"):
         assert expected in notes
@@ -255,3 +310,48 @@ def test_settings_sort_by_number():
         {"model": "m", "model_version": 1, "changed": ["b=10.0", "b=9.0", ""], "settings": ["x", "y", "z"]}
     )
     assert list(labels.setup_names(rows).values()) == ["m", "m (b=9.0)", "m (b=10.0)"]
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage", [flip, lambda path: path.write_bytes(b""), lambda path: path.unlink() or os.mkfifo(path),
+               lambda path: path.unlink() or path.mkdir(), lambda path: np.savez(path, traversals=np.float64(3))]
+)  # fmt: skip
+def test_odd_companions_are_named_and_the_report_goes_on(tmp_path, damage):
+    folder = synthetic.write_run(tmp_path, synthetic.spec("qlae"))
+    synthetic.write_matrices(folder)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32, 3), dtype=np.uint8)
+    path = folder / "pictures.npz"
+    np.savez_compressed(path, traversals=pictures, originals=pictures[:, 0], reconstructions=pictures[:, 1])
+    damage(path)
+    report = write_report(tmp_path, html=tmp_path / "x.html")
+    assert "qlae-matrices" in {path.stem for path in report.paths}
+    assert any("pictures.npz" in note or "traversals was not drawn" in note for note in report.notes)
+
+
+def test_one_figure_is_a_matplotlib_object(out):
+    drawn = report.figure(out, "scores", dataset="rooms3d")
+    assert drawn.axes[0].get_title().startswith("DCI disentanglement")
+    assert report.figure(out, "qlae-matrices").axes
+    with pytest.raises(BenchError, match=r"unknown figure 'score'.*Did you mean 'scores'"):
+        report.figure(out, "score")
+    with pytest.raises(BenchError, match="unknown figure"):
+        report.figure(out, "scores", dataset="nothing")
+
+
+def test_a_notebooks_backend_and_the_users_settings_do_not_matter(tmp_path):
+    synthetic.write_run(tmp_path, synthetic.spec("qlae"), {"dci.disentanglement": 0.5})
+    settings = tmp_path / "matplotlibrc"
+    settings.write_text("text.usetex: True\nfont.size: 40\n")
+    environment = os.environ | {"MPLBACKEND": "module://no_such_backend", "MATPLOTLIBRC": str(settings)}
+    code = f"from disentangle_bench.report import write_report; print(len(write_report({str(tmp_path)!r}).paths))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    plain = (tmp_path / "figures" / "rooms3d-cpu" / "scores.png").read_bytes()
+    write_report(tmp_path)
+    assert (tmp_path / "figures" / "rooms3d-cpu" / "scores.png").read_bytes() == plain

@@ -84,10 +84,13 @@ def data(folder, name="report.html"):
 
 def test_it_shows_the_leaderboard_and_sorts(page, folder):
     page.choose("#dataset", "rooms3d")
-    assert page.models() == ["beta_tcvae", "beta_vae (model.beta=4.0)", "qlae", "vq_vae"]
     table = next(table for table in data(folder)["tables"] if table["title"] == "rooms3d, cpu")
+    ranks = {row["name"]: (row["mean_rank"] or [99])[0] for row in table["rows"]}
+    assert page.models() == sorted(ranks, key=ranks.get), "it opens sorted by mean rank"
+    assert page.models()[-1] == "beta_vae (model.beta=4.0)"
+    assert page.texts(".board tbody .link")[-1] == "β-VAE (model.beta=4.0)"
     means = {row["name"]: row["cells"][0]["mean"] for row in table["rows"]}
-    assert page.texts(".board tbody tr td:nth-child(3) .value") == [f"{means[name]:.3f}" for name in page.models()]
+    assert page.texts(".board tbody tr td:nth-child(4) .value") == [f"{means[name]:.3f}" for name in page.models()]
     page.one('[data-sort="0"]').click()
     assert page.models() == sorted(means, key=means.get, reverse=True)
     assert page.one('th[aria-sort="descending"] button').get_attribute("data-sort") == "0"
@@ -97,36 +100,45 @@ def test_it_shows_the_leaderboard_and_sorts(page, folder):
     page.one(f'[data-sort="{mse}"]').click()
     errors = {row["name"]: row["cells"][mse]["mean"] for row in table["rows"]}
     assert page.models() == sorted(errors, key=errors.get), "lower is better: the best comes first"
-    assert len(page.texts(".board td.best")) == 8
+    assert len(page.texts(".board td.best")) == 9
 
 
 def test_it_filters_and_hides(page):
     page.choose("#dataset", "rooms3d")
-    page.one("#query").send_keys("QLA")
-    assert page.models() == ["qlae"]
+    for query, models in (("QLA", ["qlae"]), ("β-TCVAE|qlae", ["beta_tcvae", "qlae"]), ("VQ-VAE", ["vq_vae"]),
+                          ("beta 4.0", ["beta_vae (model.beta=4.0)"])):  # fmt: skip
+        page.one("#query").clear()
+        page.one("#query").send_keys(query)
+        assert sorted(page.models()) == models
     page.one("#query").clear()
     page.one("#query").send_keys("nothing")
     assert page.models() == []
     page.js("const q = document.getElementById('query'); q.value = ''; q.dispatchEvent(new Event('input'))")
     page.one("#off").click()
-    assert page.models() == ["beta_tcvae", "qlae", "vq_vae"]
-    assert len(page.texts(".board thead th")) == 10
-    page.one('#metrics input[value="infomec"]').click()
-    assert len(page.texts(".board thead th")) == 7
+    assert sorted(page.models()) == ["beta_tcvae", "qlae", "vq_vae"]
+    assert len(page.texts(".board thead th")) == 11
+    page.one("#columns-count").click()
+    page.one('#columns input[value="infomec.modularity"]').click()
+    page.one('#columns input[value="parameters"]').click()
+    heads = page.texts(".board thead th")
+    assert len(heads) == 11
+    assert any(text.startswith("parameters") for text in heads)
+    assert not any("modularity" in text for text in heads)
 
 
 def test_it_switches_dataset_protocol_score_and_statistic(page, folder):
     page.choose("#dataset", "shapes3d")
-    assert page.models() == ["beta_tcvae", "qlae", "vq_vae"]
+    assert sorted(page.models()) == ["beta_tcvae", "qlae", "vq_vae"]
     assert "shapes3d version 1" in page.one("#leaderboard-lead").text
     assert "second-hand transcription" in page.one("#published-table").text
     page.choose("#dataset", "rooms3d")
-    assert "No published number" in page.one("#published-table").text
-    page.choose("#score", "mse.psnr")
-    assert "mse.psnr (dB) ↑" in page.one("#chart-strip").text
+    assert not page.one("#published").is_displayed()
+    page.choose("#score", "PSNR")
+    assert "PSNR (dB) ↑" in page.one("#chart-strip").text
     page.choose("#statistic", "median")
     table = next(table for table in data(folder)["tables"] if table["title"] == "rooms3d, cpu")
-    assert page.texts(".board .value")[0] == f"{table['rows'][0]['cells'][0]['median']:.3f}"
+    first = next(row for row in table["rows"] if row["name"] == page.models()[0])
+    assert page.texts(".board tbody tr td:nth-child(4) .value")[0] == f"{first['cells'][0]['median']:.3f}"
     page.choose("#protocol", "quick")
     assert page.models() == ["qlae"]
     assert "Nothing here is ranked" in page.one("#leaderboard-lead").text
@@ -151,18 +163,21 @@ def test_seeds_are_shown_on_hover_and_to_the_keyboard(page):
     page.choose("#dataset", "rooms3d")
     tip = page.one("#tip")
     assert not tip.is_displayed()
-    ActionChains(page.driver).move_to_element(page.one(".board td.best")).perform()
+    page.js("document.querySelector('.board').scrollIntoView()")
+    page.js("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    ActionChains(page.driver).move_to_element(page.one(".board td.best:nth-child(n+4)")).perform()
     assert tip.is_displayed()
     assert "seed 2" in tip.text
     page.js("document.querySelector('.board tbody td[tabindex=\"0\"]').focus()")
-    assert "dci.disentanglement" in tip.text
     page.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
-    assert "dci.completeness" in tip.text
+    assert "DCI disentanglement" in tip.text
+    page.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert "DCI completeness" in tip.text
     page.driver.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
     assert page.js("return document.activeElement.parentNode.rowIndex") == 2
     page.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert not tip.is_displayed()
-    page.one('[data-sort="-2"]').send_keys(Keys.TAB, Keys.TAB, Keys.ENTER)
+    page.one('[data-sort="-2"]').send_keys(Keys.TAB, Keys.TAB, Keys.TAB, Keys.ENTER)
     assert page.one('th[aria-sort="descending"] button').get_attribute("data-sort") == "0"
 
 
@@ -194,6 +209,70 @@ def test_a_run_opens_and_closes(page, folder):
     assert page.one("#run .run-head p").text != before
     page.one("#close").click()
     assert not dialog.is_displayed()
+
+
+def test_the_overview_and_the_pictures_come_first(page, folder):
+    page.choose("#protocol", "cpu")
+    page.choose("#dataset", "rooms3d")
+    sections = page.js("return [...document.querySelectorAll('main > section')].map(s => s.id)")
+    assert sections[:3] == ["overview", "pictures", "leaderboard"]
+    assert page.texts(".overview thead th") == ["model", "rooms3d", "shapes3d", "mean"]
+    ranks = {row["title"]: row["mean_rank"][0] for table in data(folder)["tables"] if table["title"] == "rooms3d, cpu"
+             for row in table["rows"] if row["mean_rank"]}  # fmt: skip
+    shown = dict(zip(page.texts(".overview tbody th"), page.texts(".overview tbody td:nth-child(2)"), strict=True))
+    assert shown == {title: f"{rank:.2f}" for title, rank in ranks.items()}
+    assert len(page.texts("#pictures-list figure")) == 3
+    assert page.js("return [...document.querySelectorAll('#pictures-list img')].every(i => i.src.startsWith('data:'))")
+    page.choose("#protocol", "quick")
+    assert not page.one("#pictures").is_displayed()
+    assert not page.one("#figures").is_displayed()
+
+
+def test_a_name_lists_the_runs_and_links_to_the_documentation(page):
+    page.choose("#dataset", "rooms3d")
+    page.one('.board tr[data-model="qlae"] th .link').click()
+    assert page.texts("#run-count") == ["3 of 22 runs"]
+    assert page.one('.board tr[data-model="qlae"] th .page').get_attribute("href").endswith("docs/models/qlae.md")
+
+
+def test_the_view_can_be_taken_as_csv_and_latex(page):
+    import csv
+    import io
+
+    page.choose("#dataset", "rooms3d")
+    rows = list(csv.DictReader(io.StringIO(page.js("return viewCsv()"))))
+    assert [row["model"] for row in rows] == page.models()
+    shown = page.texts(".board tbody tr td:nth-child(4) .value")
+    assert [f"{float(row['dci.disentanglement']):.3f}" for row in rows] == shown
+    text = page.js("return viewTex()")
+    assert text.count(r"\\") == 1 + len(rows)
+    assert r"$\beta$-TCVAE & 3 & " in text
+
+
+def test_improvement_says_nothing_below_three_seeds(page):
+    page.choose("#protocol", "quick")
+    assert "three seeds" in page.one("#chart-improvement").text
+    assert page.js("return improvement([[0, 1], [1, 1]], [[0, 0], [1, 0], [2, 0]], true)") is None
+    assert page.js("return improvement([[0, 1], [1, 1], [2, 1]], [[0, 0], [1, 0], [2, 0]], true)") == 1
+
+
+def test_heads_stay_while_the_board_scrolls(page):
+    page.size(1440, 300)
+    page.js("byId('board').scrollTop = 120")
+    top = page.js("return document.querySelector('.board thead').querySelector('th').getBoundingClientRect().top"
+                  " - byId('board').getBoundingClientRect().top")  # fmt: skip
+    assert abs(top) < 2
+
+
+def test_colours_of_the_page_are_those_of_the_figures(page):
+    from disentangle_bench.report.labels import COLOURS
+
+    names = ", ".join(f"'--c{index}'" for index in range(7))
+    page.media(prefers_color_scheme="light")
+    style = f"return [{names}].map(n => getComputedStyle(document.documentElement).getPropertyValue(n).trim())"
+    assert tuple(page.js(style)) == COLOURS
+    places = page.js("return DATA.tables[0].rows.map(r => [r.model, r.place])")
+    assert {"beta_tcvae": 2, "qlae": 4, "vq_vae": 3}.items() <= dict(places).items()
 
 
 def test_failed_and_unfinished_runs_are_shown(page):
@@ -301,7 +380,7 @@ def test_old_foreign_and_damaged_records_are_left_out_and_said(chromium, tmp_pat
         assert sum(f"{name}/record.json" in note for note in report.notes) == 1
     bare = synthetic.write_run(tmp_path, synthetic.spec("qlae", 7))
     content = json.loads((bare / "record.json").read_text())
-    for key in ("package", "environment", "seconds", "notes", "dataset", "finished", "parameters", "ranked"):
+    for key in ("environment", "seconds", "notes", "dataset", "finished", "parameters", "ranked"):
         content.pop(key, None)
     (bare / "record.json").write_text(json.dumps(content))
     write_report(tmp_path, figures=False, html=tmp_path / "x.html")

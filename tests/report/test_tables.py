@@ -1,6 +1,7 @@
 """The tables for papers: LaTeX, parquet, groupings, citation, published numbers; and text that means harm in them."""
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -12,7 +13,8 @@ import pytest
 import yaml
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.report import leaderboard, published, ranking, write_report
+from disentangle_bench.report import labels, leaderboard, published, ranking, write_report
+from disentangle_bench.report.citation import Credit
 from disentangle_bench.report.scores import score_table
 from disentangle_bench.report.tables import latex
 from disentangle_bench.report.tables.sheet import sheets
@@ -71,12 +73,59 @@ def test_latex_table(tmp_path):
     report = write_report(tmp_path, figures=False, formats=["tex"])
     text = (tmp_path / "leaderboard.tex").read_text(encoding="utf-8")
     for rule in ("toprule", "midrule", "bottomrule"):
-        assert text.count(f"\\{rule}") == 1
+        assert text.count(f"\\{rule}") == 2  # eight columns are two tables
     assert text.count(r"\textbf{") == 8
     best = report.leaderboard.query("score == 'dci.disentanglement' and rank == 1").iloc[0]
-    line = next(line for line in text.splitlines() if line.startswith(best.model.replace("_", r"\_")))
+    line = next(line for line in text.splitlines() if line.startswith(latex.escape(labels.model_title(best.model))))
     assert rf"\textbf{{{best['mean']:.3f}}}\\\scriptsize$[{best.ci_low:.3f}, {best.ci_high:.3f}]$" in line
-    assert len({line.count(" & ") for line in text.splitlines() if " & " in line}) == 1
+    assert {line.count(" & ") for line in text.splitlines() if " & " in line} == {1 + 5, 1 + 3}
+
+
+def test_latex_has_the_columns_that_are_asked_for_in_their_order(tmp_path):
+    synthetic.write_grid(tmp_path, ("qlae",), seeds=1, companions=False)
+    write_report(tmp_path, figures=False, formats=["tex"], columns=["mse.mse", "infomec"])
+    text = (tmp_path / "leaderboard.tex").read_text(encoding="utf-8")
+    head = next(line for line in text.splitlines() if line.startswith("model"))
+    places = [head.index(word) for word in ("MSE", "modularity", "explicitness", "compactness")]
+    assert places == sorted(places)
+    assert "disentanglement" not in text
+    with pytest.raises(BenchError, match=r"unknown column 'mse.msee'.*mse.mse"):
+        write_report(tmp_path, figures=False, formats=["tex"], columns=["mse.msee"])
+
+
+def test_citation_takes_title_and_authors(tmp_path):
+    synthetic.write_grid(tmp_path, ("qlae",), seeds=1, companions=False)
+    credit = Credit('Our "runs"', ("Noether, Emmy", "The {Lab}"))
+    write_report(tmp_path, figures=False, formats=["md"], credit=credit)
+    cff = yaml.safe_load((tmp_path / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cff["title"] == 'Our "runs"'
+    assert cff["authors"] == [{"family-names": "Noether", "given-names": "Emmy"}, {"name": "The {Lab}"}]
+    assert "author = {Noether, Emmy and {The Lab}}," in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+
+
+def test_the_report_is_a_table_in_a_notebook(tmp_path):
+    for seed in range(3):
+        synthetic.write_run(tmp_path, synthetic.spec("factor_qvae", seed), {"dci.disentanglement": 0.5})
+        synthetic.write_run(tmp_path, synthetic.spec("<b>x", seed), {"dci.disentanglement": 0.25})
+    html = write_report(tmp_path, figures=False)._repr_html_()
+    assert html.count("<table>") == 1
+    assert "<th>DCI disentanglement ↑</th>" in html
+    assert "<th>FactorQVAE</th><td>3</td><td><b>0.500 [0.500, 0.500]</b></td>" in html
+    assert "<th>&lt;b&gt;x</th>" in html
+
+
+def test_chance_levels_are_in_the_leaderboard_and_a_score_at_chance_is_said(tmp_path):
+    for model, value in (("qlae", 0.5), ("vq_vae", 0.1)):
+        for seed in range(3):
+            folder = synthetic.write_run(tmp_path, synthetic.spec(model, seed), {"dci.x": value + seed / 100})
+            content = json.loads((folder / "record.json").read_text())
+            content["scores"][0] |= {"chance": 0.1 + seed / 100}
+            (folder / "record.json").write_text(json.dumps(content))
+    report = write_report(tmp_path, figures=False)
+    assert leaderboard.read_csv(tmp_path / "leaderboard.csv")["chance"].tolist() == pytest.approx([0.11, 0.11])
+    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert "dci.x is at its chance level, that of codes in random order, for vq_vae." in text
+    assert list(report.leaderboard["chance"]) == pytest.approx([0.11, 0.11])
 
 
 @pytest.mark.parametrize(

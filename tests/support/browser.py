@@ -45,7 +45,7 @@ class Page:
         return self.js("return [...document.querySelectorAll(arguments[0])].map(n => n.textContent)", selector)
 
     def models(self) -> list[str]:
-        return self.texts(".board tbody th")
+        return self.js("return [...document.querySelectorAll('.board tbody th')].map(n => n.dataset.name)")
 
     def choose(self, selector: str, text: str) -> None:
         from selenium.webdriver.support.ui import Select

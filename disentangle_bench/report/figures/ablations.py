@@ -12,6 +12,7 @@ from disentangle_bench.errors import one_line
 from disentangle_bench.report import labels
 from disentangle_bench.report.figures import style
 from disentangle_bench.report.figures.scores import of, panel_title, panels
+from disentangle_bench.report.labels import COLOURS
 from disentangle_bench.report.scores import SCORE, SETUP
 from disentangle_bench.spec import flat
 
@@ -82,15 +83,13 @@ def settings_figure(title: str, series: Series, board: pd.DataFrame, scores: pd.
         found = [of(rows, SETUP, setup) for setup in series.setups]
         for place, setup in zip(places, series.setups, strict=True):
             values = of(points, SETUP, setup)["value"].dropna()
-            axis.scatter(np.full(len(values), place), values, s=9, color=style.COLOURS[0], alpha=0.45, linewidths=0)
+            axis.scatter(np.full(len(values), place), values, s=9, color=COLOURS[0], alpha=0.45, linewidths=0)
         shown = [(place, row.iloc[0]) for place, row in zip(places, found, strict=True) if len(row) and row.iloc[0].n]
         if shown:
             x = [place for place, _ in shown]
             axis.fill_between(x, [row.ci_low for _, row in shown], [row.ci_high for _, row in shown],
-                              color=style.COLOURS[0], alpha=0.15, linewidth=0)  # fmt: skip
-            axis.plot(
-                x, [row["mean"] for _, row in shown], color=style.COLOURS[0], marker="o", markersize=3.5, linewidth=1
-            )
+                              color=COLOURS[0], alpha=0.15, linewidth=0)  # fmt: skip
+            axis.plot(x, [row["mean"] for _, row in shown], color=COLOURS[0], marker="o", markersize=3.5, linewidth=1)
         if wide:
             axis.set_xscale("log")
         axis.minorticks_off()

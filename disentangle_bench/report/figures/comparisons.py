@@ -11,13 +11,13 @@ import numpy as np
 from disentangle_bench.report import labels, statistics
 from disentangle_bench.report.figures import style
 from disentangle_bench.report.figures.scores import Setups, of, panel_title, panels
+from disentangle_bench.report.labels import COLOURS
 from disentangle_bench.report.scores import SCORE, SETUP
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 
 def ranks_figure(title: str, board: pd.DataFrame, means: pd.DataFrame, setups: Setups) -> Figure | None:
@@ -38,15 +38,15 @@ def ranks_figure(title: str, board: pd.DataFrame, means: pd.DataFrame, setups: S
                 for row in labels.rows_of(means)}  # fmt: skip
         contents.insert(0, ("mean rank over scores", mean))
     columns = 4 if len(contents) == 4 or len(contents) > 6 else 3
-    texts = [style.label(name) for name in shown.values()]
+    texts = [style.label(labels.setup_title(name)) for name in shown.values()]
     lines = sum(max(2, text.count("\n") + 1) for text in texts)
     made, axes = panels(len(contents), columns, 0.55 + 0.1 * lines, 0.5)
-    colours = {setup: place for place, setup in enumerate(setups)}
+    looks = style.looks(setups)
     for place, (axis, (head, ranks)) in enumerate(zip(axes, contents, strict=True)):
         for row, setup in enumerate(shown):
             if setup in ranks:
                 rank, low, high = ranks[setup]
-                look: dict[str, Any] = {"color": style.colour(colours[setup]), "marker": style.marker(colours[setup])}
+                look: dict[str, Any] = {"color": looks[setup].color, "marker": looks[setup].marker}
                 axis.errorbar(rank, row, xerr=[[rank - low], [high - rank]], markersize=4.5, elinewidth=1.6, **look)
         axis.set_title(head)
         axis.set_xlim(0.5, len(shown) + 0.5)
@@ -69,9 +69,9 @@ def _ranks(ranked: pd.DataFrame, kind: tuple) -> dict[tuple, tuple[float, float,
 def improvement_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure | None:
     """A matrix per score: the probability that a run of the row's model is better than one of the column's.
 
-    None if there are fewer than two models, or no score that is a contest.
+    None if there are fewer than two models of three seeds or more, or no score that is a contest.
     """
-    board = board[(board["direction"] != "none") & (board["n"] > 0)]
+    board = board[(board["direction"] != "none") & (board["n"] >= statistics.FEWEST)]
     kinds = labels.score_names(board) if len(board) else {}
     setups = {setup: name for setup, name in setups.items() if len(of(board, SETUP, setup))}
     if len(setups) < 2 or not kinds:
@@ -79,18 +79,19 @@ def improvement_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, se
     m = len(setups)
     columns = 3 if len(kinds) > 2 else 2
     made, axes = panels(len(kinds), columns, 1.15 + 0.13 * m, 0.6)
-    texts = [style.label(name, 28, 1) for name in setups.values()]
-    for place, (axis, (kind, name)) in enumerate(zip(axes, kinds.items(), strict=True)):
+    texts = [style.label(labels.setup_title(name), 28, 1) for name in setups.values()]
+    for index, (axis, (kind, name)) in enumerate(zip(axes, kinds.items(), strict=True)):
         rows = of(scores, SCORE, kind)
         values = [of(rows, SETUP, setup)["value"].dropna().to_numpy() for setup in setups]
         higher = of(board, SCORE, kind)["direction"].iloc[0] == "higher"
         matrix = np.array([[statistics.probability_of_improvement(x, y, higher) for y in values] for x in values])
         np.fill_diagonal(matrix, np.nan)
-        image = _matrix(axis, matrix)
+        # Orange to purple: told apart by colour-blind eyes, and white is "no difference".
+        image = style.heat(axis, matrix, m <= WRITTEN, cmap="PuOr", vmin=-0.15, vmax=1.15)
         axis.set_title(panel_title(name, of(board, SCORE, kind).iloc[0]))
-        axis.set_yticks(range(m), texts if place % columns == 0 else [""] * m)
-        last = place + columns >= len(kinds)
-        axis.set_xticks(range(m), texts if last else [""] * m, rotation=90)
+        last = index + columns >= len(kinds)
+        style.ticks(axis, texts if index % columns == 0 else [""] * m, texts if last else [""] * m)
+        axis.tick_params(axis="x", rotation=90)
     made.suptitle(title)
     meaning = "P(a run of the row's model is better than one of the column's)"
     if m <= WRITTEN:
@@ -110,20 +111,36 @@ WRITTEN = 8
 """Models up to which each cell of a matrix has its number; with more of them a colour bar says it."""
 
 
-def _matrix(axis: Axes, matrix: np.ndarray) -> AxesImage:
-    m = len(matrix)
-    # Orange to purple: told apart by colour-blind eyes, and white is "no difference".
-    image = axis.imshow(matrix, cmap="PuOr", vmin=-0.15, vmax=1.15, aspect="auto", interpolation="nearest")
-    axis.grid(visible=False)
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-    for row, column in np.ndindex(m, m):
-        share = matrix[row, column]
-        if m <= WRITTEN and np.isfinite(share):
-            dark = abs(share - 0.5) > 0.42
-            axis.text(column, row, f"{share:.2f}", ha="center", va="center", fontsize=6,
-                      color="white" if dark else "0.15")  # fmt: skip
-    return image
+def agreement_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure | None:
+    """Draw Spearman's rank correlation of each two scores over all runs: which metrics order runs alike.
+
+    Errors count with their sign turned, so that 1 is "the same runs are good". None with fewer than four runs or two
+    scores that vary.
+    """
+    kinds = labels.score_names(board[board["direction"] != "none"])
+    columns = {}
+    for kind, name in kinds.items():
+        rows = of(scores, SCORE, kind)
+        sign = 1 if of(board, SCORE, kind)["direction"].iloc[0] == "higher" else -1
+        values = rows.set_index([*SETUP, "seed"])["value"] * sign
+        if values.nunique() > 1:
+            columns[labels.score_title(name)] = values[~values.index.duplicated()]
+    if len(columns) < 2:
+        return None
+    import pandas as pd
+
+    table = pd.DataFrame(columns)
+    if len(table.dropna()) < 4:
+        return None
+    m = len(columns)
+    made = style.figure(min(2.6 + 0.42 * m, 11), 1.5 + 0.3 * m)
+    axis = made.subplots()
+    style.heat(axis, table.corr("spearman", min_periods=4), m <= 20, cmap="PuOr", vmin=-1.2, vmax=1.2)
+    texts = [style.label(name, 26, 2) for name in columns]
+    style.ticks(axis, texts, texts)
+    axis.tick_params(axis="x", rotation=90)
+    made.suptitle(f"{title}: rank correlation of scores over {len(table)} runs")
+    return made
 
 
 def published_figure(title: str, comparison: pd.DataFrame) -> Figure | None:
@@ -144,9 +161,11 @@ def published_figure(title: str, comparison: pd.DataFrame) -> Figure | None:
         rows = comparison[comparison["score"] == kind]
         for level, model in enumerate(models):
             _beside(axis, level, list(labels.rows_of(rows[rows["model"] == model])))
-        axis.set_title(style.label(kind, 26, 2))
+        axis.set_title(style.label(labels.score_title(kind), 26, 2))
         axis.set_ylim(len(models) - 0.5, -0.5)
-        axis.set_yticks(range(len(models)), models if place % columns == 0 else [""] * len(models))
+        axis.set_yticks(
+            range(len(models)), map(labels.model_title, models) if place % columns == 0 else [""] * len(models)
+        )
         axis.tick_params(axis="y", length=0)
         axis.locator_params(axis="x", nbins=4)
     for label, look in _LOOKS.items():
@@ -158,9 +177,9 @@ def published_figure(title: str, comparison: pd.DataFrame) -> Figure | None:
 
 
 _LOOKS: Mapping[str, dict[str, Any]] = {
-    "ours": {"color": style.COLOURS[0], "marker": "o", "markersize": 4.5},
-    "published": {"color": style.COLOURS[1], "marker": "D", "markersize": 4},
-    "published, second-hand": {"color": style.COLOURS[1], "marker": "D", "markersize": 4, "markerfacecolor": "white"},
+    "ours": {"color": COLOURS[0], "marker": "o", "markersize": 4.5},
+    "published": {"color": COLOURS[1], "marker": "D", "markersize": 4},
+    "published, second-hand": {"color": COLOURS[1], "marker": "D", "markersize": 4, "markerfacecolor": "white"},
 }
 
 

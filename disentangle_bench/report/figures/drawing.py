@@ -19,14 +19,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from disentangle_bench.cores import available
-from disentangle_bench.errors import one_line
+from disentangle_bench.errors import one_line, unknown
 from disentangle_bench.report import labels
-from disentangle_bench.report.figures.table import Table, draw_table, folder_name
+from disentangle_bench.report.figures import style
+from disentangle_bench.report.figures.table import Table, draw_table, figures_of, folder_name
 from disentangle_bench.report.scores import SETUP, TABLE
 from disentangle_bench.store.runs import Record
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from disentangle_bench.report.results import Results
 
@@ -43,9 +45,15 @@ def write_figures(results: Results, folder: Path, say: Progress = lambda line: N
 
     Return the files written (PNG and PDF of each figure, GIF of animations) and remarks on what could not be drawn.
     """
+    drawn = draw(tables_of(results, folder), say)
+    return [path for paths, _ in drawn for path in paths], [one_line(note) for _, notes in drawn for note in notes]
+
+
+def tables_of(results: Results, folder: Path) -> list[Table]:
+    """Return what the figures of each table of the leaderboard are made from."""
     by_name = {record.folder.name: record for record in results.records}
     parts = dict(labels.tables(results.scores))
-    tables = [
+    return [
         Table(
             title,
             folder / folder_name(title, rows),
@@ -57,8 +65,29 @@ def write_figures(results: Results, folder: Path, say: Progress = lambda line: N
         )
         for title, rows in labels.tables(results.board)
     ]
-    drawn = draw(tables, say)
-    return [path for paths, _ in drawn for path in paths], [one_line(note) for _, notes in drawn for note in notes]
+
+
+def figure(out: Path, name: str, *, dataset: str | None = None, protocol: str | None = None) -> Figure:
+    """Return one figure of the report of ``out`` as a matplotlib object, to be changed and saved.
+
+    ``name`` is the figure's file name without ending ("scores", "qlae-matrices"); ``dataset`` and ``protocol`` choose
+    the table where there are several, else the first that has the figure. Raises ``BenchError`` for a figure that is
+    not there.
+    """
+    from disentangle_bench.report.results import read_results
+
+    known = []
+    for table in tables_of(read_results(Path(out), None), Path(out) / "figures"):
+        row = table.board.iloc[0]
+        if (dataset or row["dataset"], protocol or row["protocol"]) != (row["dataset"], row["protocol"]):
+            continue
+        with style.style():
+            for stem, draw_one in figures_of(table):
+                known.append(stem)
+                drawn = draw_one() if stem == name else None
+                if drawn is not None and not isinstance(drawn, list):
+                    return drawn
+    raise unknown("figure", name, set(known))
 
 
 def _matching(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Figures of one run: latent traversals, reconstructions, and the matrices behind the scores."""
+"""Figures of one run: latent traversals, reconstructions, codes, and the matrices behind the scores."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ INACTIVE = "0.6"
 """The grey in which inactive latents are named."""
 MOST = 32
 """Latents drawn; a figure of more could not be printed."""
+POINTS = 2000
+"""Images drawn in a scatter plot."""
 MILLISECONDS = 120
-"""That each frame is shown."""
+"""Duration of each frame."""
 SIDE = 96
 """Pixels that an image is wide at least: smaller ones are enlarged, by whole factors."""
 CAPTION = 14
@@ -105,7 +107,7 @@ def matrices_figure(title: str, matrices: Arrays, factor_names: Sequence[str]) -
     axes = made.subplots(len(maps), 1, squeeze=False).ravel()
     for axis, (name, matrix) in zip(axes, maps.items(), strict=True):
         _heat(made, axis, name, np.asarray(matrix, dtype=float), active)
-        axis.set_yticks(range(k), [style.label(factor, 18, 2) for factor in factor_names])
+        style.ticks(axis, [style.label(factor, 18, 2) for factor in factor_names[:k]])
     axes[-1].set_xlabel("latent" if active.all() else "latent (hatched: inactive)")
     made.suptitle(title)
     return made
@@ -126,17 +128,14 @@ def codebook_figure(title: str, indices: npt.NDArray[Any], matrices: Arrays) -> 
     made = style.figure(style.WIDTH, 0.75 + 0.24 * d)
     axis = made.subplots()
     # The root: symbols that are seldom used are to be seen beside those that are used all the time.
-    shown = axis.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    axis.grid(visible=False)
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-    labels = [f"latent {latent}, perplexity {perplexity[latent]:.1f}" for latent in range(d)]
-    axis.set_yticks(range(d), [text if active[latent] else f"{text} (inactive)" for latent, text in enumerate(labels)])
+    shown = style.heat(axis, np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
+    axis.set_xticks(np.arange(0, v, max(1, v // 16)) + 0.5, [str(symbol) for symbol in range(0, v, max(1, v // 16))])
+    names = [f"latent {latent}, perplexity {perplexity[latent]:.1f}" for latent in range(d)]
+    style.ticks(axis, [text if active[latent] else f"{text} (inactive)" for latent, text in enumerate(names)])
     for tick, on in zip(axis.get_yticklabels(), active, strict=True):
         tick.set_color("black" if on else INACTIVE)
     used = int((share > 0).any(axis=0).sum())
     axis.set_xlabel(f"symbol (of {v}, {used} are used by some latent)")
-    axis.locator_params(axis="x", integer=True)
     bar = made.colorbar(shown, ax=axis, fraction=0.03, pad=0.01, ticks=np.sqrt([0, 0.01, 0.1, 0.25, 0.5, 1]))
     bar.ax.set_yticklabels(["0 %", "1 %", "10 %", "25 %", "50 %", "100 %"])
     bar.outline.set_visible(False)
@@ -149,22 +148,48 @@ def _heat(made: Figure, axis: Axes, name: str, matrix: npt.NDArray[np.float64], 
 
     k, d = matrix.shape
     top = 1.0 if np.nanmax(matrix) <= 1 else float(np.nanmax(matrix))
-    shown = axis.imshow(matrix, cmap="Blues", vmin=0, vmax=top, aspect="auto", interpolation="nearest")
-    axis.grid(visible=False)
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
+    shown = style.heat(axis, np.where(active, matrix, np.nan), d <= 24, cmap="Blues", vmin=0, vmax=top)
     axis.set_title(name)
-    axis.set_xticks(range(d), [str(latent) for latent in range(d)])
+    style.ticks(axis, columns=[str(latent) for latent in range(d)])
     for latent, tick in enumerate(axis.get_xticklabels()):
         tick.set_color("black" if active[latent] else INACTIVE)
     for latent in np.flatnonzero(~active).tolist():
-        axis.add_patch(Rectangle((latent - 0.5, -0.5), 1, k, fill=False, hatch="////", edgecolor="0.75", linewidth=0))
-    for row, column in np.ndindex(k, d):
-        if active[column] and d <= 24 and np.isfinite(matrix[row, column]):
-            dark = matrix[row, column] > 0.6 * top
-            axis.text(column, row, f"{matrix[row, column]:.2f}", ha="center", va="center", fontsize=6,
-                      color="white" if dark else "0.25")  # fmt: skip
+        axis.add_patch(Rectangle((latent, 0), 1, k, fill=False, hatch="////", edgecolor="0.75", linewidth=0))
     made.colorbar(shown, ax=axis, fraction=0.03, pad=0.01).outline.set_visible(False)
+
+
+def latents_figure(
+    title: str, codes: npt.NDArray[Any], factors: npt.NDArray[Any], matrices: Arrays, factor_names: Sequence[str]
+) -> Figure:
+    """Draw, for each factor, the two latents that know most about it, a point per image in the factor's colour.
+
+    ``codes`` [n, d], ``factors`` [n, k], ``matrices["infomec.nmi"]`` [k, d]. Raises ``ValueError`` or ``KeyError`` if
+    these do not fit together or there are fewer than two latents.
+    """
+    nmi = np.nan_to_num(np.asarray(matrices["infomec.nmi"], dtype=float))
+    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or nmi.shape[1] != codes.shape[1]:
+        raise ValueError("codes, factors and matrices are not of the same images and latents")
+    if codes.shape[1] < 2:
+        raise ValueError("pairs need two latents")
+    import seaborn
+
+    rows = np.linspace(0, len(codes) - 1, min(len(codes), POINTS)).astype(int)
+    k = min(factors.shape[1], 9)
+    columns = min(3, k)
+    made = style.figure(style.WIDTH, 2.3 * -(-k // columns) + 0.4)
+    axes = made.subplots(-(-k // columns), columns, squeeze=False).ravel()
+    for unused in axes[k:]:
+        unused.set_axis_off()
+    for factor, axis in enumerate(axes[:k]):
+        first, second = np.argsort(-nmi[factor], kind="stable")[:2]
+        seaborn.scatterplot(x=codes[rows, first], y=codes[rows, second], hue=factors[rows, factor], palette="viridis",
+                            s=5, linewidth=0, alpha=0.7, legend=False, rasterized=True, ax=axis)  # fmt: skip
+        name = factor_names[factor] if factor < len(factor_names) else f"factor {factor}"
+        axis.set_title(style.label(name, 30, 1))
+        axis.set(xlabel=f"latent {first}", ylabel=f"latent {second}")
+        axis.locator_params(nbins=4)
+    made.suptitle(f"{title}: the two latents that know most of each factor")
+    return made
 
 
 def active_latents(matrices: Arrays, d: int) -> npt.NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -44,51 +44,65 @@ def of(frame: pd.DataFrame, columns: list[str], key: tuple) -> pd.DataFrame:
 
 
 def panel_title(name: str, row: Any) -> str:
-    """A panel's title; a long one is broken after the metric's name so that it stays above its panel."""
-    title = f"{name}{f' ({row.unit})' if row.unit else ''} {ARROWS[row.direction]}".rstrip()
-    if len(title) <= 24:
-        return title
-    metric, _, score = title.partition(".")
-    return f"{style.label(metric, 22, 1)}.\n{style.label(score, 24, 2)}"
+    """Return a panel's title, broken into lines so that it stays above its panel."""
+    unit = f" ({row.unit})" if row.unit else ""
+    # The space before the arrow is one that no line is broken at.
+    title = f"{labels.score_title(name)}{unit}\N{NO-BREAK SPACE}{ARROWS[row.direction]}".rstrip()
+    return style.label(title, 26, 3)
+
+
+def error_axis(axis: Axes, which: Literal["x", "y"], row: Any, values: pd.Series) -> None:
+    """Make the axis of an error logarithmic, where all its values are positive and they spread."""
+    defined = values.dropna()
+    if row.direction == "lower" and len(defined) and defined.min() > 0 and defined.max() > 1.5 * defined.min():
+        style.logarithmic(axis, which)
 
 
 def scores_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure:
     """A panel per score; in each, a row per model with a point per seed, the mean, and its interval as a bar."""
     kinds = labels.score_names(board)
-    texts = [style.label(name) for name in setups.values()]
+    texts = [style.label(labels.setup_title(name)) for name in setups.values()]
+    looks = style.looks(setups)
     lines = sum(max(2, text.count("\n") + 1) for text in texts)
     columns = 4 if len(kinds) == 4 or len(kinds) > 6 else 3
     made, axes = panels(len(kinds), columns, 0.6 + 0.13 * lines, 0.55)
     for place, (axis, (kind, name)) in enumerate(zip(axes, kinds.items(), strict=True)):
         ours, values = of(board, SCORE, kind), of(scores, SCORE, kind)
         for row, setup in enumerate(setups):
-            _strip(axis, row, of(values, SETUP, setup)["value"].dropna().to_numpy(), of(ours, SETUP, setup))
+            defined = of(values, SETUP, setup)["value"].dropna().to_numpy()
+            _strip(axis, row, defined, of(ours, SETUP, setup), looks[setup].color)
         axis.set_title(panel_title(name, ours.iloc[0]))
         axis.set_ylim(len(setups) - 0.5, -0.5)
         axis.set_yticks(range(len(setups)), texts if place % columns == 0 else [""] * len(setups))
         axis.tick_params(axis="y", length=0)
         axis.grid(visible=False, axis="y")
         axis.locator_params(axis="x", nbins=4)
+        error_axis(axis, "x", ours.iloc[0], values["value"])
     made.suptitle(title)
-    made.supxlabel("points: seeds; bar and tick: 95 % bootstrap interval and mean", fontsize=7)
+    made.supxlabel(
+        "points: seeds; bar and tick: 95 % bootstrap interval and mean; dotted: chance level, where it is known",
+        fontsize=7,
+    )
     return made
 
 
-def _strip(axis: Axes, row: int, values: np.ndarray, summary: pd.DataFrame) -> None:
+def _strip(axis: Axes, row: int, values: np.ndarray, summary: pd.DataFrame, colour: str) -> None:
     """One model's row: the mean and its bar above, the seeds below, spread so that they can be told apart."""
     if not len(values):
         axis.text(0.5, row, "undefined" if len(summary) else "no score", transform=axis.get_yaxis_transform(),
                   ha="center", va="center", color="0.5", fontsize=6.5)  # fmt: skip
         return
+    if math.isfinite(chance := summary.iloc[0].chance):
+        axis.plot([chance] * 2, [row - 0.4, row + 0.4], color="0.6", linestyle=":", linewidth=1)
     # One seed is its own mean. Several are spread by the golden ratio, which looks random and is the same every time.
     below = row + 0.2 + 0.22 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5) if len(values) > 1 else [row]
     size = 10 if len(values) <= 10 else 5
-    axis.scatter(values, below, s=size, color=style.colour(row), alpha=0.55 if len(values) > 1 else 1, linewidths=0)
+    axis.scatter(values, below, s=size, color=colour, alpha=0.55 if len(values) > 1 else 1, linewidths=0)
     if len(values) == 1:
         return
     found = summary.iloc[0]
-    axis.plot([found.ci_low, found.ci_high], [row - 0.18] * 2, color=style.colour(row), linewidth=1.8)
-    axis.plot(found["mean"], row - 0.18, "|", color=style.colour(row), markersize=8, markeredgewidth=1.6)
+    axis.plot([found.ci_low, found.ci_high], [row - 0.18] * 2, color=colour, linewidth=1.8)
+    axis.plot(found["mean"], row - 0.18, "|", color=colour, markersize=8, markeredgewidth=1.6)
 
 
 def reconstruction_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure | None:
@@ -103,19 +117,24 @@ def reconstruction_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame,
         return None
     made, axes = panels(len(kinds), 3, 1.9, 0.5 + 0.16 * math.ceil(len(setups) / 4))
     x_values = of(scores, SCORE, error)
+    looks = style.looks(setups)
     for axis, (kind, name) in zip(axes, kinds.items(), strict=True):
         y_values = of(scores, SCORE, kind)
-        for place, (setup, setup_name) in enumerate(setups.items()):
+        for setup, setup_name in setups.items():
             y = of(y_values, SETUP, setup).set_index("seed")["value"]
             x = of(x_values, SETUP, setup).set_index("seed")["value"].reindex(y.index)
-            look: dict[str, Any] = {"color": style.colour(place), "marker": style.marker(place)}
+            look: dict[str, Any] = {"color": looks[setup].color, "marker": looks[setup].marker}
             axis.scatter(x, y, s=8, alpha=0.4, linewidths=0, **look)
             _cross(axis, of(of(board, SETUP, setup), SCORE, error), of(of(board, SETUP, setup), SCORE, kind), look)
-            axis.plot([], [], linestyle="", markersize=5, label=style.label(setup_name, 32, 2), **look)
+            axis.plot(
+                [], [], linestyle="", markersize=5, label=style.label(labels.setup_title(setup_name), 32, 2), **look
+            )
         axis.set_title(panel_title(name, of(board, SCORE, kind).iloc[0]))
         axis.locator_params(nbins=5)
+        error_axis(axis, "x", of(board, SCORE, error).iloc[0], x_values["value"])
+        error_axis(axis, "y", of(board, SCORE, kind).iloc[0], y_values["value"])
     made.suptitle(f"{title} (small: seeds; large: mean and 95 % interval)")
-    _legend(made, axes, f"{labels.score_names(board)[error]} ↓")
+    _legend(made, axes, f"{labels.score_title(labels.score_names(board)[error])} ↓")
     return made
 
 
@@ -146,6 +165,37 @@ def _legend(made: Figure, axes: list[Axes], x_label: str) -> None:
     made.legend(handles, labels, loc="outside lower center", ncols=3 if long else 6, handletextpad=0.4)
 
 
+def profile_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure | None:
+    """Draw a panel per score with the share of runs that reach at least each value, a line per model.
+
+    None where no model has two seeds.
+    """
+    import seaborn
+
+    board = board[(board["direction"] != "none") & (board["n"] > 0)]
+    if not (board["n"] > 1).any():
+        return None
+    kinds = labels.score_names(board)
+    looks = style.looks(setups)
+    made, axes = panels(len(kinds), 4 if len(kinds) == 4 or len(kinds) > 6 else 3, 1.5, 0.5 + 0.16 * len(setups) / 4)
+    for axis, (kind, name) in zip(axes, kinds.items(), strict=True):
+        row, points = of(board, SCORE, kind).iloc[0], of(scores, SCORE, kind)
+        for setup in setups:
+            values = of(points, SETUP, setup)["value"].dropna()
+            if len(values):
+                seaborn.ecdfplot(x=values, complementary=row.direction == "higher", ax=axis, color=looks[setup].color,
+                                 linestyle=looks[setup].linestyle, linewidth=1)  # fmt: skip
+        axis.set(title=panel_title(name, row), xlabel="", ylabel="")
+        axis.locator_params(nbins=4)
+        error_axis(axis, "x", row, points["value"])
+    for setup, name in setups.items():
+        axes[0].plot([], [], label=style.label(labels.setup_title(name), 32, 2), linewidth=1.5,
+                     color=looks[setup].color, linestyle=looks[setup].linestyle)  # fmt: skip
+    made.suptitle(f"{title}: share of runs that are at least this good")
+    _legend(made, axes, "score")
+    return made
+
+
 def training_figure(title: str, histories: Mapping[tuple, list[pd.DataFrame]], setups: Setups) -> Figure | None:
     """A panel per column of ``history.csv``: the mean over seeds and a band from the lowest to the highest seed.
 
@@ -159,47 +209,40 @@ def training_figure(title: str, histories: Mapping[tuple, list[pd.DataFrame]], s
     if not columns:
         return None
     made, axes = panels(len(columns), 3, 1.75, 0.5 + 0.16 * math.ceil(len(setups) / 4))
+    looks = style.looks(setups)
     for axis, column in zip(axes, columns, strict=True):
-        positive = True
-        for place, setup in enumerate(setups):
-            curves: list[pd.Series] = [
-                run.set_index("step")[column] for run in histories.get(setup, []) if column in run
-            ]
+        spans = []
+        for setup in setups:
+            curves = [run.set_index("step")[column] for run in histories.get(setup, []) if column in run]
             if curves:
-                positive &= _band(axis, curves, {"color": style.colour(place), "linestyle": style.line(place)})
+                spans.append(_band(axis, curves, looks[setup]))
         axis.set_title(style.label(one_line(column), 36, 2))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
         axis.locator_params(axis="x", nbins=4)
-        if positive:
-            _logarithmic(axis)
-    for place, (setup, name) in enumerate(setups.items()):
-        look: dict[str, Any] = {"color": style.colour(place), "linestyle": style.line(place)}
+        low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+        if low > 0 and high > 4 * low:
+            style.logarithmic(axis, "y")
+    for setup, name in setups.items():
         if histories.get(setup):
-            axes[0].plot([], [], label=style.label(name, 32, 2), linewidth=1.5, **look)
+            axes[0].plot([], [], label=style.label(labels.setup_title(name), 32, 2), linewidth=1.5,
+                         color=looks[setup].color, linestyle=looks[setup].linestyle)  # fmt: skip
     made.suptitle(f"{title} (line: mean over seeds; band: lowest to highest seed)")
     _legend(made, axes, "update")
     return made
 
 
-def _logarithmic(axis: Axes) -> None:
-    """A logarithmic y axis whose labels are plain numbers: the style reads no mathematics in texts."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_yscale("log")
-    low, high = axis.get_ylim()
-    axis.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 1000 else (1.0, 2.0, 5.0)))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _band(axis: Axes, runs: list[pd.Series], look: dict[str, Any]) -> bool:
-    """Draw one model's curve; gives whether all of it is positive and spans more than a factor of 20."""
+def _band(axis: Axes, runs: list[pd.Series], look: style.Look) -> tuple[float, float]:
+    """Draw the mean and the range of one model's curves; return the lowest and highest value drawn."""
     import pandas as pd
+    import seaborn
 
     table = pd.concat(runs, axis=1).sort_index()
     table = table.iloc[:: max(1, len(table) // 400)]
-    steps, low, high = table.index.to_numpy(), table.min(axis=1), table.max(axis=1)
-    axis.fill_between(steps, low, high, color=look["color"], alpha=0.18, linewidth=0)
-    axis.plot(steps, table.mean(axis=1), linewidth=0.9, **look)
-    lowest = low.min()
-    return bool(lowest > 0 and high.max() / lowest > 20)
+    table.columns = pd.Index([f"run {nth}" for nth in range(table.shape[1])])
+    long = table.rename_axis("step").reset_index().melt("step", value_name="value").dropna()
+    seaborn.lineplot(
+        long, x="step", y="value", estimator="mean", errorbar=("pi", 100), err_kws={"alpha": 0.18, "linewidth": 0},
+        color=look.color, linestyle=look.linestyle, linewidth=0.9, ax=axis,
+    )  # fmt: skip
+    axis.set(xlabel="", ylabel="")
+    return (float(long["value"].min()), float(long["value"].max())) if len(long) else (math.nan, math.nan)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from disentangle_bench.atomic import atomic_path
+from disentangle_bench.report import labels
+from disentangle_bench.report.labels import COLOURS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
 
 WIDTH = 7.2
 """Inches of a full-width figure; text is set for printing at this size."""
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette without its yellow, which white paper swallows."""
 MARKERS = "os^Dvp<>"
+"""The page draws the same marks, in the same order (``SHAPES`` in page/assets/dom.js)."""
 LINES = ("-", "--", ":", "-.")
 
 _STYLE = {
@@ -52,10 +61,28 @@ _STYLE = {
 @contextmanager
 def style() -> Iterator[None]:
     """Matplotlib's own defaults and this style on top, whatever the user's settings are; they are back afterwards."""
+    _load_matplotlib()
     import matplotlib.style
 
     with matplotlib.style.context(["default", _STYLE]):
         yield
+
+
+def _load_matplotlib() -> None:
+    """Import matplotlib and pyplot, which seaborn needs, whatever backend the environment or a matplotlibrc asks for.
+
+    A notebook's kernel hands its own backend down to the processes it starts, where it may not exist.
+    """
+    if "matplotlib.pyplot" in sys.modules:
+        return
+    asked = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        import matplotlib.pyplot  # noqa: F401
+    finally:
+        del os.environ["MPLBACKEND"]
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
 
 
 def figure(width: float, height: float) -> Figure:
@@ -83,22 +110,69 @@ def save(made: Figure, stem: Path) -> list[Path]:
     return targets
 
 
-def colour(place: int) -> str:
-    """The colour of the setup at this place of a table."""
-    return COLOURS[place % len(COLOURS)]
+@dataclass(frozen=True)
+class Look:
+    """Colour, marker and line style of one setup."""
+
+    color: str
+    marker: str
+    linestyle: str
 
 
-def marker(place: int) -> str:
-    """Its marker; colour and marker together repeat after 56 setups."""
-    return MARKERS[place % len(MARKERS)]
+def looks(setups: Iterable[tuple]) -> dict[tuple, Look]:
+    """Return the look of each setup (a tuple of SETUP): its model's colour, whatever else is drawn beside it.
 
-
-def line(place: int) -> str:
-    """Its line style, which changes when the colours repeat."""
-    return LINES[place // len(COLOURS) % len(LINES)]
+    Colour and marker together tell 56 models apart; settings of one model share its colour and differ in marker and
+    line.
+    """
+    return {
+        setup: Look(
+            COLOURS[number % len(COLOURS)],
+            MARKERS[number % len(MARKERS)],
+            LINES[number // len(COLOURS) % len(LINES)],
+        )
+        for setup, number in labels.places(setups).items()
+    }
 
 
 def label(name: str, width: int = 24, lines: int = 3) -> str:
     """A long name broken into lines, at spaces where it can be; what does not fit in ``lines`` becomes an ellipsis."""
     wrapped = textwrap.wrap(name, width, break_long_words=True) or [name]
     return "\n".join(wrapped[:lines]) + ("…" if len(wrapped) > lines else "")
+
+
+def heat(axis: Axes, matrix: npt.ArrayLike, written: bool = False, **options: Any) -> QuadMesh:
+    """Draw a matrix as a heat map, cell (row, column) around (column + 0.5, row + 0.5); NaN stays empty.
+
+    ``written`` puts the numbers into the cells. ``options`` are seaborn's ``heatmap``'s.
+    """
+    import seaborn
+
+    settings = {"cbar": False, "xticklabels": False, "yticklabels": False, "fmt": ".2f", "annot_kws": {"fontsize": 6}}
+    seaborn.heatmap(np.asarray(matrix, dtype=float), ax=axis, annot=written, **settings | options)
+    axis.grid(visible=False)
+    axis.tick_params(length=0)
+    mesh: Any = axis.collections[0]
+    return mesh
+
+
+def ticks(axis: Axes, rows: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> None:
+    """Label the rows and columns of a heat map."""
+    if rows is not None:
+        axis.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
+    if columns is not None:
+        axis.set_xticks(np.arange(len(columns)) + 0.5, columns)
+
+
+def logarithmic(axis: Axes, which: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic; its labels are plain numbers, since the style reads no mathematics in texts."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+    axis.set(**{f"{which}scale": "log"})
+    one = axis.xaxis if which == "x" else axis.yaxis
+    low, high = sorted(one.get_view_interval())
+    subs = (1.0,) if high / low > 1000 else (1.0, 2.0, 5.0) if high / low > 30 else (1.0, 3.0)
+    one.set_major_locator(LogLocator(subs=subs) if high / low > 8 else MaxNLocator(4))
+    one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    one.set_minor_locator(NullLocator())
+    one.set_minor_formatter(NullFormatter())

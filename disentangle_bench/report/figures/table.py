@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import functools
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from disentangle_bench.errors import one_line
 from disentangle_bench.report import labels
+from disentangle_bench.report.companions import Unreadable, read_arrays, read_history
 from disentangle_bench.report.figures import style
 from disentangle_bench.report.figures.ablations import settings_figure, varied_settings
-from disentangle_bench.report.figures.comparisons import improvement_figure, published_figure, ranks_figure
+from disentangle_bench.report.figures.comparisons import (
+    agreement_figure,
+    improvement_figure,
+    published_figure,
+    ranks_figure,
+)
 from disentangle_bench.report.figures.runs import (
     codebook_figure,
+    latents_figure,
     matrices_figure,
     reconstructions_figure,
     save_gif,
     traversal_frames,
     traversals_figure,
 )
-from disentangle_bench.report.figures.scores import reconstruction_figure, scores_figure, training_figure
+from disentangle_bench.report.figures.scores import (
+    profile_figure,
+    reconstruction_figure,
+    scores_figure,
+    training_figure,
+)
 from disentangle_bench.report.scores import SETUP, TABLE
 
 if TYPE_CHECKING:
@@ -36,16 +45,15 @@ if TYPE_CHECKING:
 MOST_SETUPS = 24
 """Setups in a figure; those by the protocol come first."""
 
-TABLE_FIGURES = ("scores", "reconstruction", "ranks", "improvement", "settings", "published", "training")
+TABLE_FIGURES = (
+    "scores", "reconstruction", "ranks", "improvement", "agreement", "profile", "settings", "published", "training"
+)  # fmt: skip
 """File names of the figures that show all models of a dataset; the others show one run."""
 
 Drawing = Callable[[], "Figure | list[Any] | None"]
 """Gives a figure, or the frames of an animation."""
 Missing = dict[str, list[str]]
 """Companion files, and the runs that lack them."""
-
-_BROKEN = (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile)
-"""What a damaged, foreign or missing companion file raises. It costs its figure, not the report."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +84,15 @@ def draw_table(table: Table, say: Callable[[str], None] = lambda line: None) -> 
             say(f"figure {one_line(table.folder.name)}/{stem}")
             try:
                 paths += _save(draw(), table.folder / stem)
-            except _BROKEN as error:
+            except Exception as error:  # arrays of a foreign file can be of any shape; they cost this figure only
                 notes.append(f"{title}: {stem} was not drawn ({type(error).__name__}: {error})")
     notes += [f"{title}: no {file} for {_some(lacking)}" for file, lacking in missing.items()]
     return paths, notes
+
+
+def figures_of(table: Table) -> Iterator[tuple[str, Drawing]]:
+    """Yield the file name of each figure of a table, and the function that draws it."""
+    yield from _figures(table, _setups(table.board)[0], [], {})
 
 
 def _save(made: Figure | list[Any] | None, stem: Path) -> list[Path]:
@@ -120,6 +133,8 @@ def _figures(
     yield "scores", lambda: scores_figure(title, board, scores, setups)
     yield "ranks", lambda: ranks_figure(title, board, table.means, setups)
     yield "improvement", lambda: improvement_figure(title, board, scores, setups)
+    yield "agreement", lambda: agreement_figure(title, board, scores, setups)
+    yield "profile", lambda: profile_figure(title, board, scores, setups)
     yield "published", lambda: published_figure(title, table.comparison)
     yield "reconstruction", lambda: reconstruction_figure(title, board, scores, setups)
     histories = {setup: _histories(of_setup[setup], notes, missing) for setup in setups}
@@ -138,25 +153,30 @@ def _of_run(
     title: str, name: str, records: list[Record], notes: list[str], missing: Missing
 ) -> Iterator[tuple[str, Drawing]]:
     """The figures of one model, from its run of the lowest seed that has the file."""
+
+    def head(record: Record) -> str:
+        return f"{labels.setup_title(name)}, seed {record.spec.seed} ({title})"
+
     matrices, of_matrices = _first(records, "matrices.npz", notes, missing)
     pictures, of_pictures = _first(records, "pictures.npz", notes, missing)
+    codes, of_codes = _first(records, "codes.npz", notes, {})
     if of_pictures is not None:
-        head = f"{name}, seed {of_pictures.spec.seed} ({title})"
         # The active latents are another run's if that run has no matrices.
         active = matrices if of_matrices is of_pictures else {}
         yield "traversals", lambda: traversal_frames(pictures, active)
-        yield "traversals", lambda: traversals_figure(head, pictures, active)
-        yield "reconstructions", lambda: reconstructions_figure(head, pictures)
-    coded = next((record for record in records if (record.folder / "codes.npz").exists()), None)
-    indices = _indices(coded, notes) if coded else None
-    if coded and indices is not None:
-        head = f"{name}, seed {coded.spec.seed} ({title})"
-        own = matrices if of_matrices is coded else {}
-        yield "codebook", functools.partial(codebook_figure, head, indices, own)
+        yield "traversals", lambda: traversals_figure(head(of_pictures), pictures, active)
+        yield "reconstructions", lambda: reconstructions_figure(head(of_pictures), pictures)
+    if of_codes is not None and "indices" in codes:
+        own = matrices if of_matrices is of_codes else {}
+        yield "codebook", lambda: codebook_figure(head(of_codes), codes["indices"], own)
     if of_matrices is not None:
         factors = [one_line(factor) for factor in of_matrices.content.get("dataset", {}).get("factor_names", [])]
-        seed = of_matrices.spec.seed
-        yield "matrices", lambda: matrices_figure(f"{name}, seed {seed} ({title})", matrices, factors)
+        yield "matrices", lambda: matrices_figure(head(of_matrices), matrices, factors)
+        if of_matrices is of_codes and "infomec.nmi" in matrices and "factors" in codes:
+            yield (
+                "latents",
+                lambda: latents_figure(head(of_matrices), codes["codes"], codes["factors"], matrices, factors),
+            )
 
 
 def _first(
@@ -164,42 +184,23 @@ def _first(
 ) -> tuple[dict[str, Any], Record | None]:
     """The arrays of the first run that has this file, and the run."""
     for record in records:
-        path = record.folder / file
-        if not path.exists():
-            continue
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays), record
-        except _BROKEN as error:
+            return read_arrays(record.folder / file), record
+        except FileNotFoundError:
+            continue
+        except Unreadable as error:
             notes.append(f"{record.folder.name}: {file} cannot be read ({error})")
     missing.setdefault(file, []).append(records[0].folder.name)
     return {}, None
 
 
-def _indices(record: Record, notes: list[str]) -> np.ndarray | None:
-    """The symbols [n, d] of a run's codes; None if its model is continuous or the file is damaged."""
-    try:
-        with np.load(record.folder / "codes.npz", allow_pickle=False) as arrays:
-            return np.asarray(arrays["indices"]) if "indices" in arrays else None
-    except _BROKEN as error:
-        notes.append(f"{record.folder.name}: codes.npz cannot be read ({error})")
-        return None
-
-
 def _histories(records: list[Record], notes: list[str], missing: Missing) -> list[pd.DataFrame]:
-    import pandas as pd
-
-    found = []
+    histories = []
     for record in records:
-        path = record.folder / "history.csv"
         try:
-            history = pd.read_csv(path)
-            numeric = history.select_dtypes("number")
-            if "step" not in numeric or numeric.empty:
-                raise ValueError("it has no column 'step'")
-            found.append(numeric)
+            histories.append(read_history(record.folder / "history.csv"))
         except FileNotFoundError:
             missing.setdefault("history.csv", []).append(record.folder.name)
-        except _BROKEN as error:
+        except Unreadable as error:
             notes.append(f"{record.folder.name}: history.csv cannot be read ({error})")
-    return found
+    return histories

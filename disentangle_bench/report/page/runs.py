@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from disentangle_bench.errors import one_line
-from disentangle_bench.report.figures.runs import MOST, tile
+from disentangle_bench.report.companions import Unreadable, read_arrays, read_history
+from disentangle_bench.report.figures.runs import MOST, active_latents, tile
+from disentangle_bench.report.page.pictures import Budget, webp
 from disentangle_bench.report.scores import run_row
 from disentangle_bench.spec import flat
 from disentangle_bench.store.runs import command
@@ -28,24 +26,6 @@ MOST_PANELS = 1000
 """Runs beyond that have their scores in the tables and no panel."""
 LONGEST = 4000
 """Characters of a failure's traceback that are shown, from its end."""
-
-_BROKEN = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile)
-"""What a damaged, foreign or missing companion file raises."""
-
-
-class Budget:
-    """Bytes that pictures may take in the page."""
-
-    def __init__(self, size: int) -> None:
-        self.left = size
-
-    def spend(self, picture: bytes) -> str:
-        """``picture`` (WebP) as a data URI; empty if it is more than is left."""
-        text = f"data:image/webp;base64,{base64.b64encode(picture).decode()}"
-        if len(text) > self.left:
-            return ""
-        self.left -= len(text)
-        return text
 
 
 def run_panels(results: Results, budget: Budget) -> tuple[list[dict[str, Any]], int]:
@@ -70,7 +50,7 @@ def _finished(record: Record, by_version: bool) -> dict[str, Any]:
     row = run_row(record, by_version)
     scores = [
         [one_line(f"{score['metric']}.{score['score']}"), float(score["value"]), one_line(score.get("unit") or ""),
-         one_line(f"{score['variant']}, version {score['version']}")]
+         one_line(f"{score['variant']}, version {score['version']}"), score.get("chance")]
         for score in record.scores
     ]  # fmt: skip
     environment = content.get("environment") or {}
@@ -83,7 +63,7 @@ def _finished(record: Record, by_version: bool) -> dict[str, Any]:
         "parameters": content.get("parameters"),
         **_under("images", content.get("images")),
         **_under("seconds", content.get("seconds")),
-        **_under("peak memory", content.get("peak_memory"), " bytes"),
+        **_under("peak memory", _megabytes(content.get("peak_memory")), " MB"),
         **environment,
     }
     remarks = [one_line(f"{metric}: {name}: {text}") for metric, notes in (content.get("notes") or {}).items()
@@ -119,18 +99,20 @@ def _under(name: str, values: Any, unit: str = "") -> dict[str, Any]:
     return found
 
 
+def _megabytes(values: Any) -> dict[str, float]:
+    return {key: size / 1e6 for key, size in values.items() if size} if isinstance(values, Mapping) else {}
+
+
 def _pairs(values: Mapping[str, Any]) -> list[list[str]]:
     return [[one_line(key), one_line(value)] for key, value in values.items() if value is not None]
 
 
 def _failed(failure: dict[str, Any]) -> dict[str, Any]:
-    spec = failure.get("spec") if isinstance(failure.get("spec"), Mapping) else {}
-    assert isinstance(spec, Mapping)
-    panel = {name: one_line(spec.get(name, "")) for name in ("model", "dataset", "protocol")}
+    panel = {name: one_line(failure.get(name, "")) for name in ("model", "dataset", "protocol")}
     return panel | {
         "id": one_line(failure.get("run_id")),
         "status": "failed",
-        "seed": spec.get("seed") if isinstance(spec.get("seed"), int) else None,
+        "seed": failure["seed"] if isinstance(failure.get("seed"), int) else None,
         "error": one_line(failure.get("error") or "unknown error"),
         "traceback": str(failure.get("traceback") or "")[-LONGEST:],
         "command": one_line(failure.get("command") or ""),
@@ -139,63 +121,57 @@ def _failed(failure: dict[str, Any]) -> dict[str, Any]:
 
 def _history(path: Path) -> dict[str, Any] | None:
     """A thinned ``history.csv``: the steps and up to ``CURVES`` columns; None if there is none or it is damaged."""
-    import pandas as pd
-
     try:
-        table = pd.read_csv(path).select_dtypes("number")
-        table = table.iloc[:: max(1, -(-len(table) // POINTS))]
-        columns = [name for name in table if name not in ("step", "learning_rate")]
-        columns = sorted(columns, key=lambda name: (name not in ("loss", "mse"), columns.index(name)))[:CURVES]
-        curves = {one_line(name): [float(f"{value:.4g}") for value in table[name]] for name in columns}
-        return {"steps": [int(step) for step in table["step"]], "curves": curves}
-    except _BROKEN:
+        table = read_history(path)
+    except (FileNotFoundError, Unreadable):
         return None
+    table = table.dropna(subset="step").iloc[:: max(1, -(-len(table) // POINTS))]
+    columns = [name for name in table if name not in ("step", "learning_rate")]
+    columns = sorted(columns, key=lambda name: (name not in ("loss", "mse"), columns.index(name)))[:CURVES]
+    curves = {one_line(name): [float(f"{value:.4g}") for value in table[name]] for name in columns}
+    return {"steps": [float(step) for step in table["step"]], "curves": curves}
 
 
 def _matrices(record: Record) -> dict[str, Any] | None:
     """Factors [k] against latents [d]: NMI and importance as rows of numbers, and which latents are active."""
     try:
-        with np.load(record.folder / "matrices.npz", allow_pickle=False) as arrays:
-            nmi = arrays.get("infomec.nmi")
-            importance = arrays["dci.importance"].T if "dci.importance" in arrays else None
-            active = arrays.get("infomec.active")
-        maps = {
-            name: np.round(matrix[:, :MOST].astype(float), 3).tolist()
-            for name, matrix in (("normalised mutual information", nmi), ("importance (DCI)", importance))
-            if matrix is not None
-        }
-        if not maps:
-            return None
-        return {
-            "maps": maps,
-            "active": None if active is None else [bool(on) for on in active[:MOST]],
-            "factors": [one_line(name) for name in record.content.get("dataset", {}).get("factor_names", [])],
-        }
-    except _BROKEN:
+        arrays = read_arrays(record.folder / "matrices.npz")
+    except (FileNotFoundError, Unreadable):
         return None
+    maps = {}
+    for name, key, turned in (("normalised mutual information", "infomec.nmi", False),
+                              ("importance (DCI)", "dci.importance", True)):  # fmt: skip
+        matrix = arrays.get(key)
+        if matrix is not None and matrix.ndim == 2 and matrix.dtype.kind in "fiub":
+            rows = (matrix.T if turned else matrix)[:, :MOST].astype(float)
+            maps[name] = np.round(rows, 3).tolist()
+    if not maps:
+        return None
+    d = len(next(iter(maps.values()))[0])
+    return {
+        "maps": maps,
+        "active": active_latents(arrays, len(arrays["infomec.active"]))[:d].tolist()
+        if arrays.get("infomec.active", np.zeros(())).ndim == 1 else None,
+        "factors": [one_line(name) for name in record.content.get("dataset", {}).get("factor_names", [])],
+    }  # fmt: skip
 
 
 def _pictures(record: Record, budget: Budget) -> dict[str, Any] | None:
     """Traversals and reconstructions as sheets; None if there are none, or the budget is spent."""
-    try:
-        with np.load(record.folder / "pictures.npz", allow_pickle=False) as arrays:
-            traversals = arrays["traversals"][:MOST]
-            pairs = np.stack([arrays["originals"], arrays["reconstructions"]])[:, :12]
-        found: dict[str, Any] = {}
-        for name, images in (("reconstructions", pairs), ("traversals", traversals)):
-            rows, columns, h, w, _ = images.shape
-            source = budget.spend(_webp(tile(images)))
-            if not source:
-                return None
-            found[name] = {"source": source, "rows": rows, "columns": columns, "h": h, "w": w, "gap": 2}
-        return found
-    except _BROKEN:
-        return None
-
-
-def _webp(pixels: npt.NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "WEBP", quality=75, method=2)
-    return stream.getvalue()
+    try:
+        arrays = read_arrays(record.folder / "pictures.npz")
+        traversals = arrays["traversals"][:MOST]
+        pairs = np.stack([arrays["originals"], arrays["reconstructions"]])[:, :12]
+        sheets = {name: (images.shape, Image.fromarray(tile(images)))
+                  for name, images in (("reconstructions", pairs), ("traversals", traversals))}  # fmt: skip
+    except (FileNotFoundError, Unreadable, ValueError, KeyError, IndexError, TypeError):
+        return None
+    pictures: dict[str, Any] = {}
+    for name, ((rows, columns, h, w, _), sheet) in sheets.items():
+        source = budget.spend(webp(sheet, quality=75))
+        if not source:
+            return None
+        pictures[name] = {"source": source, "rows": rows, "columns": columns, "h": h, "w": w, "gap": 2}
+    return pictures

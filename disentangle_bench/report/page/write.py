@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
-import math
+import statistics
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,10 +15,12 @@ from disentangle_bench.atomic import write_text
 from disentangle_bench.errors import one_line
 from disentangle_bench.report import citation, labels
 from disentangle_bench.report.figures.table import TABLE_FIGURES, folder_name
-from disentangle_bench.report.page.runs import Budget, run_panels
-from disentangle_bench.report.scores import SCORE, SETUP
+from disentangle_bench.report.page.pictures import Budget, webp
+from disentangle_bench.report.page.runs import run_panels
+from disentangle_bench.report.scores import SCORE, SETUP, TABLE
 from disentangle_bench.report.tables import markdown
 from disentangle_bench.report.tables.sheet import Sheet, sheets
+from disentangle_bench.store.files import finite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 SCRIPTS = ("dom.js", "charts.js", "leaderboard.js", "sections.js", "runs.js", "main.js")
 """Joined in this order into the page's one script."""
+
+EMBEDDED = set(TABLE_FIGURES) - {"scores", "reconstruction", "improvement"}
+"""Figures in the page; the page's script draws the others itself."""
+
+DOCUMENTATION = "https://github.com/disentangle-bench/disentangle-bench/blob/main/docs"
 
 LARGEST = 11_000_000
 """Bytes of pictures, as they stand in the page; runs beyond that have none and say so."""
@@ -51,7 +57,8 @@ def render(data: dict[str, Any]) -> str:
 
     folder = resources.files("disentangle_bench.report.page").joinpath("assets")
     script = "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
-    style = folder.joinpath("page.css").read_text(encoding="utf-8")
+    colours = "".join(f"--c{index}: {colour};" for index, colour in enumerate(labels.COLOURS))
+    style = f":root {{ {colours} }}\n" + folder.joinpath("page.css").read_text(encoding="utf-8")
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         folder.joinpath("page.html.jinja").read_text(encoding="utf-8")
     )
@@ -71,7 +78,7 @@ def _hash(text: str) -> str:
 
 def embed(data: Any) -> str:
     """JSON that can stand in a ``script`` element: what could end the element is escaped; NaN becomes null."""
-    text = json.dumps(_finite(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(finite(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     escapes: dict[str, str | int | None] = {
         "<": "\\u003c",
         ">": "\\u003e",
@@ -83,14 +90,6 @@ def embed(data: Any) -> str:
     return text.translate(str.maketrans(escapes)).encode("utf-8", "replace").decode()
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def page_data(results: Results, figures: Sequence[Path], refresh: int | None = None) -> dict[str, Any]:
     """All that the page shows, as plain data."""
     sha256 = citation.digest(results.csv)
@@ -99,13 +98,13 @@ def page_data(results: Results, figures: Sequence[Path], refresh: int | None = N
     tables = []
     for sheet, (title, rows) in zip(sheets(results.board), labels.tables(results.board), strict=True):
         place = folder_name(title, rows)
-        table = _table(sheet, rows, parts[title]) | {
+        table = _table(sheet, rows, parts[title], results) | {
             "remarks": markdown.remarks(rows, parts[title]),
             "figures": [
                 {"name": path.stem, "source": source}
                 for path in figures
-                if path.suffix == ".png" and path.parent.name == place and path.stem.partition("-")[0] in TABLE_FIGURES
-                if (source := budget.spend(_webp(path)))
+                if path.suffix == ".png" and path.parent.name == place and path.stem.partition("-")[0] in EMBEDDED
+                if (source := budget.spend(_figure(path)))
             ],
         }
         tables.append(table)
@@ -118,7 +117,7 @@ def page_data(results: Results, figures: Sequence[Path], refresh: int | None = N
             "title": "disentangle-bench",
             "versions": citation.versions(results.records),
             "sha256": sha256,
-            "bibtex": citation.bibtex(results.records, sha256),
+            "bibtex": citation.bibtex(results.records, sha256, results.credit),
             "runs": len(results.records),
             "failed": len(results.failures),
             "unfinished": len(results.unfinished),
@@ -132,35 +131,106 @@ def page_data(results: Results, figures: Sequence[Path], refresh: int | None = N
     }
 
 
-def _table(sheet: Sheet, board: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Any]:
+def _table(sheet: Sheet, board: pd.DataFrame, scores: pd.DataFrame, results: Results) -> dict[str, Any]:
     """One dataset under one protocol: columns, and rows of cells with the values of all seeds."""
-    dataset, dataset_version, protocol, protocol_version = board.iloc[0][
-        ["dataset", "dataset_version", "protocol", "protocol_version"]
-    ]
+    dataset, dataset_version, protocol, protocol_version = key = tuple(board.iloc[0][TABLE])
     title = sheet.title.rpartition(", ")
     values: dict[tuple, list[list[float]]] = {}
-    for key, seed, value in zip(
+    for group, seed, value in zip(
         scores[SETUP + SCORE].itertuples(index=False, name=None), scores["seed"], scores["value"], strict=True
     ):
-        values.setdefault(key, []).append([int(seed), float(value)])
+        values.setdefault(group, []).append([int(seed), float(value)])
+    costs, places = _costs(scores, results), labels.places(sheet.rows)
+    mean_ranks = {
+        (row.model, row.model_version, row.settings): [row.mean_rank, row.ci_low, row.ci_high, _whole(row.place)]
+        for row in labels.rows_of(results.means)
+        if (row.dataset, row.dataset_version, row.protocol, row.protocol_version) == key
+    }
     rows = []
     for setup, name in sheet.rows.items():
         cells = [_cell(sheet.cells.get((setup, kind)), values.get(setup + kind, [])) for kind in sheet.columns]
-        about = {"name": name, "model": setup[0], "off": bool(setup[2]), "settings": setup[3]}
-        rows.append(about | {"seeds": sheet.seeds[setup], "cells": cells})
+        about = {"name": name, "title": labels.setup_title(name), "model": setup[0], "off": bool(setup[2]),
+                 "settings": setup[3], "place": places[setup], "page": _page_of(setup[0])}  # fmt: skip
+        mean_rank = None if setup[2] else mean_ranks.get((setup[0], setup[1], setup[3]))
+        rows.append(about | {"seeds": sheet.seeds[setup], "mean_rank": mean_rank,
+                             "cells": cells + costs.get(setup, [None] * len(_COSTS))})  # fmt: skip
     return {
         "title": sheet.title,
         "dataset": title[0] or dataset,
         "protocol": title[2],
         "versions": f"{dataset} version {dataset_version}, protocol {protocol} version {protocol_version}",
         "ranked": sheet.ranked,
-        "columns": [
-            {"name": column.name, "metric": kind[0], "unit": column.unit, "direction": column.direction,
-             "decimals": column.decimals, "variant": f"{kind[2]}, version {kind[3]}"}
-            for kind, column in sheet.columns.items()
+        "columns": [_column(kind, column) for kind, column in sheet.columns.items()] + [
+            {"name": name, "title": name, "metric": "cost", "group": "", "unit": unit, "direction": "lower",
+             "decimals": decimals, "variant": meaning, "secondary": True}
+            for name, unit, decimals, meaning in _COSTS
         ],
         "rows": rows,
     }  # fmt: skip
+
+
+def _column(kind: tuple, column: Any) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "title": labels.score_title(column.name),
+        "metric": kind[0],
+        "group": labels.METRIC_TITLES.get(kind[0], kind[0].replace("_", " ")),
+        "unit": column.unit,
+        "direction": column.direction,
+        "decimals": column.decimals,
+        "variant": f"{kind[2]}, version {kind[3]}",
+        "secondary": kind[1] not in labels.HEADLINE,
+    }
+
+
+_COSTS = (
+    ("parameters", "M", 2, "trainable parameters in millions"),
+    ("training time", "min", 1, "minutes of training"),
+    ("time per image", "ms", 3, "milliseconds of training per image seen"),
+    ("memory", "MB", 0, "peak memory of the run's process or device"),
+)
+"""Columns of what a run costs: name, unit, decimals and meaning."""
+
+
+def _costs(scores: pd.DataFrame, results: Results) -> dict[tuple, list[dict[str, Any] | None]]:
+    """For each setup a cell for each of ``_COSTS``, the mean over its runs."""
+    contents = {record.folder.name: record.content for record in results.records}
+    runs = scores.drop_duplicates("run_id").sort_values("seed")
+    cells = {}
+    for setup, part in runs.groupby(SETUP):
+        columns = zip(*(_cost(contents[name]) for name in part["run_id"]), strict=True)
+        cells[setup] = [_cost_cell(part["seed"].tolist(), column) for column in columns]
+    return cells
+
+
+def _cost(content: dict[str, Any]) -> list[float | None]:
+    """Parameters, minutes, milliseconds per image and megabytes of one run; None where the record does not say."""
+    minutes = (content.get("seconds") or {}).get("training")
+    images = max((n for player, n in (content.get("images") or {}).items() if player != "evaluation"), default=0)
+    memory = [size for size in (content.get("peak_memory") or {}).values() if size]
+    parameters = content.get("parameters")
+    return [
+        parameters / 1e6 if parameters else None,
+        minutes / 60 if minutes else None,
+        1000 * minutes / images if minutes and images else None,
+        max(memory) / 1e6 if memory else None,
+    ]
+
+
+def _cost_cell(seeds: list[int], column: Sequence[float | None]) -> dict[str, Any] | None:
+    values = [[seed, value] for seed, value in zip(seeds, column, strict=True) if value is not None]
+    numbers = sorted(value for _, value in values if value is not None)
+    if not numbers:
+        return None
+    mean, median = sum(numbers) / len(numbers), statistics.median(numbers)
+    return {"n": len(numbers), "undefined": 0, "mean": mean, "std": None, "median": median, "iqm": mean,
+            "low": numbers[0], "high": numbers[-1], "chance": None, "rank": [None] * 3, "note": "",
+            "values": values}  # fmt: skip
+
+
+def _page_of(model: str) -> str:
+    """The documentation's page of a model that comes with the suite; empty for a plug-in."""
+    return f"{DOCUMENTATION}/models/{model}.md" if model in labels.MODEL_TITLES else ""
 
 
 def _cell(row: Any, values: list[list[float]]) -> dict[str, Any] | None:
@@ -168,8 +238,8 @@ def _cell(row: Any, values: list[list[float]]) -> dict[str, Any] | None:
         return None
     rank = [_whole(value) for value in (row.rank, row.rank_low, row.rank_high)]
     return {"n": int(row.n), "undefined": int(row.undefined), "mean": row.mean, "std": row.std, "median": row.median,
-            "iqm": row.iqm, "low": row.ci_low, "high": row.ci_high, "rank": rank, "note": row.note,
-            "values": values}  # fmt: skip
+            "iqm": row.iqm, "low": row.ci_low, "high": row.ci_high, "chance": getattr(row, "chance", None),
+            "rank": rank, "note": row.note, "values": values}  # fmt: skip
 
 
 def _whole(value: Any) -> int | None:
@@ -178,11 +248,8 @@ def _whole(value: Any) -> int | None:
     return None if pd.isna(value) else int(value)
 
 
-def _webp(path: Path) -> bytes:
-    """A figure as WebP: a quarter of the PNG's bytes, and what is left out cannot be seen."""
+def _figure(path: Path) -> bytes:
     from PIL import Image
 
-    stream = io.BytesIO()
     with Image.open(path) as image:
-        image.convert("RGB").save(stream, "WEBP", quality=82, method=2)
-    return stream.getvalue()
+        return webp(image, quality=82)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from disentangle_bench.errors import one_line
+from disentangle_bench.errors import one_line, unknown
+from disentangle_bench.report import labels
 from disentangle_bench.report.tables.sheet import Sheet
 
 _INTRODUCTION = r"""% Made by disentangle-bench. Needs \usepackage{booktabs,graphicx}.
@@ -77,23 +79,53 @@ def _letter(letter: str) -> str:
     return f"(U+{ord(letter):04X})"
 
 
-def text(sheets: list[Sheet], bibtex: str) -> str:
-    """The whole file, a table per sheet; ``bibtex`` is put in front as a comment."""
+MOST_COLUMNS = 5
+"""Scores in one table; more of them make further tables, so that print stays readable."""
+
+
+def text(sheets: Iterable[Sheet], bibtex: str, columns: Sequence[str] | None = None) -> str:
+    """Return the whole file, one table or several per sheet; ``bibtex`` is put in front as a comment.
+
+    ``columns`` names the columns (scores, ``dci.disentanglement``, or metrics, ``dci``), in the order in which they
+    stand; by default the headline scores, or all columns of a sheet that has none of them. Raises ``BenchError`` for a
+    name that no sheet has.
+    """
     comment = "".join(f"% {line}\n" for line in bibtex.splitlines())
-    return "\n".join([_INTRODUCTION + comment, *map(_table, sheets)])
+    parts, known, used = [_INTRODUCTION + comment], set[str](), set[str]()
+    for sheet in sheets:
+        names = {key: column.name for key, column in sheet.columns.items()}
+        known |= {name.partition(" ")[0] for name in names.values()}
+        keys = _chosen(names, columns)
+        used |= {names[key].partition(" ")[0] for key in keys}
+        parts += [_table(sheet, keys[start : start + MOST_COLUMNS]) for start in range(0, len(keys), MOST_COLUMNS)]
+    for name in columns or ():
+        if not any(_is_of(one, name) for one in used):
+            raise unknown("column", name, known)
+    return "\n".join(parts)
 
 
-def _table(sheet: Sheet) -> str:
-    heads = [_two_lines(*_head(column)) for column in sheet.columns.values()]
+def _is_of(column: str, name: str) -> bool:
+    return column == name or column.startswith(f"{name}.")
+
+
+def _chosen(names: dict[tuple, str], columns: Sequence[str] | None) -> list[tuple]:
+    """The keys of the columns that are shown, in order."""
+    if columns is None:
+        headline = [key for key, name in names.items() if name.partition(" ")[0] in labels.HEADLINE]
+        return headline or list(names)
+    keys = [key for name in columns for key, column in names.items() if _is_of(column.partition(" ")[0], name)]
+    return list(dict.fromkeys(keys))
+
+
+def _table(sheet: Sheet, keys: list[tuple]) -> str:
+    shown = [(key, sheet.columns[key]) for key in keys]
+    heads = [_two_lines(*_head(column)) for _, column in shown]
     lines = [" & ".join([escape(sheet.corner), "$n$", *heads]) + r" \\", r"\midrule"]
     for place, (key, name) in enumerate(sheet.rows.items()):
-        row = [sheet.cells.get((key, column)) for column in sheet.columns]
-        cells = [
-            _cell(item, column.decimals, sheet.seeds[key]) if item is not None else "--"
-            for item, column in zip(row, sheet.columns.values(), strict=True)
-        ]
+        row = [(sheet.cells.get((key, kind)), column) for kind, column in shown]
+        cells = [_cell(item, column.decimals, sheet.seeds[key]) if item is not None else "--" for item, column in row]
         space = r" \addlinespace" if place + 1 < len(sheet.rows) else ""
-        lines.append(" & ".join([escape(name), str(sheet.seeds[key]), *cells]) + rf" \\{space}")
+        lines.append(" & ".join([escape(labels.setup_title(name)), str(sheet.seeds[key]), *cells]) + rf" \\{space}")
     ranked = "" if sheet.ranked else " Nothing here is ranked."
     caption = f"{escape(sheet.title)}: mean over $n$ seeds and its 95\\,\\% bootstrap interval.{ranked}"
     return "\n".join(
@@ -115,10 +147,12 @@ def _table(sheet: Sheet) -> str:
 
 
 def _head(column: Any) -> tuple[str, str]:
-    first, dot, second = column.name.partition(".")
+    """The upper and the lower line of a column's head: the metric, and its score."""
+    title = labels.score_title(column.name)
+    first, space, second = title.partition(" ")
     unit = f" ({escape(column.unit)})" if column.unit else ""
     arrow = f" {_ARROWS[column.direction]}" if _ARROWS[column.direction] else ""
-    return (escape(first), escape(second) + unit + arrow) if dot else ("", escape(first) + unit + arrow)
+    return (escape(first), escape(second) + unit + arrow) if space else ("", escape(first) + unit + arrow)
 
 
 def _two_lines(upper: str, lower: str) -> str:

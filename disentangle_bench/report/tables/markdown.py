@@ -189,6 +189,7 @@ def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
             found.append(f"{reason}.")
         elif word in notes:
             found.append(f"{reason}: {', '.join(notes[word])}.")
+    found += _at_chance(rows, setups)
     found += _missing_seeds(scores, setups) + _collapsed(scores, setups)
     if len(set(scores["package_version"])) > 1:
         found.append(f"Made with the package versions {', '.join(sorted(set(scores.package_version)))}.")
@@ -206,6 +207,17 @@ def _list(items: list[str]) -> list[str]:
 def _named(word: str, setup: str, score: str) -> str:
     """What a note's word is said of: a setup, a score, or both."""
     return {"undefined": f"{setup}: {score}", "descriptive": score}.get(word, setup)
+
+
+def _at_chance(rows: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
+    """The models and scores whose interval holds what codes in another order than their images get."""
+    names: dict[str, list[str]] = {}
+    for row in labels.rows_of(rows):
+        lower = row.direction == "lower"
+        if row.n and row.direction != "none" and (row.ci_high >= row.chance if lower else row.ci_low <= row.chance):
+            names.setdefault(row.score, []).append(setups[tuple(getattr(row, part) for part in SETUP)])
+    return [f"{score} is at its chance level, that of codes in random order, for {', '.join(models)}."
+            for score, models in names.items()]  # fmt: skip
 
 
 def _missing_seeds(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:

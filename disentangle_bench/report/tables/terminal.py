@@ -24,7 +24,7 @@ MOST_ROWS, MOST_TABLES = 40, 12
 class Headline:
     """For ``rich.print``: a table per dataset and protocol, with a row per model and a column per headline score.
 
-    All scores are shown if no headline score is there. A cell is the mean and the larger half of its 95 % interval;
+    All scores are shown if no headline score is there. A cell is the mean and its 95 % interval;
     rank 1 is bold. In a terminal too narrow for that, each metric gets a table of its own. ``by`` is as for ``sheets``.
     Of many rows and tables the first are printed, and what is left out is said.
     """
@@ -35,10 +35,7 @@ class Headline:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         every = sheets(self._board, self._by)
         for sheet in itertools.islice(every, MOST_TABLES):
-            headline = [
-                key for key, column in sheet.columns.items() if column.name.partition(" ")[0] in labels.HEADLINE
-            ]
-            chosen = headline or list(sheet.columns)
+            chosen = headline(sheet)
             whole = _table(sheet, chosen)
             if console.measure(whole, options=options.update(max_width=1000)).maximum <= options.max_width:
                 yield whole
@@ -47,6 +44,12 @@ class Headline:
                 yield _table(sheet, [key for key in chosen if _metric(sheet.columns[key].name) == metric])
         if left := sum(1 for _ in every):
             yield Text(f"… and {left} more tables, in leaderboard.csv")
+
+
+def headline(sheet: Sheet) -> list[tuple]:
+    """Return the keys of a sheet's headline scores; of all its columns if it has none of them."""
+    keys = [key for key, column in sheet.columns.items() if column.name.partition(" ")[0] in labels.HEADLINE]
+    return keys or list(sheet.columns)
 
 
 def _metric(name: str) -> str:
@@ -78,6 +81,5 @@ def _table(sheet: Sheet, chosen: list[tuple]) -> Table:
 def _cell(row: Any, digits: int) -> Text:
     if row is None or row.n == 0:
         return Text("—" if row is None else "undefined")
-    half = max(row.ci_high - row.mean, row.mean - row.ci_low)
-    interval = f" ±{half:.{digits}f}" if row.n > 1 else ""
+    interval = f"\n[{row.ci_low:.{digits}f}, {row.ci_high:.{digits}f}]" if row.n > 1 else ""
     return Text(f"{row.mean:.{digits}f}{interval}", style="bold" if not row.note and row.rank == 1 else "")

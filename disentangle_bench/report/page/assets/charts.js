@@ -19,7 +19,7 @@ function extent(values) {
   return [low - margin, high + margin];
 }
 
-const cellNumbers = (cell) => (cell ? [cell.low, cell.high, ...cell.values.map((pair) => pair[1])] : []);
+const cellNumbers = (cell) => (cell ? [cell.low, cell.high, cell.chance, ...cell.values.map((pair) => pair[1])] : []);
 // Points of one row are spread by the golden ratio: it looks random and is the same every time.
 const spread = (place) => ((place * 0.618034) % 1) - 0.5;
 
@@ -30,11 +30,12 @@ function seedTip(cell, column) {
     const facts = [
       ["mean", fixed(cell.mean, column.decimals + 1)], ["std", fixed(cell.std, column.decimals + 1)],
       ["median", fixed(cell.median, column.decimals + 1)], ["IQM", fixed(cell.iqm, column.decimals + 1)],
+      ...(isNumber(cell.chance) ? [["chance level", fixed(cell.chance, column.decimals + 1)]] : []),
       ["95 % interval", cell.n > 1 ? `${fixed(cell.low, column.decimals + 1)} to ${fixed(cell.high, column.decimals + 1)}` : "–"],
       ["rank", cell.rank[0] ? `${cell.rank[0]} (${cell.rank[1]} to ${cell.rank[2]})` : `none${cell.note ? `: ${cell.note}` : ""}`],
     ];
     const lines = [...facts, ...shown].map(([name, value]) => el("tr", null, el("th", null, name), el("td", { class: "number" }, value)));
-    return [el("strong", null, `${column.name} ${ARROWS[column.direction]}`), el("table", null, el("tbody", null, lines))];
+    return [el("strong", null, `${column.title} ${ARROWS[column.direction]}`), el("table", null, el("tbody", null, lines))];
   };
 }
 
@@ -71,13 +72,14 @@ function stripChart(table, rows, index, width) {
   rows.forEach(({ row, place }, order) => {
     const y = 4 + order * high + high / 2, cell = row.cells[index];
     const limit = Math.floor((left - 24) / 6.6);
-    const name = row.name.length > limit ? `${row.name.slice(0, limit - 1)}…` : row.name;
+    const name = row.title.length > limit ? `${row.title.slice(0, limit - 1)}…` : row.title;
     marks.push(svg("text", { x: left - 24, y: y + 4, "text-anchor": "end" }, svg("title", null, row.name), name));
     marks.push(svg("path", { d: shape(place), fill: colour(place), transform: `translate(${left - 13},${y})` }));
     if (!cell || !cell.n) {
       marks.push(svg("text", { class: "axis", x: (left + right) / 2, y: y + 4, "text-anchor": "middle" }, cell ? "undefined" : "no score"));
       return;
     }
+    if (isNumber(cell.chance)) marks.push(svg("line", { class: "chance", x1: x(cell.chance), x2: x(cell.chance), y1: y - 16, y2: y + 16, tip: () => `chance level: ${fixed(cell.chance, column.decimals + 1)}` }));
     if (cell.n > 1) {
       marks.push(svg("g", { tip: seedTip(cell, column) },
         svg("rect", { x: x(cell.low), width: Math.max(1, x(cell.high) - x(cell.low)), y: y - 11, height: 7, rx: 2, fill: colour(place), opacity: 0.35 }),
@@ -91,7 +93,7 @@ function stripChart(table, rows, index, width) {
       })));
     });
   });
-  const label = `${column.name}${column.unit ? ` (${column.unit})` : ""} ${ARROWS[column.direction]}`;
+  const label = `${column.title}${column.unit ? ` (${column.unit})` : ""} ${ARROWS[column.direction]}`;
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${label}, ${table.title}` }, marks,
     svg("text", { class: "axis", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, label));
 }
@@ -100,36 +102,45 @@ function stripChart(table, rows, index, width) {
 function tradeChart(table, rows, index, width) {
   const error = table.columns.findIndex((column) => column.name.startsWith("mse.mse"));
   if (error < 0 || error === index) return null;
-  const pairs = rows.flatMap(({ row, place }) => {
+  const pairs = rows.flatMap(({ row, place: look }) => {
     const [a, b] = [row.cells[error], row.cells[index]];
     if (!a || !b) return [];
     const xs = new Map(a.values);
-    return [{ row, place, mean: [a.mean, b.mean], seeds: b.values.map(([seed, value]) => [seed, xs.get(seed), value]) }];
+    return [{ row, look, mean: [a.mean, b.mean], seeds: b.values.map(([seed, value]) => [seed, xs.get(seed), value]) }];
   });
   const height = Math.max(280, Math.min(420, rows.length * 36 + 34));
-  const xd = extent(pairs.flatMap((pair) => pair.seeds.map((seed) => seed[1])));
+  // An error's axis is logarithmic where it can be.
+  const errors = pairs.flatMap((pair) => pair.seeds.map((seed) => seed[1])).filter(isNumber);
+  const logarithmic = errors.length > 0 && Math.min(...errors) > 0;
+  const place = (value) => (logarithmic ? Math.log10(value) : value);
+  const xd = extent(errors.map(place));
+  const marksOfX = logarithmic
+    ? Array.from({ length: 12 }, (_, n) => [1, 2, 5].map((digit) => digit * 10 ** (n - 8))).flat().filter((value) => place(value) >= xd[0] && place(value) <= xd[1])
+    : ticks(...xd, 4);
   const yd = extent(pairs.flatMap((pair) => pair.seeds.map((seed) => seed[2])));
-  const x = (value) => 46 + (width - 58) * ((value - xd[0]) / (xd[1] - xd[0]));
+  const x = (value) => 46 + (width - 58) * ((place(value) - xd[0]) / (xd[1] - xd[0]));
   const y = (value) => height - 36 - (height - 46) * ((value - yd[0]) / (yd[1] - yd[0]));
   const marks = [
-    ticks(...xd, 4).map((value) => [svg("line", { class: "grid", x1: x(value), x2: x(value), y1: 8, y2: height - 34 }),
+    marksOfX.map((value) => [svg("line", { class: "grid", x1: x(value), x2: x(value), y1: 8, y2: height - 34 }),
       svg("text", { class: "axis", x: x(value), y: height - 20, "text-anchor": "middle" }, tickText(value))]),
     ticks(...yd, 5).map((value) => [svg("line", { class: "grid", x1: 44, x2: width - 10, y1: y(value), y2: y(value) }),
       svg("text", { class: "axis", x: 40, y: y(value) + 4, "text-anchor": "end" }, tickText(value))]),
   ];
-  for (const { row, place, seeds } of pairs) for (const [seed, a, b] of seeds) {
-    if (isNumber(a) && isNumber(b)) marks.push(openLink(table, row, seed, "", svg("circle", { cx: x(a), cy: y(b), r: 3, fill: colour(place), opacity: 0.5, tip: () => `${row.name}, seed ${seed}` })));
+  for (const { row, look, seeds } of pairs) for (const [seed, a, b] of seeds) {
+    if (isNumber(a) && isNumber(b)) marks.push(openLink(table, row, seed, "", svg("circle", { cx: x(a), cy: y(b), r: 3, fill: colour(look), opacity: 0.5, tip: () => `${row.name}, seed ${seed}` })));
   }
-  for (const { row, place, mean } of pairs) {
-    if (mean.every(isNumber)) marks.push(svg("path", { d: shape(place), transform: `translate(${x(mean[0])},${y(mean[1])}) scale(1.6)`, fill: colour(place), stroke: "var(--surface)", "stroke-width": 0.8, tip: () => `${row.name}: means` }));
+  for (const { row, look, mean } of pairs) {
+    if (mean.every(isNumber)) marks.push(svg("path", { d: shape(look), transform: `translate(${x(mean[0])},${y(mean[1])}) scale(1.6)`, fill: colour(look), stroke: "var(--surface)", "stroke-width": 0.8, tip: () => `${row.name}: means` }));
   }
-  const label = `${table.columns[error].name} ↓`;
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${table.columns[index].name} against ${label}` }, marks,
+  const label = `${table.columns[error].title} ↓`;
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${table.columns[index].title} against ${label}` }, marks,
     svg("text", { class: "axis", x: width / 2, y: height - 4, "text-anchor": "middle" }, label));
 }
 
+// Below three seeds the share is 0, 1/2 or 1 or nearly so, and says nothing.
 function improvement(ours, theirs, higher) {
   let sum = 0, pairs = 0;
+  if (Math.min(...[ours, theirs].map((cells) => cells.filter((pair) => isNumber(pair[1])).length)) < 3) return null;
   for (const [, a] of ours) for (const [, b] of theirs) {
     if (!isNumber(a) || !isNumber(b)) continue;
     pairs += 1;
@@ -141,10 +152,11 @@ function improvement(ours, theirs, higher) {
 function improvementTable(table, rows, index) {
   const column = table.columns[index];
   if (column.direction === "none") return el("p", { class: "muted" }, "This score describes the codes and is no contest.");
-  const shown = rows.filter(({ row }) => row.cells[index] && row.cells[index].n).slice(0, 30);
+  const shown = rows.filter(({ row }) => row.cells[index] && row.cells[index].n >= 3).slice(0, 30);
+  if (shown.length < 2) return el("p", { class: "muted" }, "It needs two models with three seeds each.");
   return el("table", { class: "heat" },
-    el("thead", null, el("tr", null, el("td"), shown.map(({ row }) => el("th", { scope: "col" }, row.name)))),
-    el("tbody", null, shown.map((one) => el("tr", null, el("th", { scope: "row" }, one.row.name),
+    el("thead", null, el("tr", null, el("td"), shown.map(({ row }) => el("th", { scope: "col" }, row.title)))),
+    el("tbody", null, shown.map((one) => el("tr", null, el("th", { scope: "row" }, one.row.title),
       shown.map((two) => {
         if (one === two) return el("td", { class: "muted" }, "·");
         const share = improvement(one.row.cells[index].values, two.row.cells[index].values, column.direction === "higher");

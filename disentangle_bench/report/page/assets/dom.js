@@ -26,18 +26,49 @@ function options(select, pairs, chosen) {
   select.replaceChildren(...pairs.map(([value, text]) => el("option", { value, selected: value === chosen }, text)));
 }
 
-// A mark of its own for each model: colour and shape, so that it can be told apart without seeing colours.
+// A mark of its own for each model, the same as in the figures: colour and shape, so that it can be told apart without
+// seeing colours.
 const SHAPES = [
   "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0",
   "M-3.6,-3.6h7.2v7.2h-7.2z",
   "M0,-4.6L4.4,3.4H-4.4z",
   "M0,-5L4.4,0L0,5L-4.4,0z",
   "M0,4.6L4.4,-3.4H-4.4z",
-  "M-1.5,-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z",
+  "M0,-4.6L4.4,-1.4L2.7,3.7H-2.7L-4.4,-1.4z",
   "M-4.6,0L3.4,4.4V-4.4z",
+  "M4.6,0L-3.4,4.4V-4.4z",
 ];
 const colour = (place) => `var(--c${place % 7})`;
-const shape = (place) => SHAPES[(place + Math.floor(place / 7)) % SHAPES.length]; // repeats after 49, not 7
+const shape = (place) => SHAPES[place % SHAPES.length]; // colour and shape together repeat after 56
+
+function fold(id, empty) {
+  byId(id).hidden = empty;
+  for (const link of document.querySelectorAll(`nav a[href="#${id}"]`)) link.hidden = empty;
+}
+
+function save(name, type, content) {
+  const address = content.startsWith("data:") ? content : `data:${type};charset=utf-8,${encodeURIComponent(content)}`;
+  el("a", { href: address, download: name }).click();
+}
+
+// A chart as it is on the screen: what the style sheet says of it is written into a copy.
+function savePng(chart, name) {
+  const copy = chart.cloneNode(true), box = chart.viewBox.baseVal;
+  const style = getComputedStyle(document.documentElement);
+  const text = new XMLSerializer().serializeToString(copy).replace(/var\((--[a-z0-9]+)\)/g, (_, key) => style.getPropertyValue(key).trim());
+  const value = (key) => style.getPropertyValue(key).trim();
+  const rules = `text{font:12px sans-serif;fill:${value("--text")}} .axis{font-size:11px;fill:${value("--muted")}} .grid{stroke:${value("--line")}}`;
+  const image = new Image();
+  image.onload = () => {
+    const canvas = el("canvas", { width: box.width * 2, height: box.height * 2 });
+    const pen = canvas.getContext("2d");
+    pen.fillStyle = value("--surface");
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+    save(name, "image/png", canvas.toDataURL("image/png"));
+  };
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text.replace("<svg ", `<svg width="${box.width}" height="${box.height}" `).replace(/(<svg[^>]*>)/, `$1<style>${rules}</style>`))}`;
+}
 
 function swatch(place) {
   return svg("svg", { class: "swatch", viewBox: "-6 -6 12 12", "aria-hidden": "true" },

@@ -1,52 +1,93 @@
-const state = { table: 0, sort: -2, descending: false, query: "", off: true, hidden: new Set(), statistic: "mean", score: "" };
+// Columns to sort by that are no scores.
+const NAME = -2, SEEDS = -1, MEAN_RANK = -3;
+const state = { table: 0, sort: MEAN_RANK, descending: false, query: "", off: true, columns: null, statistic: "mean", score: "" };
 const current = () => DATA.tables[state.table];
 
-function shownColumns() {
-  return current().columns.map((column, index) => ({ column, index })).filter(({ column }) => !state.hidden.has(column.metric));
+// What is shown until columns are chosen: the headline scores, or all scores if none of them is there.
+function isShown(column) {
+  if (state.columns) return state.columns.has(column.name);
+  return !column.secondary || (column.metric !== "cost" && current().columns.every((one) => one.secondary));
 }
 
-// The rows that are shown, in order, each with its place in the whole table: the place decides colour and mark.
+function shownColumns() {
+  return current().columns.map((column, index) => ({ column, index })).filter(({ column }) => isShown(column));
+}
+
+// "factor|qlae 3": alternatives, each of words that must all be there; names as people and as commands spell them.
+function matches(query, text) {
+  const plain = (word) => word.toLowerCase().replace(/β/g, "beta");
+  const all = plain(text);
+  const bare = all.replace(/[^a-z0-9]/g, "");
+  return query.split("|").some((part, _, parts) => (part.trim() || parts.length === 1)
+    && plain(part).split(/\s+/).filter(Boolean).every((word) => all.includes(word) || bare.includes(word.replace(/[^a-z0-9]/g, "") || word)));
+}
+
+// The rows that are shown, in order, each with the number that decides its colour and mark.
 function shownRows() {
-  const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
-  const rows = current().rows.map((row, place) => ({ row, place }))
-    .filter(({ row }) => (state.off || !row.off) && words.every((word) => row.name.toLowerCase().includes(word)));
-  if (state.sort === -2) return rows;
+  const rows = current().rows.map((row, order) => ({ row, order, place: row.place }))
+    .filter(({ row }) => (state.off || !row.off) && matches(state.query, `${row.name} ${row.title}`));
   const key = ({ row }) => {
-    if (state.sort === -1) return row.seeds;
+    if (state.sort === NAME) return null;
+    if (state.sort === SEEDS) return row.seeds;
+    if (state.sort === MEAN_RANK) return row.mean_rank ? row.mean_rank[0] : null;
     const cell = row.cells[state.sort];
     return cell && isNumber(cell[state.statistic]) ? cell[state.statistic] : null;
   };
   return rows.sort((one, two) => {
     const [a, b] = [key(one), key(two)];
-    if (a === null || b === null) return (a === null) - (b === null) || one.place - two.place;
-    return (state.descending ? b - a : a - b) || one.place - two.place;
+    if (a === null || b === null) return (a === null) - (b === null) || one.order - two.order;
+    return (state.descending ? b - a : a - b) || one.order - two.order;
   });
 }
 
 function sortBy(index) {
-  const best = index >= 0 ? current().columns[index].direction !== "lower" : index === -1;
+  const best = index >= 0 ? current().columns[index].direction !== "lower" : index === SEEDS;
   if (state.sort === index) state.descending = !state.descending;
   else [state.sort, state.descending] = [index, best];
-  if (index === -2) state.descending = false;
+  if (index === NAME) state.descending = false;
   render();
   byId("board").querySelector(`[data-sort="${index}"]`).focus();
 }
 
 function head(index, name, small, title) {
-  const sorted = state.sort === index && index !== -2 ? (state.descending ? "descending" : "ascending") : null;
+  const sorted = state.sort === index && index !== NAME ? (state.descending ? "descending" : "ascending") : null;
   return el("th", { scope: "col", "aria-sort": sorted },
     el("button", { type: "button", "data-sort": index, title, onclick: () => sortBy(index) }, small ? [el("small", null, small), name] : name));
 }
+
+const atChance = (cell, column) => isNumber(cell.chance) && isNumber(cell.low)
+  && (column.direction === "lower" ? cell.high >= cell.chance : cell.low <= cell.chance);
 
 function scoreCell(cell, column, domain, place) {
   if (!cell) return el("td", { class: "none", tabindex: -1 }, "—");
   if (!cell.n) return el("td", { class: "none", tabindex: -1, tip: seedTip(cell, column) }, "undefined");
   const rank = cell.rank[0] ? `#${cell.rank[0]}${cell.rank[1] === cell.rank[2] ? "" : ` [${cell.rank[1]}–${cell.rank[2]}]`}` : null;
-  const interval = cell.n > 1 ? `[${fixed(cell.low, column.decimals)}, ${fixed(cell.high, column.decimals)}]` : "one seed";
+  const interval = cell.n > 1 && column.metric !== "cost" ? `[${fixed(cell.low, column.decimals)}, ${fixed(cell.high, column.decimals)}]` : "";
   const few = cell.undefined ? ` n=${cell.n}` : "";
+  const chance = atChance(cell, column) ? " at chance" : "";
   return el("td", { class: cell.rank[0] === 1 ? "best" : null, tabindex: -1, tip: seedTip(cell, column) },
     el("span", { class: "line" }, el("span", { class: "value" }, fixed(cell[state.statistic], column.decimals)), rank && el("span", { class: "rank" }, rank)),
-    el("span", { class: "interval" }, interval + few), sparkline(cell, domain, place));
+    el("span", { class: "interval" }, interval + few, chance && el("span", { class: "failed" }, chance)), sparkline(cell, domain, place));
+}
+
+function rankCell(row) {
+  if (!row.mean_rank) return el("td", { class: "none", tabindex: -1 }, "—");
+  const [mean, low, high] = row.mean_rank;
+  return el("td", { class: row.mean_rank[3] === 1 ? "best" : null, tabindex: -1 }, el("span", { class: "value" }, fixed(mean, 2)),
+    el("span", { class: "interval" }, `[${fixed(low, 2)}, ${fixed(high, 2)}]`));
+}
+
+// A model's name opens its runs; the arrow beside it its page in the documentation.
+function nameCell(row, place) {
+  const list = () => {
+    byId("run-query").value = `${row.model} ${current().dataset.split(" ")[0]}`;
+    renderRuns();
+    byId("runs").scrollIntoView();
+    byId("runs").focus({ preventScroll: true });
+  };
+  return el("th", { scope: "row", "data-name": row.name }, swatch(place),
+    el("button", { type: "button", class: "link", title: `${row.name}: its runs`, onclick: list }, row.title),
+    row.page && el("a", { class: "page", href: row.page, title: `${row.model} in the documentation`, rel: "noreferrer" }, " ↗"));
 }
 
 function renderBoard() {
@@ -56,18 +97,56 @@ function renderBoard() {
   const heads = columns.map(({ column, index }) => {
     const [metric, ...score] = column.name.split(".");
     const arrow = `${column.unit ? ` (${column.unit})` : ""} ${ARROWS[column.direction]}`;
-    return head(index, (score.join(".") || metric) + arrow, score.length ? metric : "", column.variant);
+    return head(index, (score.join(".") || metric).replace(/_/g, " ") + arrow, score.length ? column.group : "", column.variant);
   });
+  const ranked = table.rows.some((row) => row.mean_rank);
   const body = rows.map(({ row, place }) => el("tr", { "data-model": row.model },
-    el("th", { scope: "row" }, swatch(place), row.name), el("td", { class: "seeds number" }, row.seeds),
+    nameCell(row, place), el("td", { class: "seeds number" }, row.seeds), ranked && rankCell(row),
     columns.map(({ column, index }) => scoreCell(row.cells[index], column, domains.get(index), place))));
   byId("board").replaceChildren(el("table", { class: "board" },
-    el("thead", null, el("tr", null, head(-2, "model"), head(-1, "seeds"), heads)), el("tbody", null, body)));
+    el("thead", null, el("tr", null, head(NAME, "model"), head(SEEDS, "seeds"), ranked && head(MEAN_RANK, "mean rank"), heads)), el("tbody", null, body)));
   if (!rows.length) byId("board").append(el("p", { class: "muted" }, "No model matches the filter."));
   const first = byId("board").querySelector("tbody td[tabindex]");
   if (first) first.tabIndex = 0;
   byId("remarks").replaceChildren(...table.remarks.map((text) => el("li", null, text)));
 }
+
+// The view as a file: the rows and columns that are shown, in their order.
+function viewCsv() {
+  const columns = shownColumns(), quote = (text) => (/[",\n]/.test(text) ? `"${String(text).replace(/"/g, '""')}"` : String(text));
+  const safe = (text) => quote(/^[=+\-@]/.test(text) ? `'${text}` : text);
+  const lines = [["model", "seeds", "mean_rank", ...columns.flatMap(({ column }) => [column.name, `${column.name} low`, `${column.name} high`]).map(safe)]];
+  for (const { row } of shownRows()) {
+    lines.push([safe(row.name), row.seeds, row.mean_rank ? row.mean_rank[0] : "", ...columns.flatMap(({ index }) => {
+      const cell = row.cells[index];
+      return cell && cell.n ? [cell[state.statistic], cell.low, cell.high] : ["", "", ""];
+    })]);
+  }
+  return `${lines.map((line) => line.join(",")).join("\n")}\n`;
+}
+
+function viewTex() {
+  const escapes = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", "β": "$\\beta$" };
+  const escape = (text) => String(text).replace(/[\\~^<>|β]|[{}$&#%_]/g, (letter) => escapes[letter] || `\\${letter}`);
+  const arrows = { higher: " $\\uparrow$", lower: " $\\downarrow$", none: "" };
+  const columns = shownColumns();
+  const lines = [`model & n & ${columns.map(({ column }) => escape(column.title) + arrows[column.direction]).join(" & ")} \\\\ \\midrule`];
+  for (const { row } of shownRows()) {
+    const cells = columns.map(({ column, index }) => {
+      const cell = row.cells[index];
+      if (!cell || !cell.n) return "--";
+      const value = fixed(cell[state.statistic], column.decimals);
+      const interval = cell.n > 1 ? ` {\\scriptsize$[${fixed(cell.low, column.decimals)}, ${fixed(cell.high, column.decimals)}]$}` : "";
+      return (cell.rank[0] === 1 ? `\\textbf{${value}}` : value) + interval;
+    });
+    lines.push(`${escape(row.title)} & ${row.seeds} & ${cells.join(" & ")} \\\\`);
+  }
+  return `% needs booktabs\n\\begin{tabular}{lr${"c".repeat(columns.length)}}\n\\toprule\n${lines.join("\n")}\n\\bottomrule\n\\end{tabular}\n`;
+}
+
+byId("save-csv").addEventListener("click", () => save("leaderboard-view.csv", "text/csv", viewCsv()));
+byId("save-tex").addEventListener("click", () => save("leaderboard-view.tex", "text/plain", viewTex()));
+byId("save-png").addEventListener("click", () => savePng(byId("chart-strip").firstElementChild, `${state.score || current().columns[0].name}.png`));
 
 // Arrow keys move between cells, as in a spreadsheet.
 byId("board").addEventListener("keydown", (event) => {
@@ -87,11 +166,11 @@ byId("board").addEventListener("keydown", (event) => {
 function renderCharts() {
   const table = current(), rows = shownRows();
   const index = Math.max(0, table.columns.findIndex((column) => column.name === state.score));
-  options(byId("score"), table.columns.map((column) => [column.name, column.name]), table.columns[index].name);
+  options(byId("score"), table.columns.map((column) => [column.name, column.title]), table.columns[index].name);
   const width = (id) => Math.max(280, byId(id).clientWidth);
   byId("chart-strip").replaceChildren(stripChart(table, rows, index, width("chart-strip")));
   const trade = tradeChart(table, rows, index, width("chart-trade"));
-  byId("trade-caption").textContent = trade ? `${table.columns[index].name} ${ARROWS[table.columns[index].direction]} against the reconstruction error. Small: seeds; large: means.` : "";
+  byId("trade-caption").textContent = trade ? `${table.columns[index].title} ${ARROWS[table.columns[index].direction]} against the reconstruction error. Small: seeds; large: means.` : "";
   byId("chart-trade").replaceChildren(trade || el("p", { class: "muted" }, "No other score to hold against the reconstruction error."));
   byId("chart-improvement").replaceChildren(improvementTable(table, rows, index));
 }

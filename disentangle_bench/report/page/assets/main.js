@@ -4,10 +4,11 @@ const SECTIONS = new Set([...document.querySelectorAll("main > section")].map((s
 function remember() {
   const table = current();
   const words = new URLSearchParams({ table: table.title });
-  if (state.sort !== -2) words.set("sort", `${state.descending ? "-" : ""}${state.sort === -1 ? "seeds" : table.columns[state.sort].name}`);
+  const special = { [NAME]: "model", [SEEDS]: "seeds", [MEAN_RANK]: "mean rank" };
+  if (state.sort !== MEAN_RANK || state.descending) words.set("sort", `${state.descending ? "-" : ""}${special[state.sort] || table.columns[state.sort].name}`);
   if (state.query) words.set("q", state.query);
   if (!state.off) words.set("off", "0");
-  if (state.hidden.size) words.set("hide", [...state.hidden].join(","));
+  if (state.columns) words.set("columns", [...state.columns].join(","));
   if (state.statistic !== "mean") words.set("show", state.statistic);
   if (state.score) words.set("score", state.score);
   if (state.run) words.set("run", state.run);
@@ -20,11 +21,12 @@ function recall() {
   const sort = words.get("sort") || "";
   state.descending = sort.startsWith("-");
   const name = sort.replace(/^-/, "");
-  state.sort = name === "seeds" ? -1 : current().columns.findIndex((column) => column.name === name);
-  if (state.sort === -1 && name !== "seeds") state.sort = -2;
+  const special = { model: NAME, seeds: SEEDS };
+  const index = current().columns.findIndex((column) => column.name === name);
+  state.sort = special[name] || (index >= 0 ? index : MEAN_RANK);
   state.query = words.get("q") || "";
   state.off = words.get("off") !== "0";
-  state.hidden = new Set((words.get("hide") || "").split(",").filter(Boolean));
+  state.columns = words.has("columns") ? new Set(words.get("columns").split(",").filter(Boolean)) : null;
   state.statistic = ["mean", "iqm", "median"].includes(words.get("show")) ? words.get("show") : "mean";
   state.score = words.get("score") || "";
   return words.get("run");
@@ -39,14 +41,17 @@ function renderControls() {
   byId("off").checked = state.off;
   byId("off").parentNode.hidden = !current().rows.some((row) => row.off);
   if (byId("query").value !== state.query) byId("query").value = state.query;
-  const metrics = [...new Set(current().columns.map((column) => column.metric))];
-  byId("metrics").replaceChildren(byId("metrics").firstElementChild, ...metrics.map((metric) => el("label", null,
-    el("input", { type: "checkbox", checked: !state.hidden.has(metric), value: metric, onchange: (event) => {
-      if (event.target.checked) state.hidden.delete(metric);
-      else state.hidden.add(metric);
+  const shown = shownColumns().length;
+  byId("columns-count").textContent = `${shown} of ${current().columns.length} columns`;
+  byId("columns").replaceChildren(...current().columns.map((column) => el("label", null,
+    el("input", { type: "checkbox", checked: isShown(column), value: column.name, onchange: (event) => {
+      state.columns = state.columns || new Set(shownColumns().map((one) => one.column.name));
+      if (event.target.checked) state.columns.add(column.name);
+      else state.columns.delete(column.name);
+      byId("columns-count").textContent = `${shownColumns().length} of ${current().columns.length} columns`;
       renderBoard();
       remember();
-    } }), metric)));
+    } }), column.title)));
 }
 
 function render() {
@@ -58,6 +63,8 @@ function render() {
 
 function renderAll() {
   render();
+  renderOverview();
+  renderPictures();
   renderPublished();
   renderFigures();
 }
@@ -67,7 +74,7 @@ function chooseTable(index) {
   state.table = index;
   if (sorted !== null) {
     state.sort = current().columns.findIndex((column) => column.name === sorted);
-    if (state.sort < 0) state.sort = -2;
+    if (state.sort < 0) state.sort = MEAN_RANK;
   }
   renderAll();
 }
@@ -121,7 +128,6 @@ renderMeans();
 renderRuns();
 renderNotes();
 renderAll();
-byId("missing").hidden = false;
 if (opened) openRun(opened);
 
 // While a grid runs: look again, but not under somebody's hands.

@@ -67,8 +67,8 @@ function runPanel(run) {
     return parts;
   }
   if (run.status !== "finished") return [...parts, el("p", null, "This run has neither a record nor an error yet: run the grid again to continue it.")];
-  parts.push(el("h3", null, "Scores"), plainTable(["score", "value", "variant"], run.scores.map(([score, value, unit, variant]) =>
-    [score, isNumber(value) ? `${Number(value.toPrecision(4))}${unit ? ` ${unit}` : ""}` : "undefined", variant]), [1]));
+  parts.push(el("h3", null, "Scores"), plainTable(["score", "value", "chance", "variant"], run.scores.map(([score, value, unit, variant, chance]) =>
+    [score, isNumber(value) ? `${Number(value.toPrecision(4))}${unit ? ` ${unit}` : ""}` : "undefined", isNumber(chance) ? String(Number(chance.toPrecision(2))) : "", variant]), [1, 2]));
   if (run.remarks.length) parts.push(el("ul", { class: "remarks" }, run.remarks.map((text) => el("li", null, text))));
   const pictures = run.pictures;
   if (pictures) parts.push(el("h3", null, "Latent traversals"), ...traversals(pictures.traversals, run), el("h3", null, "Reconstructions"), sheet(pictures.reconstructions, ["original", "reconstruction"]));

@@ -5,6 +5,64 @@ function plainTable(heads, rows, numbers) {
     el("tbody", null, rows.map((row) => el("tr", null, row.map((content, place) => el("td", { class: numeric.has(place) ? "number" : null }, content))))));
 }
 
+// Models against datasets under one protocol: mean ranks where there are any, else the first score.
+function renderOverview() {
+  const tables = DATA.tables.map((table, index) => ({ table, index })).filter(({ table }) => table.protocol === current().protocol);
+  const ranked = tables.some(({ table }) => table.rows.some((row) => row.mean_rank));
+  const column = tables[0].table.columns[0];
+  const models = new Map();
+  for (const { table, index } of tables) for (const row of table.rows) {
+    if (row.off) continue;
+    const cell = row.cells[table.columns.findIndex((one) => one.name === column.name)];
+    const value = ranked ? row.mean_rank && row.mean_rank[0] : cell && cell.mean;
+    const model = models.get(row.title) || { row, values: new Map() };
+    model.values.set(index, isNumber(value) ? value : null);
+    models.set(row.title, model);
+  }
+  const mean = ({ values }) => {
+    const defined = [...values.values()].filter(isNumber);
+    return defined.length ? defined.reduce((a, b) => a + b, 0) / defined.length : null;
+  };
+  const sign = ranked || column.direction === "lower" ? 1 : -1;
+  const order = [...models.entries()].sort(([, one], [, two]) => {
+    const [a, b] = [mean(one), mean(two)];
+    return a === null || b === null ? (a === null) - (b === null) : sign * (a - b);
+  });
+  const decimals = ranked ? 2 : column.decimals;
+  const all = order.flatMap(([, model]) => [...model.values.values()]).filter(isNumber);
+  const [low, high] = [Math.min(...all), Math.max(...all)];
+  const cellOf = (model, index) => {
+    const value = model.values.get(index);
+    if (!isNumber(value)) return el("td", { class: "muted" }, "—");
+    const good = high > low ? (ranked || column.direction === "lower" ? high - value : value - low) / (high - low) : 0;
+    const cell = el("td", null, el("button", { type: "button", class: "plain", title: `Show ${DATA.tables[index].title}`, onclick: () => { chooseTable(index); byId("leaderboard").scrollIntoView(); } }, fixed(value, decimals)));
+    cell.style.background = `color-mix(in srgb, var(--c0) ${Math.round(30 * good)}%, var(--surface))`;
+    return cell;
+  };
+  byId("overview-lead").textContent = `${ranked ? "Mean rank over the ranked scores of each dataset, 1 the best" : `${column.title} ${ARROWS[column.direction]}, mean over seeds; nothing is ranked here`}. A number opens its dataset.`;
+  byId("overview-table").replaceChildren(el("table", { class: "overview" },
+    el("thead", null, el("tr", null, el("th", { scope: "col" }, "model"), tables.map(({ table }) => el("th", { scope: "col", class: "number" }, table.dataset)),
+      tables.length > 1 && el("th", { scope: "col", class: "number" }, "mean"))),
+    el("tbody", null, order.map(([title, model]) => el("tr", null, el("th", { scope: "row" }, swatch(model.row.place), title),
+      tables.map(({ index }) => cellOf(model, index)), tables.length > 1 && el("td", { class: "number" }, fixed(mean(model), decimals)))))));
+}
+
+// Reconstructions and traversals of all models, from the run of the lowest seed that has pictures in this page.
+function renderPictures() {
+  const table = current();
+  const cards = shownRows().map(({ row, place }) => {
+    const run = DATA.runs.filter((one) => one.pictures && one.settings === row.settings && one.model === row.model
+      && table.versions.startsWith(`${one.dataset} version `)).sort((one, two) => one.seed - two.seed)[0];
+    if (!run) return null;
+    const picture = (name, source) => el("img", { src: source.source, alt: `${name} of ${row.title}, seed ${run.seed}`, loading: "lazy" });
+    return el("figure", null,
+      el("figcaption", null, swatch(place), el("button", { type: "button", class: "link", onclick: () => openRun(run.id) }, row.title), ` seed ${run.seed}`),
+      picture("originals above reconstructions", run.pictures.reconstructions), picture("latent traversals", run.pictures.traversals));
+  }).filter(Boolean);
+  byId("pictures-list").replaceChildren(...cards);
+  fold("pictures", !cards.length);
+}
+
 function renderMeans() {
   const groups = new Map();
   const versions = new Set(DATA.means.map((row) => `${row.protocol} v${row.protocol_version}`));
@@ -21,16 +79,14 @@ function renderMeans() {
       rows.map((row) => [row.place, name(row), row.mean_rank.toFixed(2), `${row.ci_low.toFixed(2)}–${row.ci_high.toFixed(2)}`, String(row.borda)]), [0, 2, 3, 4]),
       el("p", { class: "muted" }, `${rows[0].contests} contests`));
   });
-  byId("means-tables").replaceChildren(...(tables.length ? tables : [el("p", { class: "muted" }, "No two models are ranked in the same contests yet.")]));
+  byId("means-tables").replaceChildren(...tables);
+  fold("means", !tables.length);
 }
 
 function renderPublished() {
   const table = current();
   const rows = DATA.published.filter((row) => table.versions.includes(`${row.dataset} version `) && table.versions.endsWith(`protocol ${row.protocol} version ${row.protocol_version}`));
-  if (!rows.length) {
-    byId("published-table").replaceChildren(el("p", { class: "muted" }, `No published number of ${table.dataset} has a score that is here.`));
-    return;
-  }
+  fold("published", !rows.length);
   const spread = (value) => (isNumber(value) ? ` ± ${value.toFixed(3)}` : "");
   byId("published-table").replaceChildren(plainTable(["score", "model", "ours", "published", "difference", "source"], rows.map((row) => [
     row.score, row.model,
@@ -42,10 +98,9 @@ function renderPublished() {
 }
 
 const CAPTIONS = {
-  scores: "Scores of all models with every seed and the 95 % interval",
-  reconstruction: "Disentanglement against reconstruction error",
   ranks: "Rank of each model under each score, with its interval",
-  improvement: "Probability of improvement",
+  agreement: "Rank correlation of scores over all runs: which metrics order runs alike",
+  profile: "Share of runs that are at least this good",
   settings: "Scores against a setting changed by hand",
   published: "Ours beside published numbers",
   training: "Training curves: mean over seeds and their range",
@@ -61,7 +116,7 @@ function renderFigures() {
   byId("figure-list").replaceChildren(...figures.map((figure) => el("figure", null,
     el("img", { src: figure.source, alt: `${caption(figure.name)}, ${current().title}`, onclick: zoom }),
     el("figcaption", null, caption(figure.name)))));
-  if (!figures.length) byId("figure-list").append(el("p", { class: "muted" }, "This page was made without figures."));
+  fold("figures", !figures.length);
 }
 
 function renderNotes() {
@@ -73,6 +128,7 @@ function renderNotes() {
     ...DATA.notes,
   ];
   const shown = items.length > 60 ? [...items.slice(0, 59), `… and ${items.length - 59} more`] : items;
-  byId("notes").replaceChildren(...(shown.length ? shown : ["Nothing."]).map((text) => el("li", null, text)));
+  byId("notes").replaceChildren(...shown.map((text) => el("li", null, text)));
+  fold("missing", !shown.length);
   byId("bibtex").textContent = DATA.meta.bibtex;
 }
