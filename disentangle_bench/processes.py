@@ -14,8 +14,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -93,6 +96,62 @@ class Process:
     def wait(self) -> str:
         """Wait until the process has ended; return how it did, for people."""
         return cause(self.process.wait())
+
+
+def answers(target: str, tasks: Sequence[Any], jobs: int) -> Iterator[tuple[int, Any]]:
+    """Do ``tasks``, which JSON can hold, in ``jobs`` processes; yield the number and the answer of each as it ends.
+
+    ``target`` gets the first task of a process and reads further ones with ``further_tasks``; it sends one value for
+    each. A task whose process ends without has the answer None. Leaving the iteration, by an interruption too, kills
+    the processes.
+    """
+    waiting, ended = deque(enumerate(tasks)), SimpleQueue[tuple[int, Any]]()
+    started: list[Process] = []
+    threads = [Thread(target=_work, args=(target, waiting, ended, started), daemon=True) for _ in range(jobs)]
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in tasks:
+            yield ended.get()
+    finally:
+        waiting.clear()
+        while any(thread.is_alive() for thread in threads):
+            for process in list(started):
+                process.process.kill()
+            for thread in threads:
+                thread.join(0.05)
+
+
+def _work(
+    target: str, waiting: deque[tuple[int, Any]], ended: SimpleQueue[tuple[int, Any]], started: list[Process]
+) -> None:
+    """Do waiting tasks in one process at a time; a new one follows a process that has ended."""
+    while waiting:
+        with contextlib.ExitStack() as stack:
+            lines: Iterator[Any] | None = None
+            while waiting:
+                try:
+                    number, task = waiting.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                if lines is None:
+                    process = stack.enter_context(Process(target, task))
+                    started.append(process)
+                    lines = iter(process)
+                else:
+                    with contextlib.suppress(BrokenPipeError):
+                        process.send(task)
+                answer = next(lines, None)
+                ended.put((number, answer))
+                if answer is None:
+                    break
+
+
+def further_tasks(first: Any) -> Iterator[Any]:
+    """Yield the tasks of a process that ``answers`` started, until there are no more."""
+    yield first
+    for line in sys.stdin.buffer:
+        yield json.loads(line)
 
 
 def cause(code: int) -> str:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
+import os
 import time
-import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +17,7 @@ from disentangle_bench import __version__
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.cores import limited
 from disentangle_bench.errors import BenchError, one_line, unknown
+from disentangle_bench.processes import Channel, answers, further_tasks
 from disentangle_bench.registry import METRICS, metric_module
 from disentangle_bench.scoring.files import load_evaluation, save_arrays
 from disentangle_bench.scoring.groups import write_groups
@@ -153,19 +150,30 @@ def score_results(
         raise BenchError(f"no run in {str(out)!r} is finished: dbench run finishes them, then they can be scored again")
     chosen = [choose(metrics, variants, record.spec.scoring.metrics) for record in records]
     failed: dict[str, str] = {}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(records)), mp_context=context) as pool:
-        tasks = {pool.submit(_score_run, r.folder, c): r.folder.name for r, c in zip(records, chosen, strict=True)}
-        for done, task in enumerate(as_completed(tasks), start=1):
-            try:
-                task.result()
-            except (BenchError, BrokenProcessPool) as error:  # a process that was killed takes the pool with it
-                failed[tasks[task]] = one_line(error)
-            progress(done, len(records))
+    tasks = [[os.path.abspath(record.folder), each] for record, each in zip(records, chosen, strict=True)]
+    target = "disentangle_bench.scoring.score:score_runs"
+    for done, (number, error) in enumerate(answers(target, tasks, min(jobs, len(tasks))), start=1):
+        if error is None:
+            error = "its process was killed (out of memory is a common cause: try fewer --jobs)"
+        if error:
+            failed[records[number].folder.name] = error
+        progress(done, len(records))
     records = runs.load_records(out)
     runs.write_results(out)
     write_groups(out, records)
     return records, failed
+
+
+def score_runs(first: Any, channel: Channel) -> None:
+    """Score runs in a process of their own; send for each why it could not be scored, or an empty text."""
+    for folder, metrics in further_tasks(first):
+        try:
+            _score_run(Path(folder), metrics)
+            channel.send("")
+        except BenchError as error:
+            channel.send(one_line(error))
+        except Exception as error:  # one run's fault is not the other runs'
+            channel.send(one_line(f"{type(error).__name__}: {error}: see the files in {folder}"))
 
 
 def _score_run(folder: Path, metrics: dict[str, str]) -> None:
@@ -175,8 +183,6 @@ def _score_run(folder: Path, metrics: dict[str, str]) -> None:
             _rescore(folder, metrics)
     except claims.Busy as busy:
         raise BenchError(f"{busy}: score it when that has ended") from busy
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise BenchError(f"{type(error).__name__}: {one_line(error)}: see the files in {folder}") from error
 
 
 def _rescore(folder: Path, metrics: dict[str, str]) -> None:
