@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+CPUINFO = Path("/proc/cpuinfo")
+
+log = logging.getLogger(__name__)
+
+
+def cpu_computes_bfloat16() -> bool | None:
+    """Return whether this CPU has instructions for bfloat16 (AMX or AVX-512); None where the system does not tell."""
+    if not CPUINFO.exists():
+        return None
+    flags = CPUINFO.read_text(encoding="utf-8", errors="replace").split()
+    return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
 def in_bfloat16(model: nn.Module, device: torch.device) -> None:
@@ -15,7 +29,10 @@ def in_bfloat16(model: nn.Module, device: torch.device) -> None:
 
     Weights stay float32, and so do networks' outputs and with them losses, codebooks and sums: only what is fast on
     tensor cores is lowered, by torch's autocast. Child modules take their own forward; nothing of the model is read.
+    A CPU that has no instructions for bfloat16 emulates them, which is slower than float32: that is logged.
     """
+    if device.type == "cpu" and cpu_computes_bfloat16() is False:
+        log.warning("this CPU has no bfloat16 instructions (AMX, AVX-512): --precision bf16 is slower than fp32 here")
     for network in model.children():
         _lower(network, device)
 

@@ -13,6 +13,7 @@ import torch
 from disentangle_bench.config.grids import expand
 from disentangle_bench.registry import MODELS
 from disentangle_bench.store import runs
+from disentangle_bench.training import precision
 from disentangle_bench.training.trainer import Interrupted, Trainer
 from support.blobs import Blobs
 from support.small_runs import CPU, same, spec, state, trained
@@ -113,3 +114,11 @@ def test_compiled_networks_give_the_same_numbers_up_to_rounding(tmp_path, model)
         for name, value in expected.items():
             torch.testing.assert_close(got[name], value, rtol=1e-3, atol=1e-5)
     assert list(plain.model.state_dict()) == list(compiled.model.state_dict())
+
+
+@pytest.mark.parametrize(("flags", "warned"), [("fpu avx2", True), ("fpu avx512_bf16", False), ("amx_bf16", False)])
+def test_bf16_on_a_cpu_without_its_instructions_is_called_slow(tmp_path, monkeypatch, caplog, flags, warned):
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+    fresh(tmp_path, "beta_vae", BF16)
+    assert ("slower than fp32" in caplog.text) == warned
