@@ -17,6 +17,7 @@ from disentangle_bench.cli import main
 from disentangle_bench.config.grids import expand
 from disentangle_bench.config.protocols import PROTOCOLS
 from disentangle_bench.config.resolve import resolve
+from disentangle_bench.report import write_report
 from disentangle_bench.spec import flat
 from support.invoke import in_process, in_subprocess
 
@@ -40,9 +41,10 @@ SNIPPETS = [
 
 @pytest.fixture(scope="module")
 def results(smoke_grid, tmp_path_factory):
-    """A folder with a ``results`` folder that has runs, as the pages assume; pages may write into it."""
+    """A folder with a ``results`` folder that has runs and tables, as the pages assume; pages may write into it."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(smoke_grid[0], folder / "results")
+    write_report(folder / "results", figures=False)
     return folder
 
 

@@ -28,7 +28,12 @@ class Done(NamedTuple):
 
 
 def in_process(words: list[str], env: dict[str, str], cwd: Path, input: str | None = None) -> Done:
-    """Invoke the command here; an exception that it lets out becomes a traceback and status 1, as in a process."""
+    """Invoke the command here; an exception that it lets out becomes a traceback and status 1, as in a process.
+
+    Runs are done here too, unless ``--jobs`` says how many at a time.
+    """
+    if words[:1] == ["run"] and not {"--jobs", "--executor", "--help"} & set(words):
+        words = [*words, "--jobs", "0"]
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
