@@ -121,6 +121,16 @@ def _file_name(text: str) -> str:
     return re.sub(r"[^\w.-]", "_", text.rpartition("/")[2])[:60]
 
 
+TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
+"""Shares of a dataset's images; the rest is the test split."""
+
+
+def split_sizes(n: int) -> dict[str, int]:
+    """Return the numbers of training, validation and test images of a dataset of n images."""
+    train, validation = int(TRAIN_SHARE * n), int(VALIDATION_SHARE * n)
+    return {"train": train, "validation": validation, "test": n - train - validation}
+
+
 def seed_for(*parts: int | str) -> int:
     """Return a 63-bit number that is a hash of ``parts``: independent streams for independent purposes.
 

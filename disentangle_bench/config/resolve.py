@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from disentangle_bench.config import baselines
 from disentangle_bench.config.protocols import Protocol, protocol
+from disentangle_bench.config.usable import check_usable
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.models.model import Settings
 from disentangle_bench.registry import (
@@ -85,6 +86,7 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
         spec, changed = _changed(spec, given)
         sources |= dict.fromkeys(changed, "--set")
     _check_names(spec)
+    check_usable(spec, card)
     spec = spec.model_copy(update={"files": plugin_files(spec)})
     sources |= dict.fromkeys((f"model.{key}" for key in fixed), f"fixed by the row {model}")
     return Resolved(spec, sources, fixed)

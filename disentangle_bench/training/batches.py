@@ -8,10 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from disentangle_bench.data.dataset import Index
-from disentangle_bench.spec import RunSpec, seed_for
-
-TRAIN_SHARE, VALIDATION_SHARE = 0.8, 0.1
-"""Shares of a dataset's images; the rest is the test split."""
+from disentangle_bench.spec import RunSpec, seed_for, split_sizes
 
 
 def permutation(n: int, *key: int | str) -> Index:
@@ -41,8 +38,9 @@ class Split:
 def split(n: int, seed: int | None = None) -> Split:
     """The split of a dataset of n images: the same for all models, seeds and protocols, unless a seed is given."""
     order = permutation(n, "split", n) if seed is None else permutation(n, "split", n, seed)
-    train, validation = int(TRAIN_SHARE * n), int(VALIDATION_SHARE * n)
-    return Split(order[:train], order[train : train + validation], order[train + validation :])
+    sizes = split_sizes(n)
+    train, held_out = order[: sizes["train"]], order[sizes["train"] :]
+    return Split(train, held_out[: sizes["validation"]], held_out[sizes["validation"] :])
 
 
 def split_of(spec: RunSpec, n: int) -> Split:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from disentangle_bench.cli import main
+from disentangle_bench.config.grids import expand
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.custom import custom_class
 from disentangle_bench.data.dsprites_rendered import DSpritesRendered
@@ -252,6 +253,24 @@ def test_a_comma_in_a_path_is_quoted(tmp_path):
 def test_odd_lists_of_names_are_one_line(text):
     with pytest.raises(BenchError):
         DATASETS.names(text)
+
+
+UNUSABLE = {
+    "28 x 28": ((60, 28, 28, 1), r"multiples of 16, not 28 x 28 pixels; write .*a\.npz\?resize=64"),
+    "one image": ((1, 16, 16, 1), "has 1 images: 0 to train on"),
+    "ten images": ((10, 16, 16, 1), "10 images: 8 to train on, and to score on 0 that fit and 1 that test"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_images_that_cannot_be_used_are_found_when_a_grid_is_expanded(tmp_path, name):
+    shape, message = UNUSABLE[name]
+    path = tmp_path / "a.npz"
+    np.savez(path, images=np.full(shape, 200, np.uint8), factor_sizes=np.array(shape[:1]))
+    with pytest.raises(BenchError, match=message):
+        expand("ae", str(path), "1", "smoke")
+    if name == "28 x 28":
+        expand("ae", f"{path}?resize=64", "1", "smoke")
 
 
 def test_suffixes_may_be_in_capitals(tmp_path):
