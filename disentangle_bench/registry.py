@@ -60,7 +60,7 @@ class Registry:
         aliases: dict[str, tuple[str, ...]] | None = None,
     ) -> None:
         self.kind = kind
-        self._entry_point_group = entry_point_group
+        self.group = entry_point_group
         self._builtin = builtin
         self._aliases = aliases or {}
 
@@ -68,7 +68,7 @@ class Registry:
     def entries(self) -> dict[str, Entry]:
         """All rows by name. A plug-in with a name that is already taken is an error."""
         rows = {entry.name: entry for entry in self._builtin}
-        for point in entry_points(group=self._entry_point_group):
+        for point in entry_points(group=self.group):
             if point.name in rows:
                 raise BenchError(
                     f"the plug-in {point.value!r} registers the {self.kind} {point.name!r}, a name that "
@@ -145,6 +145,16 @@ class Registry:
             return word
         return self._adopt(*plugins.read(word))
 
+    def adopt_all(self, word: str) -> list[str]:
+        """Return the names of everything in a Python file, or of what ``:Name`` asks for, if this table takes it."""
+        source, asked = plugins.read(word)
+        things = self._things(source)
+        labels = _labels(things)
+        names = list(things) if asked is None else [labels[asked]] if asked in labels else []
+        for name in names:
+            self._add(name, source)
+        return names
+
     def name_of(self, thing: type) -> str:
         """Return the name of a class given as an object; one that has no row gets one, by its file."""
         target = f"{thing.__module__}:{thing.__qualname__}"
@@ -161,7 +171,7 @@ class Registry:
 
     def _adopt(self, source: plugins.Source, asked: str | None) -> str:
         things = self._things(source)
-        labels = {getattr(thing, "__name__", name): name for name, thing in things.items()} | {n: n for n in things}
+        labels = _labels(things)
         if asked is not None and asked not in labels:
             if hasattr(plugins.load(source), asked):
                 raise BenchError(f"{asked} in {source.path} is no {self.kind}, which is {self.wanted}")
@@ -192,6 +202,11 @@ class Registry:
     def candidates(self, module: ModuleType, version: int) -> dict[str, Any]:
         """Return what a plug-in's module has for this table, by name, and set its version."""
         raise NotImplementedError
+
+
+def _labels(things: dict[str, Any]) -> dict[str, str]:
+    """Return names of things by whatever they may be called: their own names, and those of their classes."""
+    return {getattr(thing, "__name__", name): name for name, thing in things.items()} | {name: name for name in things}
 
 
 def _classes(module: ModuleType) -> list[type]:

@@ -7,8 +7,9 @@ raises ``Violation`` at the first thing that breaks the contract, and returns No
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +22,7 @@ from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.data.dataset import Card, Dataset
 from disentangle_bench.metrics.metric import MetricCard
 from disentangle_bench.models.model import ImageShape, Model, Noise, Settings
+from disentangle_bench.models.networks import Network
 from disentangle_bench.registry import network
 from disentangle_bench.training.trainer import evaluated, sum_of
 
@@ -61,16 +63,37 @@ def check_model(
     """
     _require(issubclass(model_class, Model), f"{model_class.__name__} must derive from Model")
     _require(isinstance(getattr(model_class, "version", None), int), f"{model_class.__name__} needs an integer version")
+    options: dict[str, Any] = {"image_shape": image_shape, "network_name": network_name, "latents": latents}
+    for _, rule in model_points(model_class, config, quick=quick, **options):
+        rule()
+
+
+def model_points(
+    model_class: type[Model],
+    config: Settings | None = None,
+    *,
+    image_shape: ImageShape = (3, 64, 64),
+    network_name: str = "conv64",
+    latents: int = 4,
+    quick: bool = False,
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield each point of ``check_model`` with the check that raises where it is broken, in their order."""
     config = config or model_class.Config(latents=latents)
-    _require(type(config).model_config.get("frozen") is True, "the Config must be frozen: derive it from Settings")
+    frozen = type(config).model_config.get("frozen") is True
+    yield "its Config is frozen", lambda: _require(frozen, "the Config must be frozen: derive it from Settings")
     for dtype in (torch.float32,) if quick else (torch.float32, torch.float64):
+        kind = str(dtype).removeprefix("torch.")
         model, x = _fresh(model_class, config, image_shape, network_name, dtype)
-        _check_groups(model)
-        _check_losses(model, x)
-        _check_capturable(model, x)
-        _check_finish(model, x)
-        _check_codes(model, x, config.latents)
-        _check_saving(model, _fresh(model_class, config, image_shape, network_name, dtype, seed=1)[0], x)
+        other, _ = _fresh(model_class, config, image_shape, network_name, dtype, seed=1)
+        yield f"parameter groups hold every parameter once ({kind})", partial(_check_groups, model)
+        yield f"losses are finite, repeatable and reach every parameter ({kind})", partial(_check_losses, model, x)
+        yield f"what it says of CUDA graphs is so ({kind})", partial(_check_capturable, model, x)
+        yield f"finishing twice is finishing once ({kind})", partial(_check_finish, model, x)
+        yield (
+            f"encodes to values [n, d] and decodes to images ({kind})",
+            partial(_check_codes, model, x, config.latents),
+        )
+        yield f"is all in its state_dict ({kind})", partial(_check_saving, model, other, x)
 
 
 def _fresh(
@@ -91,7 +114,10 @@ def _fresh(
 
 
 def _losses(model: Model, x: Tensor, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    losses, logs = model.losses(x, 0, Noise(torch.Generator().manual_seed(seed)))
+    result: Any = model.losses(x, 0, Noise(torch.Generator().manual_seed(seed)))
+    pair = isinstance(result, tuple) and len(result) == 2 and all(isinstance(part, Mapping) for part in result)
+    _require(pair, f"losses returns a {type(result).__name__}, not two mappings: losses by player, and logs by name")
+    losses, logs = result
     return evaluated(losses), logs
 
 
@@ -201,6 +227,15 @@ def _check_saving(model: Model, other: Model, x: Tensor) -> None:
         codes, loaded = model.encode(x), other.encode(x)
         same = torch.equal(codes.values, loaded.values) and torch.equal(model.decode(codes), other.decode(loaded))
     _require(same, "a model loaded from another's state_dict gives other codes: something is not in the state_dict")
+
+
+def check_network(network: Network, *, image_shape: ImageShape = (3, 64, 64), latents: int = 4) -> None:
+    """Check that a network makes an encoder of images and a decoder to images of ``image_shape``."""
+    x = torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0))
+    outputs = network.encoder(image_shape, latents)(x)
+    _require(tuple(outputs.shape) == (2, latents), f"the encoder gives {tuple(outputs.shape)}, not (2, {latents})")
+    images = network.decoder(latents, image_shape)(outputs)
+    _require(tuple(images.shape) == tuple(x.shape), f"the decoder gives {tuple(images.shape)}, not {tuple(x.shape)}")
 
 
 def check_dataset(dataset: Dataset, *, device: str = "cpu", images: int = 64) -> None:

@@ -9,7 +9,8 @@ import click
 
 from disentangle_bench import __version__
 from disentangle_bench.cli.data import data
-from disentangle_bench.cli.info import list_, show
+from disentangle_bench.cli.info import info, list_, show
+from disentangle_bench.cli.plugin import check, new
 from disentangle_bench.cli.report import report
 from disentangle_bench.cli.results import merge, reproduce, rm, score, status
 from disentangle_bench.cli.run import plan, run, worker
@@ -66,5 +67,5 @@ def main() -> None:
     """Compare disentanglement models under one fair, versioned protocol."""
 
 
-for command in (run, plan, status, report, score, show, list_, data, merge, rm, reproduce, worker):
+for command in (run, plan, status, report, score, show, list_, info, new, check, data, merge, rm, reproduce, worker):
     main.add_command(command)

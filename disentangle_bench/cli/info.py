@@ -1,4 +1,4 @@
-"""The commands that say what there is: list, show."""
+"""The commands that say what there is: list, show, info."""
 
 from __future__ import annotations
 
@@ -51,3 +51,53 @@ def show(model: str, dataset: str, protocol: str, against: str | None, changes: 
     width = max(map(len, values))
     for key, value in values.items():
         click.echo(f"{key:{width}} = {value!s:<14} # {resolved.sources[key]}")
+
+
+@click.command()
+@opt.options("Options", opt.DATA_DIR)
+def info(data_dir: str | None) -> None:
+    """Print versions, devices, folders and caches: what a bug report needs."""
+    import os
+    import platform
+    from importlib import metadata
+
+    from disentangle_bench import __file__ as package
+    from disentangle_bench import __version__
+    from disentangle_bench.cores import available
+    from disentangle_bench.data.files import data_folder
+
+    rows = {"disentangle-bench": f"{__version__} in {os.path.dirname(package)}"}
+    rows |= {"python": f"{platform.python_version()}, {platform.platform()}", "cores": str(available())}
+    for name in ("torch", "numpy", "scipy", "scikit-learn", "numba", "pandas", "matplotlib", "pydantic", "ray"):
+        try:
+            rows[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            rows[name] = "not installed"
+    rows["devices"] = _devices()
+    folder = data_folder(data_dir)
+    rows["data folder"] = f"{folder}{'' if folder.is_dir() else ' (not there yet)'}"
+    for name in (
+        "DBENCH_DATA",
+        "DBENCH_OFFLINE",
+        "NUMBA_CACHE_DIR",
+        "CUDA_VISIBLE_DEVICES",
+        "WANDB_MODE",
+        "MPLBACKEND",
+    ):
+        if name in os.environ:
+            rows[name] = os.environ[name]
+    for group in ("models", "datasets", "metrics", "networks"):
+        if plugins := [point.value for point in metadata.entry_points(group=f"disentangle_bench.{group}")]:
+            rows[f"plug-in {group}"] = ", ".join(plugins)
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        click.echo(f"{name:{width}}  {value}")
+
+
+def _devices() -> str:
+    import torch
+
+    names = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return ", ".join(["cpu", *names])

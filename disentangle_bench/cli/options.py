@@ -200,6 +200,11 @@ RERUN = option(
     show_default=True,
     help="Run those without a record (failed ones are tried again), only failed ones, or all from the start.",
 )
+METRICS = option(
+    "--metrics",
+    metavar="NAMES",
+    help="Print the scores of these metrics, comma-separated, and compute what the protocol has not; files too.",
+)
 YES = option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 WHAT = options("What to run", MODELS, DATASETS, SEEDS, PROTOCOL, SET, GRID, PRECISION)

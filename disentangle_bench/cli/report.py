@@ -22,7 +22,7 @@ SECONDS = 15
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=click.Path(path_type=Path), default=Path("results"))
 @click.option(
     "--metrics", metavar="NAMES", help="Metrics, groups or single scores, comma-separated.  [default: all there are]"
 )
@@ -52,7 +52,7 @@ def report(
     show_page: bool,
     keep: bool,
 ) -> None:
-    """Write leaderboards, figures and a page from the runs in RESULTS."""
+    """Write leaderboards, figures and a page from the runs in RESULTS (the folder results by default)."""
     from rich.console import Console
     from rich.text import Text
 

@@ -215,7 +215,7 @@ def _score_results(out: Path, metrics: str | None, variants: tuple[str, ...], jo
     from disentangle_bench.scoring import score as scorer
 
     records, failed = scorer.score_results(out, metrics, variants, jobs=jobs or available(), progress=_count)
-    print_leaderboard(out)
+    print_leaderboard(out, metrics=metrics)
     click.echo(f"{len(records) - len(failed)} runs scored, {len(failed)} could not be")
     for run_id, error in failed.items():
         click.echo(f"not scored: {one_line(run_id)}: {error}", err=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from disentangle_bench.cli import options as opt
+from disentangle_bench.cores import available
 from disentangle_bench.errors import BenchError
 from disentangle_bench.runner.executors import EXECUTORS
 
@@ -45,7 +46,7 @@ WANDB = opt.option("--wandb", is_flag=True, help="Also log to Weights & Biases; 
 @opt.WHAT
 @opt.options("Where and how", opt.EXECUTOR, *opt.MACHINE, opt.OFFLINE, opt.COMPILE, opt.CAPTURE, *opt.EXECUTOR_SETTINGS)
 @opt.options(
-    "Results and resuming", opt.OUT, DRY_RUN, opt.RERUN, FORCE, CHECKPOINT_SECONDS, TENSORBOARD, WANDB
+    "Results and resuming", opt.OUT, opt.METRICS, DRY_RUN, opt.RERUN, FORCE, CHECKPOINT_SECONDS, TENSORBOARD, WANDB
 )  # fmt: skip
 def run(
     out: Path,
@@ -56,6 +57,7 @@ def run(
     tensorboard: bool,
     wandb: bool,
     executor: str,
+    metrics: str | None,
     **given: Any,
 ) -> None:
     """Train and score every model on every dataset with every seed.
@@ -64,6 +66,7 @@ def run(
     and results.csv with all scores; prints the leaderboard. dbench report writes tables, figures and a page. The exit
     status is 0 if all runs are done, 1 if any failed, and 75 if some were stopped or another process is running them.
     """
+    from disentangle_bench.registry import METRICS
     from disentangle_bench.runner import run as runner
     from disentangle_bench.store import runs
 
@@ -72,6 +75,8 @@ def run(
     settings = {name: given.pop(name) for name, row in EXECUTORS.items() if row.settings}
     trackers = tuple(name for name, asked in {"tensorboard": tensorboard, "wandb": wandb}.items() if asked)
     specs = _specs(given)
+    if metrics is not None:
+        METRICS.names(metrics)  # an unknown name is an error before anything is trained
     records = runner.read(out)
     todo = runner.select(specs, out, rerun, records)
     if dry_run:
@@ -84,8 +89,11 @@ def run(
         if spec.run_id in records.problems:
             click.echo(f"moved aside and done again: {records.problems[spec.run_id]}", err=True)
     outcome = runner.run_grid(specs, out, resources, rerun=rerun, records=records)
-    if outcome.records.records:
-        print_leaderboard(out, outcome.records)
+    records = outcome.records
+    if metrics is not None:
+        records = _score_more(out, specs, metrics, records)
+    if records.records:
+        print_leaderboard(out, records, metrics)
     click.echo(f"{len(outcome.finished)} finished, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed")
     _print_endings("left", outcome.left)
     _print_endings("failed", outcome.failed)
@@ -94,6 +102,30 @@ def run(
     click.echo(f"next: dbench report {click.format_filename(out)}")
     if outcome.failed or outcome.left:
         sys.exit(1 if outcome.failed else UNDONE)
+
+
+def _score_more(out: Path, specs: Sequence[RunSpec], metrics: str, records: Records) -> Records:
+    """Score the runs of a grid by metrics that they have not got, and return the folder's records."""
+    from disentangle_bench.registry import METRICS
+    from disentangle_bench.runner import run as runner
+    from disentangle_bench.scoring import score as scorer
+
+    names, asked = set(METRICS.names(metrics)), {spec.run_id for spec in specs}
+    lacking = {
+        record.folder.name
+        for record in records.records
+        if record.folder.name in asked and not names <= {row["metric"] for row in record.scores}
+    }
+    if not lacking:
+        return records
+    _, failed = scorer.score_results(out, metrics, (), jobs=available(), progress=_scored, only=lacking)
+    for run_id, error in failed.items():
+        click.echo(f"not scored: {run_id}: {error}", err=True)
+    return runner.read(out)
+
+
+def _scored(done: int, total: int) -> None:
+    click.echo(f"[{done}/{total}] runs scored", err=True)
 
 
 def _print_endings(how: str, reasons: dict[str, str]) -> None:
@@ -147,16 +179,19 @@ def _show_cost(specs: Sequence[RunSpec], yes: bool, resources: Resources) -> Non
         )
 
 
-def print_leaderboard(out: Path, records: Records | None = None) -> None:
-    """Print the leaderboard of what is finished, if anything is; nothing is written."""
+def print_leaderboard(out: Path, records: Records | None = None, metrics: str | None = None) -> None:
+    """Print the leaderboard of what is finished, if anything is: the headline scores, or all of ``metrics``."""
     from rich.console import Console
 
+    from disentangle_bench.registry import METRICS
     from disentangle_bench.report.results import read_results
     from disentangle_bench.report.tables.terminal import Headline
     from disentangle_bench.store import runs
 
     if any((out / "runs").glob(f"*/{runs.RECORD}")):
-        Console().print(Headline(read_results(out, None, loaded=records).board))
+        names = None if metrics is None else METRICS.names(metrics)
+        board = read_results(out, names, loaded=records).board
+        Console().print(Headline(board, every_score=names is not None))
 
 
 @click.command(cls=opt.SectionedCommand)

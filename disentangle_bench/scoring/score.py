@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from disentangle_bench import __version__
+from disentangle_bench import __version__, plugins
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.cores import limited
 from disentangle_bench.errors import BenchError, one_line, unknown
@@ -21,6 +21,7 @@ from disentangle_bench.processes import Channel, answers, further_tasks
 from disentangle_bench.registry import METRICS, metric_module
 from disentangle_bench.scoring.files import load_evaluation, save_arrays
 from disentangle_bench.scoring.groups import write_groups
+from disentangle_bench.spec import File
 from disentangle_bench.store import claims, runs
 
 SCHEMA = 1
@@ -136,7 +137,13 @@ def score_file(path: Path, metrics: dict[str, str]) -> tuple[Scores, dict[str, A
 
 
 def score_results(
-    out: Path, metrics: str | None, variants: Sequence[str], *, jobs: int, progress: Callable[[int, int], None]
+    out: Path,
+    metrics: str | None,
+    variants: Sequence[str],
+    *,
+    jobs: int,
+    progress: Callable[[int, int], None],
+    only: Collection[str] | None = None,
 ) -> tuple[list[runs.Record], dict[str, str]]:
     """Score every finished run of a results folder again from its stored codes, ``jobs`` at a time.
 
@@ -144,13 +151,20 @@ def score_results(
     are kept; a run whose codes cannot be scored keeps its record as it was. Without ``metrics``, each run's own are
     computed. Writes ``results.csv``, and ``groups.json`` with the scores of runs that differ in their seed only.
     Returns the new records, and the reasons of those that could not be scored, by run.
+    ``only`` names the runs where not all are meant.
     """
     records = runs.load_records(out)
     if not records:
         raise BenchError(f"no run in {str(out)!r} is finished: dbench run finishes them, then they can be scored again")
+    if only is not None:
+        records = [record for record in records if record.folder.name in only]
     chosen = [choose(metrics, variants, record.spec.scoring.metrics) for record in records]
+    files = {name: file for names in chosen for name in names if (file := METRICS.entries[name].file) is not None}
+    for file in files.values():
+        plugins.keep(file, out)
     failed: dict[str, str] = {}
-    tasks = [[os.path.abspath(record.folder), each] for record, each in zip(records, chosen, strict=True)]
+    dumped = {name: file.model_dump() for name, file in files.items()}
+    tasks = [[os.path.abspath(record.folder), each, dumped] for record, each in zip(records, chosen, strict=True)]
     target = "disentangle_bench.scoring.score:score_runs"
     for done, (number, error) in enumerate(answers(target, tasks, min(jobs, len(tasks))), start=1):
         if error is None:
@@ -166,9 +180,9 @@ def score_results(
 
 def score_runs(first: Any, channel: Channel) -> None:
     """Score runs in a process of their own; send for each why it could not be scored, or an empty text."""
-    for folder, metrics in further_tasks(first):
+    for folder, metrics, dumped in further_tasks(first):
         try:
-            _score_run(Path(folder), metrics)
+            _score_run(Path(folder), metrics, {name: File(**file) for name, file in dumped.items()})
             channel.send("")
         except BenchError as error:
             channel.send(one_line(error))
@@ -176,16 +190,18 @@ def score_runs(first: Any, channel: Channel) -> None:
             channel.send(one_line(f"{type(error).__name__}: {error}: see the files in {folder}"))
 
 
-def _score_run(folder: Path, metrics: dict[str, str]) -> None:
+def _score_run(folder: Path, metrics: dict[str, str], files: dict[str, File]) -> None:
     """Score one run's codes and put the scores into its record: matrices first, the record last."""
     try:
+        for name, file in files.items():
+            METRICS.restore(name, file, folder.parent.parent)
         with claims.claimed(folder):
-            _rescore(folder, metrics)
+            _rescore(folder, metrics, files)
     except claims.Busy as busy:
         raise BenchError(f"{busy}: score it when that has ended") from busy
 
 
-def _rescore(folder: Path, metrics: dict[str, str]) -> None:
+def _rescore(folder: Path, metrics: dict[str, str], files: dict[str, File]) -> None:
     finished = runs.read_record(folder)
     with limited(1):
         scores = score(load_evaluation(runs.check_file(finished, "codes.npz")), metrics)
@@ -196,6 +212,8 @@ def _rescore(folder: Path, metrics: dict[str, str]) -> None:
     record["scores"] = kept + scores.rows
     record["notes"] = record.get("notes", {}) | {_name(m, metrics[m], own): notes for m, notes in scores.notes.items()}
     record["scored"] = {"version": __version__, "metrics": metrics}
+    if files:
+        record["metric_files"] = record.get("metric_files", {}) | {n: f.model_dump() for n, f in files.items()}
     matrices = folder / "matrices.npz"
     arrays: dict[str, Any] = {}
     if matrices.exists():

@@ -24,18 +24,18 @@ MOST_ROWS, MOST_TABLES = 40, 12
 class Headline:
     """For ``rich.print``: a table per dataset and protocol, with a row per model and a column per headline score.
 
-    All scores are shown if no headline score is there. A cell is the mean and its 95 % interval;
-    rank 1 is bold. In a terminal too narrow for that, each metric gets a table of its own. ``by`` is as for ``sheets``.
-    Of many rows and tables the first are printed, and what is left out is said.
+    All scores are shown if no headline score is there, or ``every_score`` is true. A cell is the mean and its 95 %
+    interval; rank 1 is bold. In a terminal too narrow for that, each metric gets a table of its own. ``by`` is as for
+    ``sheets``. Of many rows and tables the first are printed, and what is left out is said.
     """
 
-    def __init__(self, board: pd.DataFrame, by: str = "dataset") -> None:
-        self._board, self._by = board, by
+    def __init__(self, board: pd.DataFrame, by: str = "dataset", *, every_score: bool = False) -> None:
+        self._board, self._by, self._every = board, by, every_score
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         every = sheets(self._board, self._by)
         for sheet in itertools.islice(every, MOST_TABLES):
-            chosen = headline(sheet)
+            chosen = list(sheet.columns) if self._every else headline(sheet)
             whole = _table(sheet, chosen)
             if console.measure(whole, options=options.update(max_width=1000)).maximum <= options.max_width:
                 yield whole
