@@ -56,7 +56,7 @@ def score(evaluation, *, variant, rng):
 """
 DATASET = '''
 import numpy as np
-import torch
+
 import disentangle_bench as db
 
 
@@ -74,9 +74,6 @@ class Stripes(db.Dataset):
         out = np.zeros((len(factors), 64, 64, 1), np.uint8)
         out[np.arange(len(factors)), factors[:, 0]] = (100 + factors[:, 1])[:, None, None]
         return out
-
-    def place(self, device):
-        return lambda index: torch.from_numpy(self.images(index)).permute(0, 3, 1, 2)
 '''
 NETWORK = """
 from torch import nn
