@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from disentangle_bench.data.dataset import Report
 from disentangle_bench.data.files import megabytes
 from disentangle_bench.runner.executors.base import ENDS, Event
+from disentangle_bench.store.status import duration
 
 LINE_SECONDS = 15.0
 """Seconds between two plain lines on the same thing."""
@@ -84,10 +85,10 @@ class _Pace:
         return True
 
     def left(self, now: float, done: int, total: int | None) -> str:
-        """Return the time left as ``, 10 s left``; nothing where it is not known or nothing is left."""
+        """Return the time left as ``, 10 s left``; nothing if it is not known or nothing is left."""
         if total is None or done <= self.first or done >= total:
             return ""
-        return f", {(now - self.began) * (total - done) / (done - self.first):.0f} s left"
+        return f", {duration((now - self.began) * (total - done) / (done - self.first))} left"
 
 
 class Display:
@@ -96,6 +97,7 @@ class Display:
     def __init__(self, runs: int) -> None:
         self.runs = runs
         self.finished = 0
+        self._pace = _Pace(time.monotonic(), 0)
         self.bars = Bars()
         self._phases: dict[str, str] = {}
         self._paces: dict[str, _Pace] = {}
@@ -120,7 +122,8 @@ class Display:
             self.bars.remove(self._phases.pop(event.run_id, ""))
             self._draw_overall()
         detail = f": {event.text}" if event.text else ""
-        self.bars.print(f"[{self.finished}/{self.runs}] {event.run_id} {event.kind}{detail}")
+        left = self._pace.left(time.monotonic(), self.finished, self.runs) if event.kind in ENDS else ""
+        self.bars.print(f"[{self.finished}/{self.runs}{left}] {event.run_id} {event.kind}{detail}")
 
     def _draw_overall(self) -> None:
         self.bars.draw("all runs", self.finished, self.runs, f"{self.finished}/{self.runs}")
