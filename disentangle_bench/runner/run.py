@@ -143,9 +143,8 @@ def prepare(specs: Sequence[RunSpec], resources: Resources) -> None:
 
 
 def estimate(specs: Sequence[RunSpec], resources: Resources) -> Plan:
-    """Return what ``run_grid`` would cost with the same resources; prepares the datasets, since it needs them."""
+    """Return what ``run_grid`` would cost with the same resources; nothing is downloaded for it."""
     slots = resources.slots()[: max(1, len(specs))]
-    prepare(specs, resources)
     return measure(specs, slots, resources, lambda line: print(line, file=sys.stderr))
 
 

@@ -7,7 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from disentangle_bench.config.grids import expand
 from disentangle_bench.runner import plan
+from disentangle_bench.runner.resources import Resources
+from disentangle_bench.runner.run import estimate
 
 
 @pytest.mark.parametrize(
@@ -25,3 +28,12 @@ def test_the_first_update_is_not_measured(monkeypatch, seconds, expected):
     monkeypatch.setattr(plan, "_synchronised", lambda device: clock[0])
     trainer = SimpleNamespace(generator=torch.Generator(), update=update)
     assert plan._update_seconds(trainer) == pytest.approx(expected)
+
+
+def test_a_plan_needs_no_download(monkeypatch, tmp_path):
+    monkeypatch.setattr(plan, "_metric_seconds", lambda spec, dataset: 1.0)
+    specs = expand("ae", "shapes3d", "2", "smoke", [])
+    (cost,) = estimate(specs, Resources(devices="cpu", data=tmp_path)).costs
+    assert (cost.dataset, cost.runs) == ("shapes3d", 2)
+    assert cost.training_seconds > 0
+    assert not list(tmp_path.iterdir())
