@@ -91,9 +91,8 @@ class RunSpec(Part):
     protocol_ranked: bool = False
     files: dict[str, File] = Field(default_factory=dict)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 (hexadecimal) of the canonical JSON: keys sorted, no spaces, shortest float representation.
+    def identity(self) -> dict[str, Any]:
+        """Return what the digest is made of, as JSON has it.
 
         Fields that came later are left out where they are empty or false, so that older records keep their digests. A
         dataset that is a file counts by its name and content (``dataset_version``), wherever it lies.
@@ -103,7 +102,12 @@ class RunSpec(Part):
         files = content.pop("files")
         if files:
             content["files"] = {name: file["sha256"] for name, file in files.items()}
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return content
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hexadecimal) of the canonical JSON: keys sorted, no spaces, shortest float representation."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property

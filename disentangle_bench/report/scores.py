@@ -36,7 +36,8 @@ def settings_digest(spec: RunSpec, package_version: str = "") -> str:
     the version of the package if it is given. They keep apart ``--set model.beta=1`` and ``--set model.beta=4``, whose
     ``changed`` is the same.
     """
-    content = spec.model_dump(mode="json", exclude={"seed": True, "scoring": {"metrics"}})
+    content = spec.identity()
+    del content["seed"], content["scoring"]["metrics"]
     if package_version:
         content["package_version"] = package_version
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
