@@ -204,6 +204,13 @@ def test_the_figure_of_schedules_can_be_drawn(tmp_path):
     assert (tmp_path / "schedules.png").stat().st_size > 50_000
 
 
+def test_the_design_shows_every_module():
+    text = (ROOT / "docs" / "design.md").read_text()
+    assert runpy.run_path(str(ROOT / "docs" / "tree.py"))["page"](text) == text, "run python docs/tree.py"
+    for path in ROOT.glob("disentangle_bench/**/[!_]*.py"):
+        assert f"| `{path.relative_to(ROOT / 'disentangle_bench').as_posix()}` |" in text
+
+
 def test_versions_agree():
     assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
