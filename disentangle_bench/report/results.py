@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from disentangle_bench.errors import BenchError, one_line
 from disentangle_bench.report import leaderboard, published, ranking
 from disentangle_bench.report.citation import SUITE, Credit
+from disentangle_bench.report.groups import read_groups
 from disentangle_bench.report.scores import score_table
 from disentangle_bench.store import files, runs
 from disentangle_bench.store.runs import Record
@@ -35,6 +36,7 @@ class Results:
     comparison: pd.DataFrame
     tidy: pd.DataFrame
     csv: str
+    groups: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     by_version: bool = False
     credit: Credit = SUITE
@@ -61,7 +63,10 @@ def read_results(
     tidy = runs.tidy(records)
     text = files.safe_cells(tidy).to_csv(index=False, lineterminator="\n")
     comparison = published.compare(board)
-    return Results(records, failures, unfinished, scores, board, means, comparison, tidy, text, notes, by_version)
+    groups = read_groups(out, scores, notes)
+    return Results(
+        records, failures, unfinished, scores, board, means, comparison, tidy, text, groups, notes, by_version
+    )
 
 
 def _load(out: Path, loaded: runs.Records | None) -> tuple[list[Record], list[dict[str, Any]], list[str], list[str]]:

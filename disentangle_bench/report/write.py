@@ -137,6 +137,9 @@ def _write_tables(
         write_text(paths[0], results.csv)
         leaderboard.write_csv(results.board, paths[1])
         leaderboard.write_csv(results.means, paths[2])
+        if len(results.groups):
+            paths.append(out / "groups.csv")
+            leaderboard.write_csv(results.groups, paths[-1])
         if len(results.comparison):
             paths.append(out / "published.csv")
             leaderboard.write_csv(results.comparison, paths[-1])
@@ -146,7 +149,15 @@ def _write_tables(
             results.tidy.to_parquet(temporary, index=False, engine="pyarrow")
     if "md" in formats:
         paths.append(out / "leaderboard.md")
-        further = [part for part in (markdown.published(results.comparison), markdown.citation(bibtex)) if part]
+        further = [
+            part
+            for part in (
+                markdown.groups(results.groups),
+                markdown.published(results.comparison),
+                markdown.citation(bibtex),
+            )
+            if part
+        ]
         content = markdown.text(
             results.board,
             results.scores,

@@ -19,7 +19,7 @@ from disentangle_bench.report.page.pictures import Budget, webp
 from disentangle_bench.report.page.runs import run_panels
 from disentangle_bench.report.scores import SCORE, SETUP, TABLE
 from disentangle_bench.report.tables import markdown
-from disentangle_bench.report.tables.sheet import Sheet, sheets
+from disentangle_bench.report.tables.sheet import Column, Sheet, sheets
 from disentangle_bench.store.files import finite
 
 if TYPE_CHECKING:
@@ -141,6 +141,9 @@ def _table(sheet: Sheet, board: pd.DataFrame, scores: pd.DataFrame, results: Res
     ):
         values.setdefault(group, []).append([int(seed), float(value)])
     costs, places = _costs(scores, results), labels.places(sheet.rows)
+    groups = results.groups[(results.groups[TABLE] == list(key)).all(axis=1)]
+    kinds = list(dict.fromkeys(groups[SCORE].itertuples(index=False, name=None)))
+    grouped = {tuple(getattr(row, part) for part in SETUP + SCORE): row for row in labels.rows_of(groups)}
     mean_ranks = {
         (row.model, row.model_version, row.settings): [row.mean_rank, row.ci_low, row.ci_high, _whole(row.place)]
         for row in labels.rows_of(results.means)
@@ -153,14 +156,16 @@ def _table(sheet: Sheet, board: pd.DataFrame, scores: pd.DataFrame, results: Res
                  "settings": setup[3], "place": places[setup], "page": _page_of(setup[0])}  # fmt: skip
         mean_rank = None if setup[2] else mean_ranks.get((setup[0], setup[1], setup[3]))
         rows.append(about | {"seeds": sheet.seeds[setup], "mean_rank": mean_rank,
-                             "cells": cells + costs.get(setup, [None] * len(_COSTS))})  # fmt: skip
+                             "cells": cells + [_group_cell(grouped.get(setup + kind)) for kind in kinds]
+                             + costs.get(setup, [None] * len(_COSTS))})  # fmt: skip
     return {
         "title": sheet.title,
         "dataset": title[0] or dataset,
         "protocol": title[2],
         "versions": f"{dataset} version {dataset_version}, protocol {protocol} version {protocol_version}",
         "ranked": sheet.ranked,
-        "columns": [_column(kind, column) for kind, column in sheet.columns.items()] + [
+        "columns": [_column(kind, column) for kind, column in sheet.columns.items()]
+        + [_column(kind, _group_column(groups, kind)) for kind in kinds] + [
             {"name": name, "title": name, "metric": "cost", "group": "", "unit": unit, "direction": "lower",
              "decimals": decimals, "variant": meaning, "secondary": True}
             for name, unit, decimals, meaning in _COSTS
@@ -181,6 +186,22 @@ def _column(kind: tuple, column: Any) -> dict[str, Any]:
         "variant": f"{kind[2]}, version {kind[3]}",
         "secondary": kind[1] not in labels.HEADLINE,
     }
+
+
+def _group_column(groups: pd.DataFrame, kind: tuple) -> Column:
+    """The column of a score of groups of runs."""
+    row = groups[(groups[SCORE] == list(kind)).all(axis=1)].iloc[0]
+    return Column(kind[1], row["unit"], row["direction"], 3)
+
+
+def _group_cell(row: Any) -> dict[str, Any] | None:
+    """One number of all seeds: it has neither an interval nor a rank."""
+    if row is None:
+        return None
+    defined = row.value == row.value
+    return {"n": int(row.n) if defined else 0, "undefined": 0, "mean": row.value, "std": None, "median": row.value,
+            "iqm": row.value, "low": row.value, "high": row.value, "chance": row.chance, "rank": [None] * 3,
+            "note": "", "values": []}  # fmt: skip
 
 
 _COSTS = (

@@ -30,6 +30,12 @@ points are the models beaten, summed over contests. Every score counts the same:
 `--metrics`.
 """
 
+_GROUPS = """## Across seeds
+
+One number of all runs of a model: how much the codes of different seeds agree. Chance is the same on codes whose rows
+are in random order.
+"""
+
 _PUBLISHED = """## Against published numbers
 
 Protocols, architectures, tuning and metric code differ between papers and from ours: a difference is no error of
@@ -95,6 +101,25 @@ def text(
 def citation(bibtex: str) -> str:
     """The section that says how the results are cited."""
     return f"## Cite\n\n`sha256sum results.csv` gives the digest in the note.\n\n```bibtex\n{bibtex}```\n"
+
+
+def groups(table: pd.DataFrame) -> str:
+    """Return the section on scores of groups of runs (``groups.read_groups``); empty if there are none."""
+    if table.empty:
+        return ""
+    parts = [_GROUPS]
+    for title, rows in labels.tables(table):
+        names = labels.setup_names(rows)
+        parts.append(
+            f"### {escape(title)}\n\n| score | model | n | value | chance |\n| --- | --- | ---: | ---: | ---: |\n"
+        )
+        for row in labels.rows_of(rows):
+            name = names[tuple(getattr(row, part) for part in SETUP)]
+            value, chance = ("—" if number != number else f"{number:.3f}" for number in (row.value, row.chance))
+            parts[-1] += (
+                f"| {escape(row.score)} {ARROWS[row.direction]} | {escape(name)} | {row.n} | {value} | {chance} |\n"
+            )
+    return "\n".join(parts)
 
 
 def published(comparison: pd.DataFrame) -> str:

@@ -62,7 +62,7 @@ function scoreCell(cell, column, domain, place) {
   if (!cell) return el("td", { class: "none", tabindex: -1 }, "—");
   if (!cell.n) return el("td", { class: "none", tabindex: -1, tip: seedTip(cell, column) }, "undefined");
   const rank = cell.rank[0] ? `#${cell.rank[0]}${cell.rank[1] === cell.rank[2] ? "" : ` [${cell.rank[1]}–${cell.rank[2]}]`}` : null;
-  const interval = cell.n > 1 && column.metric !== "cost" ? `[${fixed(cell.low, column.decimals)}, ${fixed(cell.high, column.decimals)}]` : "";
+  const interval = cell.high > cell.low && column.metric !== "cost" ? `[${fixed(cell.low, column.decimals)}, ${fixed(cell.high, column.decimals)}]` : "";
   const few = cell.undefined ? ` n=${cell.n}` : "";
   const chance = atChance(cell, column) ? " at chance" : "";
   return el("td", { class: cell.rank[0] === 1 ? "best" : null, tabindex: -1, tip: seedTip(cell, column) },

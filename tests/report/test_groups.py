@@ -1,0 +1,60 @@
+"""Scores of groups of runs in the report: read tolerantly, shown in tables and page."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from disentangle_bench.report import write_report
+from support import records as synthetic
+
+
+@pytest.fixture
+def out(tmp_path):
+    synthetic.write_grid(tmp_path, ("qlae", "vq_vae"), seeds=2, companions=False)
+    score = {"metric": "consistency", "score": "linear", "chance": 0.01, "variant": "x", "version": 1}
+    groups = [
+        {
+            "runs": [synthetic.spec(model, seed).run_id for seed in range(2)],
+            "scores": [score | {"value": value, "higher_is_better": True}],
+        }
+        for model, value in (("qlae", 0.75), ("vq_vae", None))
+    ]
+    (tmp_path / "groups.json").write_text(json.dumps({"schema": 1, "groups": groups}))
+    return tmp_path
+
+
+def test_groups_are_in_tables_and_page(out):
+    report = write_report(out, figures=False, html=True)
+    csv = pd.read_csv(out / "groups.csv")
+    assert out / "groups.csv" in report.paths
+    assert csv["model"].tolist() == ["qlae", "vq_vae"]
+    assert csv["n"].tolist() == [2, 2]
+    assert csv["value"].iloc[0] == 0.75
+    assert pd.isna(csv["value"].iloc[1])
+    text = (out / "leaderboard.md").read_text(encoding="utf-8")
+    assert "| consistency.linear ↑ | qlae | 2 | 0.750 | 0.010 |" in text
+    assert "| consistency.linear ↑ | vq_vae | 2 | — | 0.010 |" in text
+    page = (out / "report.html").read_text(encoding="utf-8")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    (table,) = data["tables"]
+    index = next(i for i, column in enumerate(table["columns"]) if column["name"] == "consistency.linear")
+    assert [(row["model"], row["cells"][index]["mean"], row["cells"][index]["n"]) for row in table["rows"]] == [
+        ("qlae", 0.75, 2),
+        ("vq_vae", None, 0),
+    ]
+
+
+def test_a_group_with_a_run_that_is_not_there_is_left_out(out):
+    (out / "runs" / synthetic.spec("qlae", 1).run_id / "record.json").unlink()
+    write_report(out, figures=False, formats=["csv"])
+    assert pd.read_csv(out / "groups.csv")["model"].tolist() == ["vq_vae"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"schema": 1, "groups": 3}', '{"schema": 1, "groups": [3]}'])
+def test_an_odd_file_is_named_and_the_report_goes_on(out, content):
+    (out / "groups.json").write_text(content)
+    report = write_report(out, figures=False, formats=["csv", "md"])
+    assert not (out / "groups.csv").exists()
+    assert any("groups.json cannot be read" in note for note in report.notes)
