@@ -80,7 +80,7 @@ function rankCell(row) {
 // A model's name opens its runs; the arrow beside it its page in the documentation.
 function nameCell(row, place) {
   const list = () => {
-    byId("run-query").value = `${row.model} ${current().dataset.split(" ")[0]}`;
+    byId("run-query").value = `${current().dataset.split(" ")[0]}-${current().protocol.split(" ")[0]}-${row.model}-`; // as run ids begin
     renderRuns();
     byId("runs").scrollIntoView();
     byId("runs").focus({ preventScroll: true });
