@@ -1,11 +1,12 @@
-"""How many runs at a time an accelerator takes: ``--runs-per-device auto``, from measured memory and speed.
+"""What fits: runs into memory, and runs at a time on an accelerator (``--runs-per-device auto``).
 
-Processes train the grid's largest kind of run for moments: one alone, then two, four and eight side by side. The number
-is doubled as long as all of them together become faster by ``GAIN`` and memory and cores suffice.
+For the latter, processes train the grid's largest kind of run for moments: one alone, then two, four and eight side by
+side. The number is doubled as long as all of them together become faster by ``GAIN`` and memory and cores suffice.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -68,6 +69,26 @@ def best(speeds: Mapping[int, float]) -> int:
     while 2 * number in speeds and speeds[2 * number] >= GAIN * speeds[number]:
         number *= 2
     return number
+
+
+def check_memory(specs: Sequence[RunSpec]) -> None:
+    """Raise ``BenchError`` for a run that this machine's memory cannot hold, whatever else is in it.
+
+    Counted are the images of an update as float32, and a layer of 256 inputs for the latents, with its gradient and
+    Adam's two moments.
+    """
+    if not hasattr(os, "sysconf"):  # Windows does not say
+        return
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for spec in {spec.model_copy(update={"seed": 0}).model_dump_json(): spec for spec in specs}.values():
+        latents = int(spec.settings["latents"])
+        needed = 4 * _weight(spec) + 4 * 4 * 256 * latents
+        if needed > memory:
+            raise BenchError(
+                f"{spec.model} on {spec.dataset} with training.batch_size = {spec.training.batch_size} and "
+                f"model.latents = {latents} needs more than {needed / 1e9:,.0f} GB, and this machine has "
+                f"{memory / 1e9:,.0f} GB of memory: give a smaller batch or fewer latents"
+            )
 
 
 def _weight(spec: RunSpec) -> int:

@@ -16,7 +16,7 @@ from disentangle_bench.registry import MODELS, activate, dataset_class, model_cl
 from disentangle_bench.runner.attempt import attempt, stopping
 from disentangle_bench.runner.executors import base as executors
 from disentangle_bench.runner.executors.base import ENDS, Event, Work
-from disentangle_bench.runner.fit import runs_per_device
+from disentangle_bench.runner.fit import check_memory, runs_per_device
 from disentangle_bench.runner.plan import Plan, measure
 from disentangle_bench.runner.progress import Display, downloads
 from disentangle_bench.runner.resources import Resources, choose_device
@@ -91,6 +91,8 @@ def run_grid(
     outcome = Outcome(skipped=sorted({spec.run_id for spec in specs} - {spec.run_id for spec in todo}))
     for spec in todo:
         activate(spec, out)
+    if resources.executor == "local":
+        check_memory(todo)
     prepare(todo, resources)
     check_plugins(todo)
     _note_changes(todo, records)

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from disentangle_bench.config.grids import expand
+from disentangle_bench.errors import BenchError
 from disentangle_bench.runner import fit
 from disentangle_bench.runner.resources import Resources
+from disentangle_bench.runner.run import run_grid
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,15 @@ def test_a_probe_trains_as_long_as_it_is_asked(monkeypatch, specs):
     assert memory > 0
     assert len(speeds) == 2
     assert all(speed > 0 for (speed,) in speeds)
+
+
+@pytest.mark.parametrize("change", ["training.batch_size=1000000000", "model.latents=1000000000"])
+def test_what_no_memory_holds_is_refused_before_anything_is_allocated(tmp_path, change):
+    specs = expand("ae", "rooms3d", "1", "smoke", [change])
+    with pytest.raises(BenchError, match=r"needs more than [0-9,]+ GB, and this machine has [0-9,]+ GB"):
+        run_grid(specs, tmp_path / "out", Resources(devices="cpu"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_ordinary_grid_fits(specs):
+    fit.check_memory(specs)
