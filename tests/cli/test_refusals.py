@@ -216,7 +216,7 @@ def test_show_says_where_each_value_comes_from(printed):
     assert rows["model.gamma"].startswith("0.5 ")
     assert rows["model.gamma"].endswith("# --set")
     assert "baselines/factor_qvae.toml [settings]: transferred" in rows["model.symbols"]
-    assert rows["training.updates"].endswith("# protocol cpu, version 1")
+    assert rows["training.updates"].endswith("# protocol cpu, version 2")
 
 
 def test_the_command_ends_with_the_leaderboard_and_what_is_next(smoke_grid):
