@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from disentangle_bench.errors import BenchError, one_line
-from disentangle_bench.registry import dataset_class, model_class
+from disentangle_bench.registry import activate, dataset_class, model_class
 from disentangle_bench.runner.resources import Resources
 from disentangle_bench.runner.run import run_single
 from disentangle_bench.store import runs, status
+from disentangle_bench.store.merge import copy_plugins
 
 FOLDER = "reproduced"
 """Results folder, within that of the run, in which runs are done again."""
@@ -64,8 +65,11 @@ def reproduce(folder: Path, resources: Resources) -> Reproduction:
         raise BenchError(
             f"there is no finished run in {str(folder)!r}: give a folder such as results/runs/ID"
         ) from error
+    source = folder.resolve().parents[1]
+    activate(record.spec, source)
     _check_versions(record)
-    out = folder.resolve().parents[1] / FOLDER
+    out = source / FOLDER
+    copy_plugins(source, out)
     status.remember(out, [record.spec])
     kind, text = run_single(record.spec.run_id, out, resources)
     again = runs.run_folder(out, record.spec)

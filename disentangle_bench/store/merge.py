@@ -14,6 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from disentangle_bench import plugins
+from disentangle_bench.atomic import atomic_path
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.store import claims, runs, status
 from disentangle_bench.store.status import Selection
@@ -49,6 +51,8 @@ def merge(sources: Sequence[Path], out: Path, selection: Selection | None = None
         for folder in folders.values():
             if folder.parent.parent != out:
                 _copy_run(folder, out, result)
+        for source in sources:
+            copy_plugins(source, out)
     asked = {name: spec for source in sources for name, spec in status.planned(source).items()}
     status.remember(out, [spec for name, spec in asked.items() if selection is None or name in folders])
     runs.write_results(out)
@@ -128,6 +132,15 @@ def _copy_run(folder: Path, out: Path, result: Merged) -> None:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     result.copied.append(folder.name)
+
+
+def copy_plugins(source: Path, out: Path) -> None:
+    """Copy the files of plug-ins that runs need to another results folder, where they are not yet."""
+    for path in sorted((source / plugins.FOLDER).glob("*.py")):
+        target = out / plugins.FOLDER / path.name  # a digest, so those of one name are the same
+        if path.is_file() and not path.is_symlink() and not target.exists():
+            with atomic_path(target) as temporary:
+                shutil.copyfile(path, temporary)
 
 
 def _copy(source: Path, target: Path) -> None:

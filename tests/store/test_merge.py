@@ -43,6 +43,15 @@ def test_merge_copies_once_and_keeps(source, tmp_path):
     assert len(runs.load_records(out)) == 4
 
 
+def test_merge_takes_the_files_of_plugins_along(source, tmp_path):
+    (source / "plugins").mkdir()
+    (source / "plugins" / "0123.py").write_bytes(b"x = 1\r\n")
+    (source / "plugins" / "link.py").symlink_to("/etc/passwd")
+    merge.merge([source], tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out" / "plugins").iterdir()] == ["0123.py"]
+    assert (tmp_path / "out" / "plugins" / "0123.py").read_bytes() == b"x = 1\r\n"
+
+
 def link_up(folder):
     (folder / "up").symlink_to("..")
 
