@@ -80,19 +80,19 @@ def read_grid(path: Path) -> dict[str, list[Scalar]]:
         raise BenchError(f"--grid {str(path)!r} is not valid TOML: {error}") from error
     if set(content) != {"grid"} or not isinstance(content["grid"], dict):
         raise BenchError(f"--grid {str(path)!r} holds {', '.join(content) or 'nothing'}: give one table, [grid]")
-    found: dict[str, list[Scalar]] = {}
+    lists: dict[str, list[Scalar]] = {}
 
     def collect(table: dict[str, Any], prefix: str) -> None:
         for name, value in table.items():
             if isinstance(value, dict):
                 collect(value, f"{prefix}{name}.")
             elif isinstance(value, list) and value and all(isinstance(one, bool | int | float | str) for one in value):
-                found[f"{prefix}{name}"] = value
+                lists[f"{prefix}{name}"] = value
             else:
                 raise BenchError(f"--grid {str(path)!r}: {prefix}{name} = {value!r} is no list of numbers or texts")
 
     collect(content["grid"], "")
-    return found
+    return lists
 
 
 def expand(

@@ -46,7 +46,7 @@ class Resolved:
 
 
 def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Sequence[str] = ()) -> Resolved:
-    """The spec of one run. ``changes`` are the user's ``key=value`` words, keys as ``dbench show`` prints them.
+    """Return the spec of one run. ``changes`` are the user's ``key=value`` words, keys as ``dbench show`` prints them.
 
     Raises ``BenchError`` for unknown names and keys, and for values that are not allowed.
     """
@@ -94,7 +94,7 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
 
 @dataclass(frozen=True)
 class Difference:
-    """A key whose values differ in two specs: of each its value and where that comes from, None where it is absent."""
+    """A key whose values differ in two specs, with both values and their sources; None where a spec lacks the key."""
 
     key: str
     first: tuple[Any, str] | None
@@ -102,7 +102,7 @@ class Difference:
 
 
 def differences(first: Resolved, second: Resolved) -> list[Difference]:
-    """The keys whose values differ, in the order of ``flat``; the ones that only ``second`` has come last."""
+    """Return the keys whose values differ, in the order of ``flat``; the ones that only ``second`` has come last."""
     a, b = first.values, second.values
     return [
         Difference(
@@ -116,13 +116,13 @@ def differences(first: Resolved, second: Resolved) -> list[Difference]:
 
 
 def comparison(first: Resolved, second: Resolved) -> list[str]:
-    """What differs between two specs as lines of at most 110 characters: a line per key with both values, each with the
-    number of its source; how many values are equal; the sources.
+    """Return the differences of two specs as lines of at most 110 characters: a line per key with both values, each
+    with the number of its source; how many values are equal; the sources.
     """
-    found = differences(first, second)
-    equal = len(first.values) - sum(difference.first is not None for difference in found)
+    changed = differences(first, second)
+    equal = len(first.values) - sum(difference.first is not None for difference in changed)
     count = "1 value is equal" if equal == 1 else f"{equal} values are equal"
-    if not found:
+    if not changed:
         return [f"nothing differs: {count}"]
     numbers: dict[str, int] = {}
 
@@ -133,7 +133,7 @@ def comparison(first: Resolved, second: Resolved) -> list[str]:
         return f"{value} [{numbers.setdefault(source, len(numbers) + 1)}]"
 
     rows = [("", first.spec.protocol, second.spec.protocol)]
-    rows += [(difference.key, cell(difference.first), cell(difference.second)) for difference in found]
+    rows += [(difference.key, cell(difference.first), cell(difference.second)) for difference in changed]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = [f"{key:{widths[0]}}  {a:{widths[1]}}  {b}" for key, a, b in rows]
     lines += ["", count, ""]
