@@ -36,14 +36,14 @@ class Codes:
 class Evaluation:
     """One trained model's codes of the evaluation sample, as numpy arrays.
 
-    ``codes`` and ``factors`` [n, k] (integers) have the same n rows; the first ``n_train`` are for fitting probes
-    and predictors, the rest for testing them. ``squared_error`` [n] is each image's mean squared reconstruction
-    error over pixels and channels, images in [0, 1]; ``index`` [n] is each image's position in the dataset. Both are
-    None where there are no images (codes from elsewhere).
+    ``codes`` and ``factors`` [n, k] (integers, or real numbers from elsewhere) have the same n rows; the first
+    ``n_train`` are for fitting probes and predictors, the rest for testing them. ``squared_error`` [n] is each image's
+    mean squared reconstruction error over pixels and channels, images in [0, 1]; ``index`` [n] is each image's position
+    in the dataset. Both are None where there are no images (codes from elsewhere).
     """
 
     codes: Codes
-    factors: npt.NDArray[np.int64]
+    factors: npt.NDArray[Any]
     n_train: int
     squared_error: npt.NDArray[np.float64] | None = None
     index: npt.NDArray[np.int64] | None = None

@@ -35,7 +35,7 @@ def score(
         discrete = as_codes(codes).dtype.kind in "iu"
     checked = read_codes(codes, discrete)
     rows = len(checked.values)
-    arrays = as_arrays(checked.values, factors, rows - rows // 3 if n_train is None else n_train)
+    arrays = as_arrays(checked.values, factors, rows - rows // 3 if n_train is None else n_train, real_factors=True)
     error = None if squared_error is None else np.asarray(squared_error, np.float64)
     evaluation = Evaluation(checked, arrays.factors, arrays.n_train, error)
     results = {}

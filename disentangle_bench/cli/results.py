@@ -175,8 +175,22 @@ def reproduce(run: Path, devices: str, threads: int, compile: bool, data_dir: st
     help="Variant of all metrics that have it (NAME) or of one (METRIC=NAME). Repeatable.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="JSON file for the scores of an .npz.")
+@click.option(
+    "--bins",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Cut factors that are real numbers into N intervals of equal width. Without it they are scored by dci's "
+    "variant eastwood2018 and by mcc.",
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Concurrent runs of a results folder.  [default: cores]")
-def score(target: Path, metrics: str | None, variants: tuple[str, ...], out: Path | None, jobs: int | None) -> None:
+def score(
+    target: Path,
+    metrics: str | None,
+    variants: tuple[str, ...],
+    out: Path | None,
+    bins: int | None,
+    jobs: int | None,
+) -> None:
     """Score codes without training: an .npz with codes [n, d] and factors [n, k], or all runs of a results folder.
 
     An .npz may also hold n_train (the number of rows that fit predictors), discrete (whether codes are symbols),
@@ -184,23 +198,27 @@ def score(target: Path, metrics: str | None, variants: tuple[str, ...], out: Pat
     from their stored codes: their records and results.csv are rewritten, and the leaderboard is printed.
     """
     if target.is_dir():
+        if bins is not None:
+            raise BenchError("--bins is for the factors of a file; those of runs are classes")
         if out is not None:
             raise BenchError("--out is for the scores of one .npz; those of a results folder go into its records")
         _score_results(target, metrics, variants, jobs)
     else:
-        _score_file(target, metrics, variants, out)
+        _score_file(target, metrics, variants, out, bins)
 
 
-def _score_file(path: Path, metrics: str | None, variants: tuple[str, ...], out: Path | None) -> None:
+def _score_file(path: Path, metrics: str | None, variants: tuple[str, ...], out: Path | None, bins: int | None) -> None:
     from rich.console import Console
 
     from disentangle_bench.scoring import score as scorer
+    from disentangle_bench.scoring.files import load_evaluation
     from disentangle_bench.store import files
 
-    asked = scorer.choose(metrics or scorer.FILE_METRICS, variants)
     if out is not None:
         files.check_target(out)
-    scores, content = scorer.score_file(path, asked)
+    evaluation = load_evaluation(path, bins)
+    asked = scorer.choose(metrics, variants, scorer.default_metrics(evaluation))
+    scores, content = scorer.score_file(path.name, evaluation, asked, bins)
     Console().print(_scores_table(scores))
     for metric, notes in scores.notes.items():
         for name, note in notes.items():

@@ -56,7 +56,7 @@ def _centred(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     numbers = np.asarray(values, dtype=np.float64)
     varied = (numbers != numbers[:1]).any(axis=0)
     largest = np.abs(numbers).max()
-    numbers = numbers / (largest if largest > 0 else 1.0)  # squares of 1e200 would overflow
+    numbers = numbers / (largest if largest > 0 else 1.0)  # squares of tiny numbers would vanish
     centred = np.where(varied, numbers - numbers.mean(axis=0), 0.0)
     length = np.sqrt((centred**2).sum())
     return np.asarray(centred / length if length > 0 else centred)

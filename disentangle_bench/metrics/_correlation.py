@@ -20,7 +20,7 @@ def unit_columns(columns: npt.NDArray[Any], *, ranks: bool = False) -> npt.NDArr
 
         numbers = rankdata(numbers, axis=0)
     else:
-        numbers = numbers / np.where(varied, np.abs(numbers).max(axis=0), 1.0)  # squares of 1e200 would overflow
+        numbers = numbers / np.where(varied, np.abs(numbers).max(axis=0), 1.0)  # squares of tiny numbers would vanish
     centred = np.where(varied, numbers - numbers.mean(axis=0), 0.0)
     length = np.sqrt((centred**2).sum(axis=0))
     return np.asarray(centred / np.where(length > 0, length, 1.0))

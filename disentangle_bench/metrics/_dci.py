@@ -8,8 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from disentangle_bench.codes import Codes, Evaluation
+from disentangle_bench.cores import available
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.metrics.metric import Arrays, MetricCard, MetricResult, ScoreCard, as_arrays, as_codes, as_seed
+
+_CLASSIFIERS = ("locatello2019", "factorqvae2024", "tripod2024")
 
 CARD = MetricCard(
     name="dci",
@@ -20,14 +23,27 @@ CARD = MetricCard(
     scores=(
         ScoreCard("disentanglement", True, "each latent matters to one factor only"),
         ScoreCard("completeness", True, "each factor needs one latent only"),
-        ScoreCard("informativeness", True, "accuracy of the classifiers on the test rows, mean over factors"),
-        ScoreCard("informativeness_train", True, "their accuracy on the training rows"),
+        ScoreCard(
+            "informativeness",
+            True,
+            "accuracy of the classifiers on the test rows, mean over factors",
+            variants=_CLASSIFIERS,
+        ),
+        ScoreCard("informativeness_train", True, "their accuracy on the training rows", variants=_CLASSIFIERS),
+        ScoreCard(
+            "error",
+            False,
+            "error of the regressors on the test rows, as a share of that of guessing the mean, mean over factors",
+            variants=("eastwood2018",),
+        ),
+        ScoreCard("error_train", False, "their error on the training rows", ranked=False, variants=("eastwood2018",)),
     ),
     variants={
         "locatello2019": "gradient-boosted trees (100 stages, depth 3) on values",
         "factorqvae2024": "the same trees on indices; on values where the codes have no indices",
         "tripod2024": "random forest (100 trees, entropy, depth 10) on standardised values; fitted on 90 % of the "
         "training rows, scored on the rest of them",
+        "eastwood2018": "random-forest regressors (100 trees, depth 10) on values: for factors that are real numbers",
     },
     permutations=1,  # seconds each, and its scores of noise hardly vary
 )
@@ -51,7 +67,9 @@ def dci(
     rest). ``rng`` in 0..2**32-1 decides between equally good splits, and draws the forest of ``tripod2024``.
 
     The scores are disentanglement, completeness, informativeness, informativeness_train (in 0..1, higher is better;
-    NaN where not defined), the array is importance [d, k] (columns sum to 1, or to 0 if no latent helps).
+    NaN where not defined). ``eastwood2018``, whose factors may be real numbers, has error and error_train (lower is
+    better, 1 is guessing the mean) in place of the last two. The array is importance [d, k] (columns sum to 1, or to 0
+    if no latent helps).
     docs/metrics/dci.md says what degenerate codes and factors give.
 
     Raises BenchError for input that as_arrays refuses, codes too large for float32, fewer than two training rows,
@@ -67,17 +85,18 @@ def dci(
     importance = np.zeros((arrays.values.shape[1], len(varied)))
     test_accuracy, train_accuracy = np.empty(0), np.empty(0)
     if varied.any():
-        fit = _forest if variant == "tripod2024" else _boosted
+        fit = _FITS.get(variant, _boosted)
         kept = Arrays(arrays.values, arrays.factors[:, varied], arrays.n_train)
         importance[:, varied], test_accuracy, train_accuracy = fit(kept, seed, notes)
     if not varied.all():
         named = ", ".join(str(j) for j in np.flatnonzero(~varied))
         notes["factors"] = f"left out of every score, constant over the training rows: {named}"
+    on_test, on_train = [card.name for card in CARD.scores_of(variant)][2:]
     scores = {
         "disentanglement": _concentration(importance[:, varied], "disentanglement", "factor varies", notes),
         "completeness": _concentration(importance[:, varied].T, "completeness", "latent", notes),
-        "informativeness": _mean(test_accuracy, "informativeness", notes),
-        "informativeness_train": _mean(train_accuracy, "informativeness_train", notes),
+        on_test: _mean(test_accuracy, on_test, notes),
+        on_train: _mean(train_accuracy, on_train, notes),
     }
     return MetricResult(scores, {"importance": importance}, notes)
 
@@ -101,23 +120,14 @@ def _read(codes: Any, factors: Any, n_train: int | None, variant: str, notes: di
                 )
             if variant == "factorqvae2024":
                 chosen = codes.indices
-    arrays = as_arrays(chosen, factors, n_train)
+    arrays = as_arrays(chosen, factors, n_train, real_factors=variant == "eastwood2018")
     if variant == "factorqvae2024" and arrays.values.dtype.kind == "f":
         notes["codes"] = "the codes have no indices: their values were read"
     n = len(arrays.values)
     rows = n - n // 3 if n_train is None else arrays.n_train
     if rows < 2:
         raise BenchError(f"{rows} of {n} rows are for training; dci needs two or more: give more rows or n_train.")
-    values = arrays.values
-    # The trees read float32, like scikit-learn's, which refuses such numbers too.
-    large = np.abs(values.astype(np.float64)) > np.finfo(np.float32).max
-    if large.any():
-        row, column = (int(i) for i in np.argwhere(large)[0])
-        raise BenchError(
-            f"codes hold {values[row, column]} at row {row}, column {column}; allowed are magnitudes up to "
-            f"{np.finfo(np.float32).max:.2g} (float32): rescale that latent."
-        )
-    return Arrays(values, arrays.factors, rows)
+    return Arrays(arrays.values, arrays.factors, rows)
 
 
 def _boosted(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
@@ -156,6 +166,31 @@ def _forest(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
         return np.array([forest.score(points, column) for forest, column in zip(forests, labels.T, strict=True)])
 
     return importance, accuracy(held_codes, held), accuracy(codes, factors)
+
+
+def _regressors(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
+    """Importances of random-forest regressors, and their errors relative to guessing the training rows' mean."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    rows = arrays.n_train
+    importance = np.empty((arrays.values.shape[1], arrays.factors.shape[1]))
+    errors = np.full((2, arrays.factors.shape[1]), np.nan)
+    for j, factor in enumerate(arrays.factors.T.astype(np.float64)):
+        forest = RandomForestRegressor(100, max_depth=10, random_state=rng, n_jobs=available())
+        forest.fit(arrays.values[:rows], factor[:rows])
+        importance[:, j] = forest.feature_importances_
+        for part, where in enumerate((slice(rows, None), slice(rows))):
+            guess = factor[where] - factor[:rows].mean()
+            if len(guess) and guess.any():
+                miss = factor[where] - forest.predict(arrays.values[where])
+                errors[part, j] = np.sqrt((miss**2).sum() / (guess**2).sum())
+    if rows == len(arrays.values):
+        notes["error"] = "not defined: no test rows"
+        return importance, np.empty(0), errors[1]
+    return importance, errors[0], errors[1]
+
+
+_FITS = {"tripod2024": _forest, "eastwood2018": _regressors}
 
 
 def _note_unseen(train: npt.NDArray[np.int64], test: npt.NDArray[np.int64], notes: dict[str, str]) -> None:

@@ -55,8 +55,18 @@ def histogram_symbols(values: npt.NDArray[Any], bins: int) -> npt.NDArray[np.int
     The largest value falls into the last interval. This is the discretisation of Locatello et al. (2019).
     """
     columns = np.asarray(values, dtype=np.float64).T  # small integer types overflow in the width of a bin
-    symbols = [np.digitize(column, np.histogram(column, bins)[1][:-1]) - 1 for column in columns]
-    return np.stack(symbols, axis=1).astype(np.int64)
+    return np.stack([_histogram_symbols(column, bins) for column in columns], axis=1).astype(np.int64)
+
+
+def _histogram_symbols(column: npt.NDArray[np.float64], bins: int) -> npt.NDArray[Any]:
+    low, high = column.min(), column.max()
+    if low == high:
+        return np.zeros(len(column), dtype=np.int64)
+    if (high - low) / bins <= 2 * np.spacing(
+        max(abs(low), abs(high))
+    ):  # no room for the bins' edges between the values
+        column = column - low
+    return np.asarray(np.digitize(column, np.histogram(column, bins)[1][:-1]) - 1)
 
 
 def standardise(values: npt.NDArray[Any], fit_on: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -124,6 +124,13 @@ class MetricResult:
         return [*scores, *((name, f"array {list(array.shape)}") for name, array in self.arrays.items())]
 
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest magnitude of a code: what float32 holds, which the trees read."""
+
+CLASSES = 256
+"""Different values up to which whole floats are the numbers of classes."""
+
+
 @dataclass(frozen=True)
 class Arrays:
     """Checked input of a metric.
@@ -143,7 +150,8 @@ def as_arrays(codes: Any, factors: Any, n_train: int | None = None, *, real_fact
 
     If ``codes`` is Codes, its values are read. Both may be numpy arrays, torch tensors (on any device) or nested lists,
     of any integer, boolean or real floating dtype. Factors may be floats if they hold integers. ``n_train`` is the
-    number of leading rows for fitting; None means all of them. ``real_factors`` allows any finite factors.
+    number of leading rows for fitting; None means all of them. With ``real_factors`` any finite factors are allowed,
+    and returned as float64 unless every column holds whole numbers, of at most 256 kinds if they are floats.
 
     Raises BenchError, one line, for other dtypes, not two axes, no rows or columns, a different number of rows,
     codes that are NaN or infinite (or not representable in float64), factors that are negative or not integers, and
@@ -156,7 +164,7 @@ def as_arrays(codes: Any, factors: Any, n_train: int | None = None, *, real_fact
             f"codes have {len(values)} rows and factors have {len(labels)}; both need one row per image, in the same "
             "order: pass the codes and the factors of the same images."
         )
-    checked = _finite(labels.astype(np.float64), "factors") if real_factors else _factors(labels)
+    checked = _finite(labels.astype(np.float64), "factors") if real_factors and _real(labels) else _factors(labels)
     return Arrays(values, checked, _train_rows(n_train, len(values)))
 
 
@@ -284,7 +292,15 @@ def _codes(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype.kind in "iu":
         return array
     with np.errstate(over="ignore"):  # a longdouble that overflows is reported below, with its place
-        return _finite(array.astype(np.float64), "codes", array)
+        values = _finite(array.astype(np.float64), "codes", array)
+    large = np.abs(values) > LARGEST
+    if large.any():  # squares and powers of such numbers overflow, and solvers never end
+        row, column = (int(i) for i in np.argwhere(large)[0])
+        raise BenchError(
+            f"codes hold {values[row, column]} at row {row}, column {column}; allowed are magnitudes up to "
+            f"{LARGEST:.2g} (float32): rescale that latent."
+        )
+    return values
 
 
 def _finite(
@@ -299,20 +315,44 @@ def _finite(
     return values
 
 
+def _whole(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which entries are whole numbers that int64 holds, and not negative."""
+    if array.dtype.kind in "iu":
+        return np.asarray((array >= 0) & (array <= np.iinfo(np.int64).max))
+    wide = array.astype(np.promote_types(array.dtype, np.float64))  # 2**63 is infinity in float16
+    # NaN fails every comparison, and 2**63 is the first number that int64 cannot hold.
+    return np.asarray((wide >= 0) & (wide < 2.0**63) & (wide == np.floor(wide)))
+
+
+def _many(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which columns of floats have too many values to be the numbers of classes."""
+    if array.dtype.kind != "f":
+        return np.zeros(array.shape[1], dtype=bool)
+    return np.array([len(np.unique(column)) > CLASSES for column in array.T])
+
+
+def _real(array: npt.NDArray[Any]) -> bool:
+    """Whether factors are real numbers and not the numbers of classes."""
+    return array.dtype.kind != "b" and not (_whole(array).all() and not _many(array).any())
+
+
 def _factors(array: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     if array.dtype.kind == "b":
         return array.astype(np.int64)
-    if array.dtype.kind in "iu":
-        good = (array >= 0) & (array <= np.iinfo(np.int64).max)
-    else:
-        wide = array.astype(np.promote_types(array.dtype, np.float64))  # 2**63 is infinity in float16
-        # NaN fails every comparison, and 2**63 is the first number that int64 cannot hold.
-        good = (wide >= 0) & (wide < 2.0**63) & (wide == np.floor(wide))
+    good = _whole(array)
     if not good.all():
         row, column = (int(i) for i in np.argwhere(~good)[0])
         raise BenchError(
             f"factors hold {array[row, column]} at row {row}, column {column}; every factor must be a whole number "
-            "0, 1, 2, ...: number the factor's values, e.g. with np.unique(column, return_inverse=True)."
+            "0, 1, 2, ...: number its values, e.g. with np.unique(column, return_inverse=True); for real numbers use "
+            "mcc, dci with variant eastwood2018, or bins."
+        )
+    many = _many(array)
+    if many.any():
+        column = int(np.flatnonzero(many)[0])
+        raise BenchError(
+            f"factors hold over {CLASSES} different floats in column {column}, taken for a real number: use mcc, "
+            "dci with variant eastwood2018, or bins; if they are classes, pass integers."
         )
     return array.astype(np.int64)
 

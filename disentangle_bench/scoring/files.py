@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,13 @@ import numpy.typing as npt
 
 from disentangle_bench.atomic import atomic_path
 from disentangle_bench.codes import Codes, Evaluation
-from disentangle_bench.errors import BenchError
+from disentangle_bench.errors import BenchError, one_line
+from disentangle_bench.metrics._information import histogram_symbols
 from disentangle_bench.metrics.metric import as_arrays, as_codes, read_codes
+from disentangle_bench.scoring.archive import read_archive
 
-KEYS = {"codes", "factors", "n_train", "discrete", "indices", "squared_error", "index"}
+NEEDED = {"codes", "factors"}
+KEYS = NEEDED | {"n_train", "discrete", "indices", "squared_error", "index"}
 """Arrays of a file with an evaluation."""
 
 
@@ -44,61 +45,69 @@ def save_evaluation(path: Path, evaluation: Evaluation) -> None:
     save_arrays(path, arrays)
 
 
-def load_evaluation(path: Path) -> Evaluation:
+def load_evaluation(path: Path, bins: int | None = None) -> Evaluation:
     """Read what ``save_evaluation`` wrote, or anybody's codes.
 
-    ``codes`` [n, d] and ``factors`` [n, k] are needed. Without ``n_train`` the last third of the rows (rounded down)
-    tests; without ``discrete`` the codes are symbols if they are integers. Raises ``BenchError`` for a file that is
-    damaged, holds other arrays, arrays that do not fit together, or pickled objects, which are refused unread.
+    ``codes`` [n, d] and ``factors`` [n, k] are needed; ``evaluation_of`` says what the others mean. Raises
+    ``BenchError`` for a file that is damaged, holds other arrays, arrays that do not fit together, or pickled objects,
+    which are refused unread.
     """
-    arrays = _plain_arrays(path)
+    return evaluation_of(str(path), read_archive(path, NEEDED, KEYS - NEEDED), bins)
+
+
+def evaluation_of(source: str, arrays: dict[str, npt.NDArray[Any]], bins: int | None = None) -> Evaluation:
+    """Return the evaluation of arrays by name, from a file (or files) called ``source``.
+
+    Without ``n_train`` the last third of the rows (rounded down) tests. Codes are symbols if there are ``indices``, if
+    ``discrete`` says so or, without it, if they are integers. Factors that are not classes (see ``as_arrays``) stay
+    real numbers, or are cut into ``bins`` intervals of equal width. Raises ``BenchError`` for arrays that do not fit.
+    """
     codes = as_codes(arrays["codes"])
-    discrete = bool(_scalar(path, arrays, "discrete", codes.dtype.kind in "iu"))
-    if "indices" in arrays and discrete:
-        found = read_codes(Codes(codes, arrays["indices"]), None)
-    else:
-        found = read_codes(codes, discrete)
-    n_train = _scalar(path, arrays, "n_train", len(codes) - len(codes) // 3)
-    checked = as_arrays(codes, arrays["factors"], n_train)
-    return Evaluation(
-        found,
-        checked.factors,
-        checked.n_train,
-        _column(path, arrays, "squared_error", len(codes)),
-        _column(path, arrays, "index", len(codes)),
-    )
+    rows, integers = len(codes), codes.dtype.kind in "iu"
+    discrete = _flag(source, arrays, "indices" in arrays or integers)
+    if "indices" in arrays and not discrete:
+        raise BenchError(f"{source}: discrete is false and there are indices; leave out one of them")
+    symbols = Codes(codes, arrays["indices"]) if "indices" in arrays else None
+    checked = read_codes(symbols, None) if symbols is not None else read_codes(codes, discrete)
+    n_train = _scalar(source, arrays, "n_train", rows - rows // 3)
+    labels = as_arrays(codes, arrays["factors"], n_train, real_factors=True)
+    factors = labels.factors
+    if bins is not None:
+        factors = _binned(factors, bins)
+    error, index = (_column(source, arrays, key, rows) for key in ("squared_error", "index"))
+    return Evaluation(checked, factors, labels.n_train, error, index)
 
 
-def _column(path: Path, arrays: dict[str, npt.NDArray[Any]], key: str, rows: int) -> npt.NDArray[Any] | None:
+def _binned(factors: npt.NDArray[Any], bins: int) -> npt.NDArray[np.int64]:
+    """Return factors [n, k] in which each column of real numbers is cut into ``bins`` intervals of equal width."""
+    if bins < 2:
+        raise BenchError(f"bins is {bins}; two or more are needed")
+    columns = []
+    for column in factors.T[:, :, None]:
+        whole = as_arrays(np.zeros_like(column), column, real_factors=True).factors
+        columns.append(whole if whole.dtype.kind == "i" else histogram_symbols(column, bins))
+    return np.hstack(columns)
+
+
+def _column(source: str, arrays: dict[str, npt.NDArray[Any]], key: str, rows: int) -> npt.NDArray[Any] | None:
     array = arrays.get(key)
     if array is not None and array.shape != (rows,):
-        raise BenchError(f"{path}: {key} has shape {list(array.shape)}, codes have {rows} rows")
+        raise BenchError(f"{source}: {key} has shape {list(array.shape)}, codes have {rows} rows")
+    if array is not None and array.dtype.kind not in "iuf":
+        raise BenchError(f"{source}: {key} has dtype {array.dtype}; numbers are needed, one per row")
     return array
 
 
-def _plain_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    if not path.is_file():
-        raise BenchError(f"there is no file {str(path)!r}: give an .npz with codes and factors, or a results folder")
-    try:
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BenchError(
-            f"{path} cannot be read as an .npz of plain arrays ({reason}): save it with numpy.savez, no object arrays"
-        ) from error
-    missing = sorted({"codes", "factors"} - set(arrays))
-    unknown_keys = sorted(set(arrays) - KEYS)
-    if missing or unknown_keys:
-        raise BenchError(
-            f"{path} holds {', '.join(arrays) or 'nothing'}; needed are codes [n, d] and factors [n, k], allowed "
-            f"besides are {', '.join(sorted(KEYS - {'codes', 'factors'}))}"
-        )
-    return arrays
+def _flag(source: str, arrays: dict[str, npt.NDArray[Any]], default: bool) -> bool:
+    """Return ``discrete``: a boolean, or 0 or 1. A text such as "False" is no boolean, and would count as true."""
+    value = _scalar(source, arrays, "discrete", default)
+    if isinstance(value, str | bytes) or value not in (0, 1):
+        raise BenchError(f"{source}: discrete is {one_line(repr(value))}; allowed are true and false: save a boolean")
+    return bool(value)
 
 
-def _scalar(path: Path, arrays: dict[str, npt.NDArray[Any]], key: str, default: int | bool) -> Any:
+def _scalar(source: str, arrays: dict[str, npt.NDArray[Any]], key: str, default: int | bool) -> Any:
     value = arrays.get(key, np.asarray(default))
     if value.size != 1:
-        raise BenchError(f"{path}: {key} has shape {list(value.shape)}; one number is needed")
+        raise BenchError(f"{source}: {key} has shape {list(value.shape)}; one number is needed")
     return value.item()

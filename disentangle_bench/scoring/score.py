@@ -118,22 +118,31 @@ def _chance(values: list[float]) -> dict[str, float | None]:
     }
 
 
-def score_file(path: Path, metrics: dict[str, str]) -> tuple[Scores, dict[str, Any]]:
-    """Scores of the codes in an ``.npz``, and the same as JSON's content."""
-    evaluation = load_evaluation(path)
+def score_file(
+    source: str, evaluation: Evaluation, metrics: dict[str, str], bins: int | None = None
+) -> tuple[Scores, dict[str, Any]]:
+    """Return the scores of the codes in a file (or files) called ``source``, and the same as JSON's content."""
     scores = score(evaluation, metrics)
     content = {
         "schema": SCHEMA,
-        "file": path.name,
+        "file": source,
         "package": {"version": __version__},
         "images": {"train": evaluation.n_train, "test": len(evaluation.factors) - evaluation.n_train},
         "discrete": evaluation.codes.discrete,
+        "bins": bins,
         "scores": scores.rows,
         "notes": scores.notes,
         "seconds": scores.seconds,
         "arrays": {name: array.tolist() for name, array in scores.arrays.items()},
     }
     return scores, content
+
+
+def default_metrics(evaluation: Evaluation) -> dict[str, str]:
+    """Return the metrics of a file for which none are named: those that read real numbers where factors are such."""
+    if evaluation.factors.dtype.kind == "f":
+        return {"dci": "eastwood2018", "mcc": "pearson"}
+    return {name: metric_module(name).CARD.default_variant for name in FILE_METRICS.split(",")}
 
 
 def score_results(

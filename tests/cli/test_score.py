@@ -40,7 +40,7 @@ def test_a_golden_file_through_the_command(dbench, tmp_path):
     np.testing.assert_allclose(importance, expected["dci_gbt"]["importance"], atol=0.02)
     for row in content["scores"]:
         assert row["variant"]
-        assert row["version"] == 1
+        assert row["version"] == (2 if row["metric"] == "modularity" else 1)
         assert row["paper"]
         assert row["higher_is_better"] is True
     for name in values:
@@ -93,6 +93,39 @@ def corrupted(path):
     path.write_bytes(content)
 
 
+def header(shape):
+    import io
+
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return content.getvalue()
+
+
+def promises(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("codes.npy", header((10**13, 10)))
+        archive.writestr("factors.npy", header((10**13, 1)))
+
+
+def huge(path):
+    """An archive whose directory and headers agree on 80 TB."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("codes.npy", header((10**12, 10)))
+        archive.writestr("factors.npy", header((2, 1)) + bytes(16))
+    content = path.read_bytes()
+    start = content.rindex(b"PK\x01\x02", 0, content.rindex(b"codes.npy"))
+    small = len(header((10**12, 10)))
+    extra = (1).to_bytes(2, "little") + (8).to_bytes(2, "little") + (8 * 10**13 + small).to_bytes(8, "little")
+    entry = bytearray(content[start : start + 46])
+    entry[24:28] = b"\xff" * 4
+    entry[30:32] = len(extra).to_bytes(2, "little")
+    end = content.index(b"codes.npy", start) + len(b"codes.npy")
+    rest = bytearray(content[end:])
+    size = int.from_bytes(rest[-10:-6], "little") + len(extra)
+    rest[-10:-6] = size.to_bytes(4, "little")
+    path.write_bytes(content[:start] + bytes(entry) + b"codes.npy" + extra + bytes(rest))
+
+
 class Bomb:
     """Unpickling this would write a file."""
 
@@ -101,10 +134,10 @@ class Bomb:
 
 
 BAD_FILES = {
-    "wrong keys": (lambda p: write(p, z=CODES, y=FACTORS), "holds z, y; needed are codes [n, d] and factors [n, k]"),
+    "wrong keys": (lambda p: write(p, z=CODES, y=FACTORS), "holds y, z; needed are codes [n, d] and factors [n, k]"),
     "an extra key": (
         lambda p: write(p, codes=CODES, factors=FACTORS, label=1),
-        "allowed besides are discrete, indices",
+        "allowed besides are discrete, index, indices",
     ),
     "rows that disagree": (lambda p: write(p, codes=CODES, factors=FACTORS[:-1]), "600 rows and factors have 599"),
     "one axis": (lambda p: write(p, codes=CODES[:, 0], factors=FACTORS), "two axes are needed"),
@@ -113,13 +146,44 @@ BAD_FILES = {
     "object arrays": (lambda p: write(p, codes=np.array([[Bomb()]]), factors=FACTORS), "no object arrays"),
     "strings": (lambda p: write(p, codes=CODES.astype(str), factors=FACTORS), "have dtype <U"),
     "NaN": (lambda p: write(p, codes=CODES * np.nan, factors=FACTORS), "codes hold nan at row 0, column 0"),
-    "fractions as factors": (lambda p: write(p, codes=CODES, factors=FACTORS + 0.5), "must be a whole number"),
+    "NaN as factors": (
+        lambda p: write(p, codes=CODES, factors=FACTORS * np.nan),
+        "factors hold nan at row 0, column 0",
+    ),
     "n_train too large": (lambda p: write(p, codes=CODES, factors=FACTORS, n_train=601), "n_train is 601"),
     "n_train as an array": (lambda p: write(p, codes=CODES, factors=FACTORS, n_train=[1, 2]), "one number is needed"),
     "errors of other rows": (
         lambda p: write(p, codes=CODES, factors=FACTORS, squared_error=np.ones(3)),
         "squared_error has shape [3]",
     ),
+    "text as discrete": (
+        lambda p: write(p, codes=CODES, factors=FACTORS, discrete="False"),
+        "discrete is 'False'; allowed are true and false",
+    ),
+    "NaN as discrete": (lambda p: write(p, codes=CODES, factors=FACTORS, discrete=np.nan), "discrete is nan"),
+    "indices of continuous codes": (
+        lambda p: write(p, codes=CODES, factors=FACTORS, indices=FACTORS[:, [0, 0, 0, 0]], discrete=False),
+        "discrete is false and there are indices",
+    ),
+    "text as errors": (
+        lambda p: write(p, codes=CODES, factors=FACTORS, squared_error=np.full(600, "a")),
+        "squared_error has dtype <U1",
+    ),
+    "codes beyond float32": (
+        lambda p: write(p, codes=CODES * 1e100, factors=FACTORS),
+        "rescale that latent",
+    ),
+    "a structured array": (
+        lambda p: write(p, codes=np.zeros(600, dtype="i4,f4"), factors=FACTORS),
+        "codes is a structured array",
+    ),
+    "a header that promises more": (promises, "promises 800,000,000,000,000 bytes"),
+    "a member that unpacks to more than the memory": (huge, "over half of the memory"),
+    "a pointer of Git LFS": (
+        lambda p: p.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n"),
+        "is a Git-LFS pointer and not the file itself: fetch it",
+    ),
+    "a web page": (lambda p: p.write_text("<!DOCTYPE html><html></html>"), "is a web page and not the file itself"),
     "a truncated file": (truncated, "cannot be read as an .npz"),
     "a flipped byte": (corrupted, "cannot be read as an .npz"),
     "another kind of file": (lambda p: p.write_text("codes: none"), "cannot be read as an .npz"),
