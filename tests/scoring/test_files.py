@@ -77,3 +77,13 @@ def test_extreme_integers_are_scored():
     for codes in (np.where(two == 1, high, low), high - 5000 * two):
         assert mig(codes, two).score == mig(two, two).score
         assert modularity(codes, two).score == modularity(two, two).score
+
+
+def test_scoring_and_its_files_need_no_torch():
+    import subprocess
+    import sys
+
+    modules = "disentangle_bench.scoring.score, disentangle_bench.scoring.groups, disentangle_bench.api.scores"
+    code = f"import sys; sys.modules['torch'] = None; import {modules}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
