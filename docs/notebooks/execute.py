@@ -26,6 +26,11 @@ def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
     return notebook
 
 
+def shown(output: nbformat.NotebookNode) -> bool:
+    """Whether an output is a result or a print, and not a progress bar or a warning."""
+    return output.output_type == "execute_result" or output.get("name") == "stdout"
+
+
 if __name__ == "__main__":
     for path in sorted(Path(__file__).parent.glob("*.ipynb")):
         with tempfile.TemporaryDirectory() as folder:
