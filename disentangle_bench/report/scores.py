@@ -33,8 +33,7 @@ def settings_digest(spec: RunSpec, package_version: str = "") -> str:
     """Return ten digits that two runs share exactly if they are the same training and sample under different seeds.
 
     They are made of the spec without seed and without the metrics' variants, which every score carries itself, and of
-    the version of the package if it is given. They keep apart ``--set model.beta=1`` and ``--set model.beta=4``, whose
-    ``changed`` is the same.
+    the version of the package if it is given. They keep apart ``--set model.gamma=1`` and ``--set model.gamma=4``.
     """
     content = spec.identity()
     del content["seed"], content["scoring"]["metrics"]
