@@ -156,7 +156,9 @@ def infomec(
 
 def _has_scalars(codes: Any) -> bool:
     """Whether discrete codes have numeric values besides their symbols' numbers, as a scalar codebook gives."""
-    return isinstance(codes, Codes) and not np.array_equal(as_codes(codes.values), as_codes(codes.indices))
+    if not isinstance(codes, Codes) or codes.indices is None:
+        return False
+    return not np.array_equal(as_codes(codes.values), as_codes(codes.indices))
 
 
 def _note_ties(train: Codes, active: npt.NDArray[np.bool_]) -> dict[str, str]:

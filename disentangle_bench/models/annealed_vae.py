@@ -44,7 +44,8 @@ class AnnealedVAE(Model):
         mse = F.mse_loss(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
         capacity = self.config.capacity * ramp(step, self.config.capacity_steps)
-        loss = mse + self.config.kl_weight * (kl - capacity).abs()
+        distance = (kl - capacity).abs().to(kl.dtype)  # the clock on a device is float64
+        loss = mse + self.config.kl_weight * distance
         return {"autoencoder": loss}, {"mse": mse, "kl": kl}
 
     def encode(self, x: Tensor) -> Codes:

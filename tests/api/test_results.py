@@ -99,7 +99,7 @@ def test_tables_and_report(results):
     assert "<table" in results._repr_html_()
     written = db.report(results.folder, html=True, figures=False, formats=["csv"])
     assert results.folder / "report.html" in written.paths
-    assert "qlae" in written._repr_html_()
+    assert "QLAE" in written._repr_html_()
 
 
 def test_a_finished_run_is_not_done_again(results):

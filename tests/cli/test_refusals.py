@@ -44,7 +44,7 @@ BAD_INPUT = {
     "network": ((*RUN, "--set", "training.network=conv46"), "unknown network 'conv46'. Did you mean 'conv64'?"),
     "variant": ((*RUN, "--set", "scoring.metrics.dci=locatello"), "unknown variant of dci 'locatello'"),
     "device": ((*RUN, "--device", "cuda:99"), "--device 'cuda:99' cannot be used here"),
-    "device's name": ((*RUN, "--device", "gpu"), "--device 'gpu' cannot be used here"),
+    "device's name": ((*RUN, "--device", "gpu"), "--device 'gpu' is not known"),
     "report of a missing folder": (("report", "nowhere"), "there is no results folder 'nowhere'"),
     "show an unknown model": (("show", "beta", "rooms3d"), "unknown model 'beta'"),
     "executor": ((*RUN, "--executor", "locla"), "unknown executor 'locla'. Did you mean 'local'?"),
@@ -53,7 +53,7 @@ BAD_INPUT = {
     "command": (("rnu",), "unknown command 'rnu'. Did you mean 'run'?"),
     "option": ((*RUN, "--outt", "x"), "No such option"),
     "option missing": (("run", "--datasets", "rooms3d"), "Missing option '--models'"),
-    "jobs": ((*RUN, "--jobs", "0"), "'--jobs'"),
+    "jobs": ((*RUN, "--jobs", "-1"), "'--jobs'"),
 }
 
 
@@ -243,6 +243,7 @@ from disentangle_bench.models.model import Model
 
 class Plugin(Model):
     version = 3
+    capturable = False
     Config = BetaVAE.Config
     encode, decode = BetaVAE.encode, BetaVAE.decode
 

@@ -77,7 +77,7 @@ from disentangle_bench.runner.run import run_grid
 with open("began", "a") as file:
     file.write("once ")
 outcome = run_grid(expand("ae", "rooms3d", "1", "smoke", []), Path("out"), Resources())
-print(len(outcome.finished), len(outcome.records))
+print(len(outcome.finished), len(outcome.records.records))
 """
 
 

@@ -205,11 +205,11 @@ def test_a_flipped_bit_in_codes_or_weights_is_found_when_they_are_read(tmp_path)
         with pytest.raises(BenchError, match=f"{name} is damaged, its SHA-256"):
             runs.check_file(runs.read_record(folder), name)
     with pytest.raises(BenchError, match=r"codes\.npz is damaged"):
-        _score_run(folder, {"mig": "locatello2019"})
+        _score_run(folder, {"mig": "locatello2019"}, {})
     assert (folder / "record.json").read_bytes() == before
     (folder / "codes.npz").unlink()
     with pytest.raises(BenchError, match="there is no file"):
-        _score_run(folder, {"mig": "locatello2019"})
+        _score_run(folder, {"mig": "locatello2019"}, {})
 
 
 def test_a_failure_in_a_folder_whose_name_is_no_text(tmp_path):

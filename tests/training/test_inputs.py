@@ -20,7 +20,7 @@ def test_inputs_on_a_device_are_those_of_the_host(name):
     trainer = Trainer(spec("factor_qvae", "model.discriminator_lr_scale=0.5", *words), dataset, CPU)
     batches = trainer.images
     if name:  # the way that other devices take
-        batches = dataset._place_masks(CPU)
+        batches = dataset.place_masks(CPU)
         assert batches.resident
     device = DeviceInputs(batches, trainer.stream, trainer.optimizer, trainer._rates, 2, CPU)
     for step in [*range(AHEAD + 2), 301, 302, 310, 7]:  # a resumed run begins anywhere

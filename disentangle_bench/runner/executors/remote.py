@@ -85,5 +85,5 @@ class Heartbeats:
     def _read(self, spec: RunSpec) -> dict[str, Any] | None:
         try:
             return files.read_json(runs.run_folder(self._out, spec) / claims.PROGRESS)
-        except BenchError:
+        except (FileNotFoundError, BenchError):  # none yet, or one that a lost process left half written
             return None
