@@ -193,7 +193,7 @@ def test_a_damaged_array_is_never_used(tmp_path, small, damage):
     small.load(tmp_path)
     file = tmp_path / "shapes3d-v1.npy"
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(BenchError, match=r"is not what shapes3d-v1\.json describes") as error:
+    with pytest.raises(BenchError, match=r"is damaged|is not what") as error:
         small.load(tmp_path)
     assert "\n" not in str(error.value)
 
