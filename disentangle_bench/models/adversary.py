@@ -2,7 +2,7 @@
 
 ``total_correlation`` sees the discriminator's parameters detached and ``discriminator_loss`` sees the codes detached.
 In the sum of both, each player follows its own gradient only; as Adam works element by element, one Adam with two
-parameter groups then makes the very steps of a loop with two optimisers.
+parameter groups then makes exactly the same steps as a loop with two optimisers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SLOPE = 0.2
 
 
 def discriminator(inputs: int, hidden_layers: int) -> nn.Sequential:
-    """Tells codes (logit 0) from codes with shuffled latents (logit 1): [b, inputs] to [b, 2].
+    """Return a network that tells codes (logit 0) from codes with shuffled latents (logit 1): [b, inputs] to [b, 2].
 
     Hidden layers of 1000 with leaky ReLU of slope 0.2 (Kim & Mnih 2018, appendix A); weights start from N(0, 0.02),
     biases from 0 (released code of Baykal et al. 2024).
@@ -41,14 +41,14 @@ def discriminator(inputs: int, hidden_layers: int) -> nn.Sequential:
 
 
 def total_correlation(discriminator: nn.Module, z: Tensor) -> Tensor:
-    """The discriminator's estimate of TC(z), mean over the batch; gradients reach ``z`` and not the discriminator."""
+    """Return the estimate of TC(z), mean over the batch; gradients reach ``z`` but not the discriminator."""
     frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
     logits = functional_call(discriminator, frozen, (z.flatten(1),))
     return (logits[:, 0] - logits[:, 1]).mean()
 
 
 def discriminator_loss(discriminator: nn.Module, z: Tensor, shuffled: Tensor) -> Tensor:
-    """0.5 * (CE(D(z), 0) + CE(D(shuffled), 1)); gradients reach the discriminator and not the codes."""
+    """Return 0.5 * (CE(D(z), 0) + CE(D(shuffled), 1)); gradients reach the discriminator but not the codes."""
     logits = discriminator(torch.cat([z.detach().flatten(1), shuffled.detach().flatten(1)]))
     real = torch.zeros(len(z), dtype=torch.int64, device=z.device)
     fake = torch.ones(len(shuffled), dtype=torch.int64, device=z.device)
@@ -58,7 +58,7 @@ def discriminator_loss(discriminator: nn.Module, z: Tensor, shuffled: Tensor) ->
 def discriminator_turn(
     discriminator: nn.Module, z: Tensor, other: Callable[[], Tensor], noise: Noise
 ) -> Callable[[], Tensor]:
-    """The discriminator's loss on codes ``z`` and on those that ``other`` gives, shuffled; both when its turn comes."""
+    """Return a function that gives, in its turn, the loss on codes ``z`` and on shuffled ones from ``other``."""
 
     def loss() -> Tensor:
         with torch.no_grad():
@@ -69,7 +69,7 @@ def discriminator_turn(
 
 
 def shuffle_latents(z: Tensor, noise: Noise) -> Tensor:
-    """Each latent of [b, d] (or [b, d, v]: its v weights together) permuted across the batch on its own."""
+    """Permute each latent of [b, d] (or [b, d, v]: its v weights together) across the batch on its own."""
     order = noise.permutations(len(z), z.shape[1])
     if z.dim() == 3:
         order = order[:, :, None].expand_as(z)
@@ -77,7 +77,7 @@ def shuffle_latents(z: Tensor, noise: Noise) -> Tensor:
 
 
 class Adversary(Settings):
-    """Settings of models with a discriminator; each model's ``Config`` says its own defaults.
+    """Settings of models with a discriminator; each model's ``Config`` sets its own defaults.
 
     ``gamma`` weighs the total correlation, and at 0 there is no discriminator; its learning rate is
     ``discriminator_lr_scale`` times the schedule's, its Adam moments ``discriminator_beta1`` and ``_beta2``.
@@ -91,17 +91,17 @@ class Adversary(Settings):
 
     @property
     def players(self) -> int:
-        """The autoencoder, and the discriminator if there is one."""
+        """Number of players: the autoencoder, and the discriminator if there is one."""
         return 2 if self.gamma > 0 else 1
 
 
 def discriminator_for(config: Adversary, inputs: int) -> nn.Sequential | None:
-    """The discriminator of codes [b, inputs] that the settings ask for; None if they ask for none."""
+    """Return the discriminator of codes [b, inputs] that the settings ask for; None if they ask for none."""
     return discriminator(inputs, config.discriminator_layers) if config.players == 2 else None
 
 
 def param_groups(model: nn.Module, discriminator: nn.Module | None, config: Adversary) -> list[dict[str, Any]]:
-    """Groups for Adam: the model without its discriminator, and that at its own learning rate and moments."""
+    """Return groups for Adam: the model without its discriminator, the discriminator at its own rate and moments."""
     if discriminator is None:
         return [{"params": list(model.parameters())}]
     own = list(discriminator.parameters())

@@ -14,7 +14,7 @@ from disentangle_bench.models.networks import Network
 
 @final
 class AE(Model):
-    """MSE. Codes are the encoder's output."""
+    """Autoencoder trained on MSE alone. Codes are the encoder's output."""
 
     version = 1
 
@@ -30,18 +30,18 @@ class AE(Model):
         self.decoder = network.decoder(config.latents, image_shape)
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Reconstruction."""
+        """Return the reconstruction loss of the batch ``x`` [b, c, h, w]."""
         mse = F.mse_loss(self.decoder(self.encoder(x)), x)
         return {"autoencoder": mse}, {"mse": mse}
 
     def encode(self, x: Tensor) -> Codes:
-        """The encoder's output."""
+        """Return the encoder's output as codes."""
         return Codes(self.encoder(x))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of latent values."""
+        """Return the images decoded from latent values."""
         return self.decoder(codes.values)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Weight decay on weights only."""
+        """Return parameter groups with weight decay on weights only."""
         return decayed(self, self.config.weight_decay)

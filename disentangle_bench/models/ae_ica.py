@@ -36,10 +36,11 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 @final
 class AEICA(Model):
-    """MSE; once training is over, the codes are whitened and rotated so that they are as independent as possible.
+    """Autoencoder whose codes are whitened and rotated to be as independent as possible once training is over.
 
-    Codes are the sources s = unmixing @ (z - mean), and the decoder gets z = mixing @ s + mean, so that reconstructions
-    are the autoencoder's own. Until ``finish`` has fitted them, both matrices are the identity and the mean is 0.
+    The loss is MSE. Codes are the sources s = unmixing @ (z - mean), and the decoder gets z = mixing @ s + mean, so
+    that reconstructions are the autoencoder's own. Until ``finish`` has fitted them, both matrices are the identity
+    and the mean is 0.
     """
 
     version = 1
@@ -62,7 +63,7 @@ class AEICA(Model):
         self.register_buffer("mixing", torch.eye(config.latents))
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Reconstruction."""
+        """Return the reconstruction loss of the batch ``x`` [b, c, h, w]."""
         mse = F.mse_loss(self.decoder(self.encoder(x)), x)
         return {"autoencoder": mse}, {"mse": mse}
 
@@ -74,24 +75,26 @@ class AEICA(Model):
             buffer.copy_(torch.from_numpy(found))
 
     def encode(self, x: Tensor) -> Codes:
-        """Sources."""
+        """Return the sources as codes."""
         return Codes((self.encoder(x) - self.mean) @ self.unmixing.T)
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of sources."""
+        """Return the images decoded from sources."""
         return self.decoder(codes.values @ self.mixing.T + self.mean)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Weight decay on weights only."""
+        """Return parameter groups with weight decay on weights only."""
         return decayed(self, self.config.weight_decay)
 
 
 def independent_components(z: Array) -> tuple[Array, Array, Array]:
-    """Mean [d], unmixing [d, d] and its inverse, the mixing, of codes [n, d]: sources are unmixing @ (z - mean).
+    """Return mean [d], unmixing [d, d] and its inverse, the mixing, of codes [n, d].
+
+    Sources are unmixing @ (z - mean).
 
     Whitening by principal components, then FastICA (Hyvärinen 1999: log cosh, all components at once) from a fixed
     start; where it does not converge, the result of its last iteration is used. Directions with next to no variance
-    are left out of FastICA: they stay as they are, and the floor keeps them from being blown up.
+    are left out of FastICA: they stay as they are, and the floor keeps them from being scaled up.
     """
     from sklearn.decomposition import fastica
     from sklearn.exceptions import ConvergenceWarning

@@ -39,7 +39,7 @@ class AnnealedVAE(Model):
         self.decoder = network.decoder(config.latents, image_shape)
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Reconstruction, and the distance of the KL divergence from the capacity at this step."""
+        """Return reconstruction plus the weighted distance of the KL divergence from the capacity at this step."""
         mean, log_variance = gaussian.split(self.encoder(x))
         mse = F.mse_loss(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
@@ -49,9 +49,9 @@ class AnnealedVAE(Model):
         return {"autoencoder": loss}, {"mse": mse, "kl": kl}
 
     def encode(self, x: Tensor) -> Codes:
-        """Posterior means."""
+        """Return posterior means as codes."""
         return gaussian.codes(self.encoder(x))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of latent values."""
+        """Return the images decoded from latent values."""
         return self.decoder(codes.values)

@@ -38,7 +38,7 @@ class BetaTCVAE(Model):
         self.decoder = network.decoder(config.latents, image_shape)
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """The negative evidence bound with the total correlation weighted on its own."""
+        """Return the negative evidence bound with a separate weight on the total correlation."""
         mean, log_variance = gaussian.split(self.encoder(x))
         z = gaussian.sample(mean, log_variance, noise)
         mse = F.mse_loss(self.decoder(z), x)
@@ -49,9 +49,9 @@ class BetaTCVAE(Model):
         return {"autoencoder": loss}, logs
 
     def encode(self, x: Tensor) -> Codes:
-        """Posterior means."""
+        """Return posterior means as codes."""
         return gaussian.codes(self.encoder(x))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of latent values."""
+        """Return the images decoded from latent values."""
         return self.decoder(codes.values)

@@ -35,7 +35,7 @@ class BetaVAE(Model):
         self.decoder = network.decoder(config.latents, image_shape)
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """The negative evidence bound, reconstruction per pixel."""
+        """Return the negative evidence bound, with the reconstruction error per pixel."""
         mean, log_variance = gaussian.split(self.encoder(x))
         reconstruction = self.decoder(gaussian.sample(mean, log_variance, noise))
         mse = F.mse_loss(reconstruction, x)
@@ -43,9 +43,9 @@ class BetaVAE(Model):
         return {"autoencoder": mse + self.config.kl_weight * kl}, {"mse": mse, "kl": kl}
 
     def encode(self, x: Tensor) -> Codes:
-        """Posterior means."""
+        """Return posterior means as codes."""
         return gaussian.codes(self.encoder(x))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of latent values."""
+        """Return the images decoded from latent values."""
         return self.decoder(codes.values)

@@ -20,7 +20,7 @@ from disentangle_bench.models.networks import Network
 
 @final
 class BioAE(Model):
-    """An autoencoder whose latents should be nonnegative and spend little energy, as firing rates do.
+    """Autoencoder whose latents should be nonnegative and spend little energy, as firing rates do.
 
     MSE + nonneg_weight * mean(max(-z, 0)) + activity_weight * mean(z^2), means over batch and latents. Energy in the
     weights is limited by weight decay. Codes are z.
@@ -42,7 +42,7 @@ class BioAE(Model):
         self.decoder = network.decoder(config.latents, image_shape)
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Reconstruction, nonnegativity and activity."""
+        """Return the sum of the reconstruction, nonnegativity and activity losses."""
         z = self.encoder(x)
         mse = F.mse_loss(self.decoder(z), x)
         nonneg, activity = (-z).relu().mean(), z.square().mean()
@@ -51,13 +51,13 @@ class BioAE(Model):
         return {"autoencoder": loss}, logs
 
     def encode(self, x: Tensor) -> Codes:
-        """The encoder's output."""
+        """Return the encoder's output as codes."""
         return Codes(self.encoder(x))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of latent values."""
+        """Return the images decoded from latent values."""
         return self.decoder(codes.values)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Weight decay on weights only."""
+        """Return parameter groups with weight decay on weights only."""
         return decayed(self, self.config.weight_decay)

@@ -30,7 +30,7 @@ class DIPVAE(Model):
     version = 1
 
     class Config(Settings):
-        """``covariance``: of the posterior means, or of samples. ``kl_weight`` weighs the evidence bound's KL
+        """``covariance``: that of the posterior means, or of samples. ``kl_weight`` weighs the evidence bound's KL
         divergence and the paper's two terms together against the mean squared error; ``lambda_od`` and ``lambda_d``
         are the paper's.
         """
@@ -47,7 +47,7 @@ class DIPVAE(Model):
         self.decoder = network.decoder(config.latents, image_shape)
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """The negative evidence bound, reconstruction per pixel, and the covariance's distance from the identity."""
+        """Return the negative evidence bound, per pixel, plus the covariance's distance from the identity."""
         mean, log_variance = gaussian.split(self.encoder(x))
         mse = F.mse_loss(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
@@ -62,9 +62,9 @@ class DIPVAE(Model):
         return {"autoencoder": loss}, logs
 
     def encode(self, x: Tensor) -> Codes:
-        """Posterior means."""
+        """Return posterior means as codes."""
         return gaussian.codes(self.encoder(x))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of latent values."""
+        """Return the images decoded from latent values."""
         return self.decoder(codes.values)

@@ -45,12 +45,12 @@ class FactorDVAE(Model):
         self.discriminator = adversary.discriminator_for(config, config.latents * config.symbols)
 
     def _log_posterior(self, x: Tensor) -> Tensor:
-        """log q(symbol | x), [b, d, K]."""
+        """Return log q(symbol | x), [b, d, K]."""
         logits: Tensor = self.encoder(x).unflatten(1, (self.config.latents, self.config.symbols))
         return logits.log_softmax(dim=2)
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """The autoencoder's loss on the first batch of ``x``, and the discriminator's if there is one."""
+        """Return the autoencoder's loss on the first batch of ``x``, and the discriminator's if there is one."""
         x, *others = x.chunk(self.config.players)
         temperature = quantise.temperature(self.config.temperature_decay, step)
         log_posterior = self._log_posterior(x)
@@ -70,13 +70,13 @@ class FactorDVAE(Model):
         return {"autoencoder": loss + self.config.gamma * tc, "discriminator": turn}, logs | {"tc": tc}
 
     def encode(self, x: Tensor) -> Codes:
-        """The likeliest symbols and their values: the posterior's mode."""
+        """Return the most likely symbols and their values: the posterior's mode."""
         return quantise.codes(self.codebook, self._log_posterior(x).argmax(dim=2))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of symbols."""
+        """Return the images decoded from symbols."""
         return self.decoder(quantise.decoder_input(self.codebook, codes))
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """The autoencoder with its codebook, and the discriminator at its own learning rate and moments."""
+        """Return groups: the autoencoder with its codebook, the discriminator at its own learning rate and moments."""
         return adversary.param_groups(self, self.discriminator, self.config)

@@ -59,7 +59,7 @@ class FactorQVAE(Model):
         return self.encoder(x).unflatten(1, (self.config.latents, self.config.embedding_dim))
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """The autoencoder's loss on the first batch of ``x``, and the discriminator's if there is one."""
+        """Return the autoencoder's loss on the first batch of ``x``, and the discriminator's if there is one."""
         x, *others = x.chunk(self.config.players)
         temperature = quantise.temperature(self.config.temperature_decay, step)
         log_posterior = quantise.log_posterior(self._tokens(x), self.codebook)
@@ -80,13 +80,13 @@ class FactorQVAE(Model):
         return {"autoencoder": loss + self.config.gamma * tc, "discriminator": turn}, logs | {"tc": tc}
 
     def encode(self, x: Tensor) -> Codes:
-        """Nearest values and their indices: the posterior's mode."""
+        """Return the nearest values and their indices: the posterior's mode."""
         return quantise.codes(self.codebook, quantise.nearest(self._tokens(x), self.codebook))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of symbols."""
+        """Return the images decoded from symbols."""
         return self.decoder(quantise.decoder_input(self.codebook, codes))
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """The autoencoder with its codebook, and the discriminator at its own learning rate and moments."""
+        """Return groups: the autoencoder with its codebook, the discriminator at its own learning rate and moments."""
         return adversary.param_groups(self, self.discriminator, self.config)

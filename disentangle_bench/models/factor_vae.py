@@ -40,7 +40,7 @@ class FactorVAE(Model):
         self.discriminator = adversary.discriminator_for(config, config.latents)
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Both players' losses: the autoencoder's on the first half of ``x``."""
+        """Return both players' losses: the autoencoder's on the first half of ``x``."""
         x, *others = x.chunk(self.config.players)
         mean, log_variance = gaussian.split(self.encoder(x))
         z = gaussian.sample(mean, log_variance, noise)
@@ -59,13 +59,13 @@ class FactorVAE(Model):
         return {"autoencoder": loss + self.config.gamma * tc, "discriminator": turn}, logs | {"tc": tc}
 
     def encode(self, x: Tensor) -> Codes:
-        """Posterior means."""
+        """Return posterior means as codes."""
         return gaussian.codes(self.encoder(x))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of latent values."""
+        """Return the images decoded from latent values."""
         return self.decoder(codes.values)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """The autoencoder, and the discriminator at its own learning rate and moments."""
+        """Return groups: the autoencoder, and the discriminator at its own learning rate and moments."""
         return adversary.param_groups(self, self.discriminator, self.config)

@@ -27,7 +27,7 @@ class FSQ(Model):
     """Each latent goes through tanh and is rounded to the nearest of ``symbols`` evenly spaced values from -1 to 1,
     both ends among them, with a straight-through gradient. The values are the same for all latents and fixed.
 
-    MSE, and nothing else. Before the tanh an image's latents are divided by their root mean square. Without that the
+    The loss is MSE alone. Before the tanh an image's latents are divided by their root mean square. Without that the
     first updates, which fit the images' mean, push all codes to the grid's ends, where the tanh has no gradient left;
     the papers' encoders have normalising layers, these networks have none.
     """
@@ -53,20 +53,20 @@ class FSQ(Model):
         return latents.tanh().unsqueeze(2)
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Reconstruction."""
+        """Return the reconstruction loss of the batch ``x`` [b, c, h, w]."""
         tokens = self._tokens(x)
         values = quantise.look_up(self.grid, quantise.nearest(tokens, self.grid))
         mse = F.mse_loss(self.decoder(quantise.straight_through(tokens, values).flatten(1)), x)
         return {"autoencoder": mse}, {"mse": mse}
 
     def encode(self, x: Tensor) -> Codes:
-        """Nearest values and their indices."""
+        """Return the nearest values and their indices."""
         return quantise.codes(self.grid, quantise.nearest(self._tokens(x), self.grid))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of symbols."""
+        """Return the images decoded from symbols."""
         return self.decoder(quantise.decoder_input(self.grid, codes))
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Weight decay on weights only."""
+        """Return parameter groups with weight decay on weights only."""
         return decayed(self, self.config.weight_decay)

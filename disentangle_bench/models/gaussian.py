@@ -12,35 +12,35 @@ from disentangle_bench.models.model import Noise
 
 
 def split(statistics: Tensor) -> tuple[Tensor, Tensor]:
-    """An encoder's output [b, 2d] as mean [b, d] and log variance [b, d]."""
+    """Split an encoder's output [b, 2d] into mean [b, d] and log variance [b, d]."""
     mean, log_variance = statistics.chunk(2, dim=1)
     return mean, log_variance
 
 
 def codes(statistics: Tensor) -> Codes:
-    """An encoder's output [b, 2d] as codes: posterior means, and the standard deviations beside them."""
+    """Return an encoder's output [b, 2d] as codes: posterior means with their standard deviations."""
     mean, log_variance = split(statistics)
     return Codes(mean, deviations=torch.exp(0.5 * log_variance))
 
 
 def sample(mean: Tensor, log_variance: Tensor, noise: Noise) -> Tensor:
-    """One reparametrised sample [b, d]."""
+    """Return one reparametrised sample [b, d]."""
     return mean + torch.exp(0.5 * log_variance) * noise.normal(mean)
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(q(z_j | x) || N(0, 1)) of each latent, in nats, [b, d]."""
+    """Return KL(q(z_j | x) || N(0, 1)) of each latent, in nats, [b, d]."""
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
 
 
 def covariance(mean: Tensor) -> Tensor:
-    """Covariance [d, d] of posterior means [b, d] over the minibatch, divided by b."""
+    """Return the covariance [d, d] of posterior means [b, d] over the minibatch, divided by b."""
     centred = mean - mean.mean(0)
     return centred.T @ centred / len(mean)
 
 
 def covariance_penalty(covariance: Tensor, *, off_diagonal: float, diagonal: float) -> Tensor:
-    """How far a covariance C [d, d] is from the identity (Kumar et al. 2018, arXiv 1711.00848):
+    """Return the distance of a covariance C [d, d] from the identity (Kumar et al. 2018, arXiv 1711.00848):
     off_diagonal * sum_{i != j} C_ij^2 + diagonal * sum_i (C_ii - 1)^2.
     """
     own = covariance.diagonal()
@@ -49,19 +49,19 @@ def covariance_penalty(covariance: Tensor, *, off_diagonal: float, diagonal: flo
 
 
 def log_density(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """log N(z; mean, exp(log_variance)) element by element; arguments broadcast."""
+    """Return log N(z; mean, exp(log_variance)) element by element; arguments broadcast."""
     return -0.5 * (math.log(2 * math.pi) + log_variance + (z - mean).square() * torch.exp(-log_variance))
 
 
 def split_kl(
     z: Tensor, mean: Tensor, log_variance: Tensor, *, n_train: int, stratified: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mutual information, total correlation and dimension-wise KL (scalars, nats), estimated from one minibatch.
+    """Estimate mutual information, total correlation and dimension-wise KL (scalars, nats) from one minibatch.
 
     Chen et al. 2018 (arXiv 1802.04942), equation 2: the three add up to the batch mean of
     log q(z|x) - log p(z). log q(z) is estimated by minibatch-weighted sampling (their section 4.1, the constant is
     log(N*b)) or, if ``stratified``, by minibatch-stratified sampling (their appendix C.2). The paper's released
-    code fills the stratified weights into a column instead of the diagonal; here they stand where the appendix says.
+    code fills the stratified weights into a column instead of the diagonal; here they are where the appendix puts them.
     """
     b = len(z)
     pairs = log_density(z[:, None], mean[None], log_variance[None])  # [b samples, b posteriors, d]
@@ -84,9 +84,9 @@ def split_kl(
 
 
 def stratified_log_weights(b: int, n_train: int, *, like: Tensor) -> Tensor:
-    """Logarithms of the weights [b, b] of minibatch-stratified sampling (Chen et al. 2018, appendix C.2).
+    """Return the log weights [b, b] of minibatch-stratified sampling (Chen et al. 2018, appendix C.2).
 
-    Row i estimates q(z_i): 1/N for the image z_i came from, (N-M)/(N*M) for one other image, 1/M for the remaining
+    Row i estimates q(z_i): 1/N for the image that z_i came from, (N-M)/(N*M) for one other image, 1/M for the remaining
     M-1, where M = b-1. Each row sums to 1.
     """
     others = b - 1

@@ -35,12 +35,12 @@ class Settings(Part):
 
     @property
     def players(self) -> int:
-        """How many losses are followed, each by its own parameters and on its own images: 2 with a discriminator."""
+        """Number of players: losses minimised by their own parameters on their own images; 2 with a discriminator."""
         return 1
 
 
 def per_update(default: float) -> Any:
-    """Return the field of a setting that works once per update, such as a weight decay or a fall of temperature.
+    """Return the field of a setting that works once per update, such as weight decay or temperature decay.
 
     A protocol with fewer updates than the setting is meant for makes it larger in proportion, so that the whole run
     gets the same dose.
@@ -62,21 +62,21 @@ class Noise:
         self.generator = generator
 
     def normal(self, like: Tensor) -> Tensor:
-        """Standard normal numbers, shaped as ``like``."""
+        """Draw standard normal numbers, shaped as ``like``."""
         return torch.empty_like(like).normal_(generator=self.generator)
 
     def uniform(self, like: Tensor) -> Tensor:
-        """Numbers uniform on [0, 1), shaped as ``like``."""
+        """Draw numbers uniform on [0, 1), shaped as ``like``."""
         return torch.empty_like(like).uniform_(generator=self.generator)
 
     def permutations(self, b: int, columns: int) -> Tensor:
-        """Independent random permutations of 0 .. b-1, one per column: int64 [b, columns]."""
+        """Draw independent random permutations of 0 .. b-1, one per column: int64 [b, columns]."""
         device = self.generator.device
         return torch.rand(b, columns, generator=self.generator, device=device).argsort(dim=0)
 
 
 class Model(nn.Module, ABC):
-    """What the trainer, the evaluation and the conformance checks ask of a model.
+    """Base class of models: what the trainer, the evaluation and the conformance checks need.
 
     The constructor gets the frozen config and, as keywords, ``image_shape`` (c, h, w), ``n_train`` (the number of
     training images) and ``network`` (makes encoders and decoders). It may initialise with torch's usual functions:
@@ -93,34 +93,34 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Each player's loss, and what else to write down.
+        """Return each player's loss, and other numbers to log.
 
         ``x`` [players * b, c, h, w] in [0, 1], a batch per player; ``step`` counts from 0 what the protocol's clock
         counts: an integer, or on a CUDA device a float64 tensor without axes (``quantise.temperature`` and ``ramp``
         take both). The trainer follows the gradient of the sum. Players of an adversarial game see each other
-        detached: no parameter gets a gradient from two losses, so one backward pass and one Adam make the very steps
-        of one optimiser per player. A loss given as a function is called after the steps of the players before it, in
+        detached: no parameter gets a gradient from two losses, so one backward pass and one Adam make the same steps
+        as one optimiser per player. A loss given as a function is called after the steps of the players before it, in
         protocols whose players take turns.
         """
 
     @abstractmethod
     def encode(self, x: Tensor) -> Codes:
-        """Codes of images [n, c, h, w]: values [n, d], and indices [n, d] for a discrete model. Deterministic."""
+        """Return codes of images [n, c, h, w]: values [n, d]; indices [n, d] if discrete. It must be deterministic."""
 
     def finish(self, images: Callable[[int], Iterator[Tensor]]) -> None:
-        """Whatever is to be fitted once training is over, kept in buffers; nothing for most models.
+        """Fit what has to be fitted once training is over, and keep it in buffers; most models do nothing here.
 
         ``images(n)`` gives at most n training images in batches [b, c, h, w] in [0, 1], always the same. Called in
-        evaluation mode and without gradients; a resumed run may call it again, and it must then find the same.
+        evaluation mode and without gradients; a resumed run may call it again and must get the same result.
         """
 
     @abstractmethod
     def decode(self, codes: Codes) -> Tensor:
-        """Images [n, c, h, w] of codes, not clipped to [0, 1]."""
+        """Return the images [n, c, h, w] of codes, not clipped to [0, 1]."""
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Groups for Adam: ``params``, and optionally ``lr_scale`` (times the schedule's learning rate), ``betas``,
-        ``weight_decay`` (decoupled). Together they hold every parameter once.
+        """Return groups for Adam: ``params``, and optionally ``lr_scale`` (times the schedule's learning rate),
+        ``betas``, ``weight_decay`` (decoupled). Together they hold every parameter once.
         """
         return [{"params": list(self.parameters())}]
 
@@ -131,7 +131,7 @@ def ramp(step: Step, length: int) -> float | Tensor:
 
 
 def decayed(model: nn.Module, weight_decay: float, *, spared: Collection[nn.Parameter] = ()) -> list[dict[str, Any]]:
-    """Parameter groups with weight decay on every weight, and none on biases (one axis) and the ``spared`` ones."""
+    """Return groups with weight decay on all weights but biases (parameters of one axis) and the ``spared`` ones."""
     free = {id(parameter) for parameter in spared}
     plain = [p for p in model.parameters() if p.dim() < 2 or id(p) in free]
     weights = [p for p in model.parameters() if p.dim() >= 2 and id(p) not in free]

@@ -1,4 +1,4 @@
-"""Encoders and decoders that every model can stand on."""
+"""Encoders and decoders that every model can use."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Network(Protocol):
         """Return ``image_shape``; raise ``BenchError`` if the network cannot take such images."""
 
     def encoder(self, image_shape: ImageShape, outputs: int) -> nn.Module:
-        """A module from images [b, c, h, w] to [b, outputs]."""
+        """Return a module from images [b, c, h, w] to [b, outputs]."""
 
     def decoder(self, inputs: int, image_shape: ImageShape) -> nn.Module:
-        """A module from [b, inputs] to images [b, c, h, w], without output activation."""
+        """Return a module from [b, inputs] to images [b, c, h, w], without output activation."""
 
 
 class Conv64:
-    """The small convolutional network of Locatello et al. 2019 (arXiv 1811.12359, appendix on architectures).
+    """Small convolutional network of Locatello et al. 2019 (arXiv 1811.12359, appendix on architectures).
 
     Four convolutions of 32, 32, 64, 64 channels, a hidden layer of 256, ReLU; the decoder is its mirror image. Every
     convolution has kernel 4, stride 2 and padding 1, as the papers' tables say (the released code of that study uses
@@ -41,7 +41,7 @@ class Conv64:
     HIDDEN = 256
 
     def encoder(self, image_shape: ImageShape, outputs: int) -> nn.Module:
-        """Images [b, c, h, w] to [b, outputs]."""
+        """Return the module from images [b, c, h, w] to [b, outputs]."""
         c, h, w = self.check(image_shape)
         layers: list[nn.Module] = []
         for channels in self.CHANNELS:
@@ -52,7 +52,7 @@ class Conv64:
         return nn.Sequential(*layers)
 
     def decoder(self, inputs: int, image_shape: ImageShape) -> nn.Module:
-        """[b, inputs] to images [b, c, h, w]."""
+        """Return the module from [b, inputs] to images [b, c, h, w]."""
         c, h, w = self.check(image_shape)
         start = (self.CHANNELS[-1], h // 16, w // 16)
         layers: list[nn.Module] = [nn.Linear(inputs, self.HIDDEN), nn.ReLU()]
@@ -72,7 +72,7 @@ class Conv64:
 
 
 class Residual:
-    """The FactorQVAE paper's network (arXiv 2409.14851; blocks of DALL-E's discrete VAE): about 22 M parameters.
+    """Network of the FactorQVAE paper (arXiv 2409.14851; blocks of DALL-E's discrete VAE): about 22 M parameters.
 
     Three groups of two residual blocks with 128, 256 and 512 channels, max-pooling after the first two; then two
     hidden layers of 128. The decoder starts from a map of 64 channels at a quarter of the image's side and goes through
@@ -89,7 +89,7 @@ class Residual:
         self.channels = tuple(int(width * channels) for channels in (128, 256, 512))
 
     def encoder(self, image_shape: ImageShape, outputs: int) -> nn.Module:
-        """Images [b, c, h, w] to [b, outputs]."""
+        """Return the module from images [b, c, h, w] to [b, outputs]."""
         c, h, w = self.check(image_shape)
         layers: list[nn.Module] = [Shift(-0.5), nn.Conv2d(c, self.channels[0], 3, padding=1)]
         layers += self._blocks(self.channels[0], self.channels, kernels=(3, 3, 3, 1), between=lambda: nn.MaxPool2d(2))
@@ -99,7 +99,7 @@ class Residual:
         return _normal(nn.Sequential(*layers))
 
     def decoder(self, inputs: int, image_shape: ImageShape) -> nn.Module:
-        """[b, inputs] to images [b, c, h, w]."""
+        """Return the module from [b, inputs] to images [b, c, h, w]."""
         c, h, w = self.check(image_shape)
         start = (self.START, h // 4, w // 4)
         layers: list[nn.Module] = [nn.Linear(inputs, start[0] * start[1] * start[2]), ChannelsLast(start)]
@@ -131,7 +131,7 @@ class Residual:
 
 
 class ResidualBlock(nn.Module):
-    """x (through a 1x1 convolution if the channels change) + gain * four times (ReLU, convolution), a quarter wide."""
+    """Block: x (by a 1x1 convolution if channels change) + gain * four times (ReLU, convolution), a quarter wide."""
 
     def __init__(self, inputs: int, outputs: int, kernels: tuple[int, ...], gain: float) -> None:
         super().__init__()
@@ -144,31 +144,31 @@ class ResidualBlock(nn.Module):
         self.branch = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sum of both paths."""
+        """Return the sum of both paths."""
         return self.identity(x) + self.gain * self.branch(x)
 
 
 class Shift(nn.Module):
-    """Adds a number."""
+    """Layer that adds a constant."""
 
     def __init__(self, amount: float) -> None:
         super().__init__()
         self.amount = amount
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sum."""
+        """Return the input plus the constant."""
         return x + self.amount
 
 
 class ChannelsLast(nn.Module):
-    """A flat vector [b, c*h*w] as a map [b, c, h, w] whose channels run fastest in memory, as convolutions like it."""
+    """Layer from vectors [b, c*h*w] to maps [b, c, h, w], channels last in memory, which suits convolutions."""
 
     def __init__(self, shape: ImageShape) -> None:
         super().__init__()
         self.shape = shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same numbers as a map."""
+        """Return the same numbers as a map."""
         return x.unflatten(1, self.shape).contiguous(memory_format=torch.channels_last)
 
 
@@ -185,7 +185,7 @@ NETWORKS: dict[str, Network] = {"conv64": Conv64(), "residual": Residual()}
 
 
 def network(name: str) -> Network:
-    """The network called ``name``."""
+    """Return the network called ``name``."""
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS)
     return NETWORKS[name]

@@ -46,7 +46,7 @@ class QLAE(Model):
         self.codebooks = nn.Parameter(values.unsqueeze(2))
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Reconstruction, quantisation and commitment."""
+        """Return the sum of the reconstruction, quantisation and commitment losses."""
         z = self.encoder(x).unsqueeze(2)
         values = quantise.look_up(self.codebooks, quantise.nearest(z, self.codebooks))
         mse = F.mse_loss(self.decoder(quantise.straight_through(z, values).flatten(1)), x)
@@ -55,13 +55,13 @@ class QLAE(Model):
         return {"autoencoder": loss}, {"mse": mse, "quantisation": quantisation}
 
     def encode(self, x: Tensor) -> Codes:
-        """Nearest values and their indices."""
+        """Return the nearest values and their indices."""
         return quantise.codes(self.codebooks, quantise.nearest(self.encoder(x).unsqueeze(2), self.codebooks))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of latent values."""
+        """Return the images decoded from latent values."""
         return self.decoder(quantise.decoder_input(self.codebooks, codes))
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Weight decay on the networks' weights only."""
+        """Return parameter groups with weight decay on the networks' weights only."""
         return decayed(self, self.config.weight_decay, spared=[self.codebooks])

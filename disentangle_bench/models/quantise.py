@@ -17,18 +17,18 @@ from disentangle_bench.models.model import Noise, Step
 
 
 def squared_distances(tokens: Tensor, codebook: Tensor) -> Tensor:
-    """|token - value|^2 of tokens [b, d, e] to every value of their codebook: [b, d, v]."""
+    """Return the squared distances [b, d, v] of tokens [b, d, e] to every value of their codebook."""
     return (tokens[:, :, None] - codebook).square().sum(dim=3)
 
 
 def nearest(tokens: Tensor, codebook: Tensor) -> Tensor:
-    """The index of each token's nearest codebook value, int64 [b, d]; the lower index where two are as near."""
+    """Return the index of each token's nearest codebook value, int64 [b, d]; the lower index of two equally near."""
     with torch.no_grad():
         return squared_distances(tokens, codebook).argmin(dim=2)
 
 
 def look_up(codebook: Tensor, indices: Tensor) -> Tensor:
-    """The values [b, d, e] of indices [b, d]."""
+    """Return the values [b, d, e] of indices [b, d]."""
     if codebook.dim() == 2:
         return F.embedding(indices, codebook)
     latents = torch.arange(indices.shape[1], device=indices.device)
@@ -36,48 +36,48 @@ def look_up(codebook: Tensor, indices: Tensor) -> Tensor:
 
 
 def mixture(weights: Tensor, codebook: Tensor) -> Tensor:
-    """The weighted means [b, d, e] of a codebook's values; weights [b, d, v]."""
+    """Return the weighted means [b, d, e] of a codebook's values; weights [b, d, v]."""
     return (weights[:, :, None] @ codebook).squeeze(2)
 
 
 def codes(codebook: Tensor, indices: Tensor) -> Codes:
-    """Symbols [b, d] as codes: with their scalars, or their own numbers, which have no order, where a symbol is a
-    vector.
+    """Return symbols [b, d] as codes: with their scalars as values, or, where a symbol is a vector, with the symbols'
+    own numbers, which have no order.
     """
     values = look_up(codebook, indices).squeeze(2) if codebook.shape[-1] == 1 else indices.to(codebook.dtype)
     return Codes(values, indices)
 
 
 def decoder_input(codebook: Tensor, codes: Codes) -> Tensor:
-    """The values of codes' symbols side by side, [b, d * e]."""
+    """Return the values of codes' symbols side by side, [b, d * e]."""
     assert codes.indices is not None  # a discrete model's encode always gives them
     return look_up(codebook, codes.indices).flatten(1)
 
 
 def straight_through(z: Tensor, quantised: Tensor) -> Tensor:
-    """The quantised numbers, with the gradient passed on to ``z`` as if nothing had been rounded."""
+    """Return the quantised numbers, with the gradient passed on to ``z`` as if nothing had been rounded."""
     return z + (quantised - z).detach()
 
 
 def quantisation_losses(z: Tensor, quantised: Tensor) -> tuple[Tensor, Tensor]:
-    """Two equal numbers with different gradients: the first moves the codebook to the codes, the second the codes to
-    the codebook ("commitment"). Means over all elements (van den Oord et al. 2017, arXiv 1711.00937, equation 3).
+    """Return two equal numbers with different gradients: the first moves the codebook to the codes, the second the
+    codes to the codebook ("commitment"). Means over all elements (van den Oord et al. 2017, arXiv 1711.00937, eq. 3).
     """
     return F.mse_loss(quantised, z.detach()), F.mse_loss(z, quantised.detach())
 
 
 def log_posterior(tokens: Tensor, codebook: Tensor) -> Tensor:
-    """log q(symbol | x), [b, d, v]: a softmax over minus the squared distances (Baykal et al. 2024)."""
+    """Return log q(symbol | x), [b, d, v]: a softmax over minus the squared distances (Baykal et al. 2024)."""
     return (-squared_distances(tokens, codebook)).log_softmax(dim=2)
 
 
 def temperature(decay: float, step: Step) -> float | Tensor:
-    """Temperature of Gumbel-softmax samples: exp(-decay * step)."""
+    """Return the temperature of Gumbel-softmax samples: exp(-decay * step)."""
     return torch.exp(-decay * step) if isinstance(step, Tensor) else math.exp(-decay * step)
 
 
 def gumbel_softmax(log_probabilities: Tensor, temperature: float | Tensor, noise: Noise) -> Tensor:
-    """A soft one-hot sample over the last axis (Jang et al. 2017; Maddison et al. 2017)."""
+    """Draw a soft one-hot sample over the last axis (Jang et al. 2017; Maddison et al. 2017)."""
     uniform = noise.uniform(log_probabilities)
     # Numbers on [0, 1) can be 0, whose logarithm is infinite: take the smallest positive normal number instead.
     gumbel = -(-uniform.clamp_min(torch.finfo(uniform.dtype).tiny).log()).log()
@@ -85,6 +85,6 @@ def gumbel_softmax(log_probabilities: Tensor, temperature: float | Tensor, noise
 
 
 def kl_to_uniform(log_probabilities: Tensor) -> Tensor:
-    """KL(p || uniform over the v symbols) in nats, over the last axis."""
+    """Return KL(p || uniform over the v symbols) in nats, over the last axis."""
     symbols = log_probabilities.shape[-1]
     return (log_probabilities.exp() * (log_probabilities + math.log(symbols))).sum(dim=-1)

@@ -18,11 +18,11 @@ from disentangle_bench.models.networks import Network
 
 @final
 class VQVAE(Model):
-    """d tokens, each replaced by the nearest of one codebook's vectors, with a straight-through gradient.
+    """Autoencoder of d tokens, each replaced by the nearest vector of one codebook (straight-through gradient).
 
     MSE + quantisation_weight * |sg(token) - vector|^2 + commitment_weight * |token - sg(vector)|^2, squares as means
-    (van den Oord et al., equation 3). Codes are the vectors' indices: they have no order, and ``values`` is only
-    their number.
+    (van den Oord et al., equation 3). Codes are the vectors' indices: they have no order, and ``values`` are only
+    these numbers.
     """
 
     version = 1
@@ -52,12 +52,12 @@ class VQVAE(Model):
         return self.encoder(x).unflatten(1, (self.config.latents, self.config.embedding_dim))
 
     def _nearest(self, tokens: Tensor) -> Tensor:
-        """Indices [b, d] of the nearest vectors: the token's own square is the same for all and left out."""
+        """Return indices [b, d] of the nearest vectors; the token's own square is the same for all and is left out."""
         with torch.no_grad():
             return (self.codebook.square().sum(1) - 2 * tokens @ self.codebook.T).argmin(dim=2)
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Reconstruction, codebook and commitment."""
+        """Return the sum of the reconstruction, codebook and commitment losses."""
         tokens = self._tokens(x)
         vectors = F.embedding(self._nearest(tokens), self.codebook)
         reconstruction = self.decoder(quantise.straight_through(tokens, vectors).flatten(1))
@@ -67,13 +67,13 @@ class VQVAE(Model):
         return {"autoencoder": loss}, {"mse": mse, "quantisation": quantisation}
 
     def encode(self, x: Tensor) -> Codes:
-        """Indices of the nearest vectors, as numbers and as symbols."""
+        """Return the indices of the nearest vectors, as values and as symbols."""
         return quantise.codes(self.codebook, self._nearest(self._tokens(x)))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images of symbols."""
+        """Return the images decoded from symbols."""
         return self.decoder(quantise.decoder_input(self.codebook, codes))
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Weight decay on the networks' weights only."""
+        """Return parameter groups with weight decay on the networks' weights only."""
         return decayed(self, self.config.weight_decay, spared=[self.codebook])
