@@ -28,7 +28,7 @@ CARD = MetricCard(
 
 
 def beta_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rng: int = 0) -> MetricResult:
-    """beta-VAE score of codes' values [n, d] and factors [n, k].
+    """Return the beta-VAE score of codes' values [n, d] and factors [n, k].
 
     A point fixes a random factor, draws 64 pairs of different rows that share its value (each pair its own value),
     and is the mean absolute difference of the pairs' codes [d]. scikit-learn's logistic regression with its defaults
@@ -36,7 +36,7 @@ def beta_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rng:
     ``n_train`` None or n both come from all rows, as a note says.
 
     The score is ``score`` (test accuracy), the array ``mean_difference`` [k, d] of the training points (NaN for a
-    factor left out). Raises BenchError for input that as_arrays refuses and for fewer than two factors that can be
+    factor left out). Raises BenchError for input that as_arrays rejects and for fewer than two factors that can be
     held fixed.
     """
     arrays = as_arrays(codes, factors, n_train)
@@ -62,7 +62,7 @@ def beta_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rng:
 def _points(
     values: npt.NDArray[np.float64], rows: FixedFactorRows, usable: list[int], count: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Points [count, d] and the factor [count] that each held fixed."""
+    """Return points [count, d] and the factor [count] that each held fixed."""
     points, fixed = [], []
     shares = rng.multinomial(count, np.full(len(usable), 1 / len(usable)))
     for factor, share in zip(usable, shares, strict=True):

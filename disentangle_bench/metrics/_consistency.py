@@ -1,4 +1,4 @@
-"""Consistency across seeds: how well one run's codes are another's, up to a permutation, a rotation, a linear map."""
+"""Consistency across seeds: agreement of runs' codes up to a permutation, a rotation or a linear map."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CARD = MetricCard(
 
 
 def consistency(codes: Sequence[Any]) -> MetricResult:
-    """Consistency of several runs' codes [n, d] of the same n images.
+    """Return the consistency of several runs' codes [n, d] of the same n images.
 
     For each pair of runs the codes are centred, and the best map of each kind is fitted from one to the other: a
     permutation with signs times one number, an orthogonal matrix times one number, any matrix. A score is the mean over
@@ -35,7 +35,7 @@ def consistency(codes: Sequence[Any]) -> MetricResult:
     ``permutation``, ``rigid`` and ``linear`` [s, s] hold R2 from the run of the row to that of the column. Codes that
     do not vary are explained by nothing: 0.
 
-    Raises BenchError for fewer than two runs, other shapes than [n, d] alike, and codes that as_codes refuses.
+    Raises BenchError for fewer than two runs, other shapes than [n, d] alike, and codes that as_codes rejects.
     """
     runs = [_centred(run) for run in as_group(codes)]
     matrices = {card.name: np.eye(len(runs)) for card in CARD.scores}
@@ -52,7 +52,7 @@ def consistency(codes: Sequence[Any]) -> MetricResult:
 
 
 def _centred(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Codes [n, d] less their means, scaled as a whole so that their squares sum to 1; zeros if they do not vary."""
+    """Return codes [n, d] centred and scaled as a whole so that their squares sum to 1; zeros if they do not vary."""
     numbers = np.asarray(values, dtype=np.float64)
     varied = (numbers != numbers[:1]).any(axis=0)
     largest = np.abs(numbers).max()
@@ -63,7 +63,7 @@ def _centred(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def _explained(source: npt.NDArray[np.float64], target: npt.NDArray[np.float64]) -> float:
-    """Share of the target's squares, which sum to 1, that the best linear map of the source explains."""
+    """Return the share of the target's squares, which sum to 1, that the best linear map of the source explains."""
     if not source.any():
         return 0.0
     left, singular, _ = np.linalg.svd(source, full_matrices=False)

@@ -1,4 +1,4 @@
-"""Correlations between columns, of which a constant one has none, and the best one-to-one matching of them."""
+"""Correlations between columns, 0 for a constant one, and the best one-to-one matching of columns."""
 
 from __future__ import annotations
 

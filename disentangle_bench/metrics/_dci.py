@@ -59,7 +59,7 @@ def dci(
     variant: str = "locatello2019",
     rng: int = 0,
 ) -> MetricResult:
-    """DCI of codes [n, d] and factors [n, k] (Eastwood & Williams 2018, section 2; Locatello et al. 2019, app. C).
+    """Return DCI of codes [n, d] and factors [n, k] (Eastwood & Williams 2018, section 2; Locatello et al. 2019, C).
 
     ``codes`` is Codes, or an array that stands for the values and, if of integers, for the indices too. The first
     ``n_train`` rows train the classifiers and the rest test them; None keeps the last third (rounded down) for the
@@ -70,9 +70,9 @@ def dci(
     NaN where not defined). ``eastwood2018``, whose factors may be real numbers, has error and error_train (lower is
     better, 1 is guessing the mean) in place of the last two. The array is importance [d, k] (columns sum to 1, or to 0
     if no latent helps).
-    docs/metrics/dci.md says what degenerate codes and factors give.
+    docs/metrics/dci.md describes the scores of degenerate codes and factors.
 
-    Raises BenchError for input that as_arrays refuses, codes too large for float32, fewer than two training rows,
+    Raises BenchError for input that as_arrays rejects, codes too large for float32, fewer than two training rows,
     indices of another shape than the values, ``rng`` out of range, and an unknown ``variant``.
     """
     if variant not in CARD.variants:
@@ -107,7 +107,7 @@ def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
 
 
 def _read(codes: Any, factors: Any, n_train: int | None, variant: str, notes: dict[str, str]) -> Arrays:
-    """The checked codes that the variant reads, with the factors and the number of training rows."""
+    """Return the checked codes that the variant reads, with the factors and the number of training rows."""
     chosen = codes
     if isinstance(codes, Codes):
         chosen = codes.values
@@ -169,7 +169,7 @@ def _forest(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
 
 
 def _regressors(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
-    """Importances of random-forest regressors, and their errors relative to guessing the training rows' mean."""
+    """Return importances of random-forest regressors, and their errors relative to guessing the training rows' mean."""
     from sklearn.ensemble import RandomForestRegressor
 
     rows = arrays.n_train
@@ -203,7 +203,7 @@ def _note_unseen(train: npt.NDArray[np.int64], test: npt.NDArray[np.int64], note
 
 
 def _concentration(importance: npt.NDArray[np.float64], score: str, of: str, notes: dict[str, str]) -> float:
-    """1 - entropy to base c of each row of [r, c], mean weighted by the rows' sums; all zeros count as even."""
+    """Return 1 - entropy to base c of the rows of [r, c], mean weighted by the rows' sums; all zeros count as even."""
     c = importance.shape[1]
     if importance.size == 0:
         notes[score] = "not defined: no factor varies"
@@ -214,7 +214,7 @@ def _concentration(importance: npt.NDArray[np.float64], score: str, of: str, not
     if importance.sum() == 0:
         notes[score] = "0: no latent helps to tell any factor"
         return 0.0
-    share = importance + 1e-11  # as Locatello et al.'s code does; keeps the logarithm finite
+    share = importance + 1e-11  # as the code of Locatello et al. does; keeps the logarithm finite
     share /= share.sum(axis=1, keepdims=True)
     rows = 1 + (share * np.log(share)).sum(axis=1) / np.log(c)
     return float((rows * importance.sum(axis=1)).sum() / importance.sum())

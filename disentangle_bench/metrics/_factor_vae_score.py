@@ -31,7 +31,7 @@ CARD = MetricCard(
 
 
 def factor_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rng: int = 0) -> MetricResult:
-    """FactorVAE score of codes' values [n, d] and factors [n, k].
+    """Return the FactorVAE score of codes' values [n, d] and factors [n, k].
 
     A vote fixes a random factor at the value of a random row, draws 64 rows of that value with replacement, and is
     cast by the latent whose variance among them, relative to its variance over the training rows, is smallest.
@@ -40,7 +40,7 @@ def factor_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rn
     rows is under 0.05 cast no vote: the study's choice, which makes the score depend on the latents' scale.
 
     The score is ``score`` (test accuracy; 0 if no latent is left), the array ``votes`` [d, k] of the training. Raises
-    BenchError for input that as_arrays refuses and for fewer than two factors that can be held fixed.
+    BenchError for input that as_arrays rejects and for fewer than two factors that can be held fixed.
     """
     arrays = as_arrays(codes, factors, n_train)
     rows = arrays.n_train
@@ -67,7 +67,7 @@ def factor_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rn
 
 
 def _deviations(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Standard deviation of each latent [d], as the study estimates it; 0 for a single row."""
+    """Return the standard deviation of each latent [d], as the study estimates it; 0 for a single row."""
     return values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
 
 
@@ -79,7 +79,7 @@ def _votes(
     count: int,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.int64]:
-    """How often each latent varied least [d], by the factor that was fixed [k]."""
+    """Return counts [d, k]: how often each latent varied least, by the factor that was fixed."""
     votes = np.zeros((scaled.shape[1], factors), dtype=np.int64)
     shares = rng.multinomial(count, np.full(len(usable), 1 / len(usable)))
     for factor, share in zip(usable, shares, strict=True):

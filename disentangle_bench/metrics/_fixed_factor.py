@@ -1,6 +1,6 @@
-"""Batches of stored rows in which one factor is held fixed: what the FactorVAE and beta-VAE scores are made of.
+"""Batches of stored rows in which one factor is held fixed, for the FactorVAE and beta-VAE scores.
 
-The papers draw such batches anew from the generator of the data. Here they are drawn from the rows at hand, grouped
+The papers draw such batches anew from the generator of the data. Here they are drawn from the stored rows, grouped
 by the factor's value, so that stored codes are enough to score again.
 """
 
@@ -15,7 +15,7 @@ from disentangle_bench.errors import BenchError
 
 
 class FixedFactorRows:
-    """The rows of factors [n, k], to be drawn with one factor fixed.
+    """Rows of factors [n, k], to be drawn with one factor fixed.
 
     ``usable`` are the factors that can be fixed and still let another row be drawn: those of which some value occurs
     at least twice, and that have at least two values. Rows whose value occurs once are never drawn for that factor.
@@ -26,7 +26,7 @@ class FixedFactorRows:
         self.usable = [i for i, grouped in enumerate(self._grouped) if grouped.usable]
 
     def same_value(self, factor: int, batches: int, size: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Row numbers [batches, size]: each batch shares the value that a random row has, drawn with replacement."""
+        """Draw row numbers [batches, size] with replacement: each batch shares the value of a random row."""
         grouped = self._grouped[factor]
         group = grouped.group[rng.choice(grouped.rows, size=batches)]
         place = (rng.random((batches, size)) * grouped.counts[group][:, None]).astype(np.int64)
@@ -35,7 +35,7 @@ class FixedFactorRows:
     def pairs(
         self, factor: int, batches: int, size: int, rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Two arrays of row numbers [batches, size]: a pair is two different rows that share the factor's value."""
+        """Draw two arrays of row numbers [batches, size]: pairs of different rows that share the factor's value."""
         grouped = self._grouped[factor]
         first = rng.choice(grouped.rows, size=(batches, size))
         group = grouped.group[first]
@@ -58,7 +58,7 @@ class _Grouped:
 
 
 def usable_factors(parts: Sequence[FixedFactorRows], factors: int, metric: str) -> tuple[list[int], dict[str, str]]:
-    """The factors that every part (training rows, test rows) can hold fixed, and a note on those left out.
+    """Return the factors that every part (training rows, test rows) can hold fixed, and a note on those left out.
 
     Raises BenchError if fewer than two are left: a score that asks which factor was fixed needs a choice.
     """

@@ -76,7 +76,7 @@ class _Choices:
     neighbours: int
     iterations: int
     activity: str  # the variant of ``active_latents``
-    training: bool = False  # whether the choices are those of the training code, see ``_CHOICES``
+    training: bool = False  # True if the choices are those of the training code, see ``_CHOICES``
 
 
 _CHOICES = {
@@ -104,11 +104,11 @@ def infomec(
     rng: int = 0,
     n_train: int | None = None,
 ) -> MetricResult:
-    """InfoMEC of codes [n, d] and factors [n, k] (Hsu et al. 2023).
+    """Return InfoMEC of codes [n, d] and factors [n, k] (Hsu et al. 2023).
 
     ``codes`` is Codes, or an array with ``discrete`` saying whether its numbers are symbols. Everything but the
     held-out explicitness reads the first ``n_train`` rows; None means all, and no held-out explicitness (NaN).
-    Mutual information reads the indices of discrete codes and the standardised values of continuous ones, so does
+    Mutual information reads the indices of discrete codes and the standardised values of continuous ones. So does
     the probe, except that ``hsu2023_training`` probes the standardised values of discrete codes whose values are more
     than the symbols' numbers. ``rng`` seeds the tie-breaking noise of the nearest-neighbour estimator.
 
@@ -116,9 +116,9 @@ def infomec(
     arrays nmi [k, d] (share of the factor's entropy), active [d] (bool), explicitness_by_factor [k] and
     explicitness_heldout_by_factor [k]. In the variant ``heldout2026`` explicitness is the
     held-out score, and explicitness_in_sample (with its by_factor) the one on the training rows.
-    docs/metrics/infomec.md tells what degenerate codes give.
+    docs/metrics/infomec.md describes the scores of degenerate codes.
 
-    Raises BenchError for input that as_arrays refuses, ``discrete`` missing or contradicting Codes, ``rng`` that is
+    Raises BenchError for input that as_arrays rejects, ``discrete`` missing or contradicting Codes, ``rng`` that is
     no seed, and an unknown ``variant``.
     """
     if variant not in _CHOICES:
@@ -155,14 +155,14 @@ def infomec(
 
 
 def _has_scalars(codes: Any) -> bool:
-    """Whether discrete codes have numeric values besides their symbols' numbers, as a scalar codebook gives."""
+    """Return whether discrete codes have numeric values besides their symbols' numbers, as a scalar codebook gives."""
     if not isinstance(codes, Codes) or codes.indices is None:
         return False
     return not np.array_equal(as_codes(codes.values), as_codes(codes.indices))
 
 
 def _note_ties(train: Codes, active: npt.NDArray[np.bool_]) -> dict[str, str]:
-    """Name the active latents of continuous codes whose values are tied more often than rounding to float32 does it."""
+    """Note active latents of continuous codes with more ties among their values than rounding to float32 explains."""
     if train.indices is not None:
         return {}
     tied = [j for j in np.flatnonzero(active) if len(np.unique(train.values[:, j])) < 0.95 * len(train.values)]
@@ -174,7 +174,7 @@ def _note_ties(train: Codes, active: npt.NDArray[np.bool_]) -> dict[str, str]:
 
 
 def _information(train: Codes, labels: npt.NDArray[np.int64], choices: _Choices, rng: int) -> npt.NDArray[np.float64]:
-    """Mutual information [k, d] in nats over the training rows."""
+    """Return the mutual information [k, d] in nats over the training rows."""
     if train.indices is not None:
         return plug_in_information(train.indices, labels)
     return nearest_neighbour_information(standardise(train.values, train.values), labels, choices.neighbours, rng)
@@ -183,7 +183,7 @@ def _information(train: Codes, labels: npt.NDArray[np.int64], choices: _Choices,
 def _explicitness(
     codes: Codes, factors: npt.NDArray[np.int64], rows: int, choices: _Choices
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Explained entropy of each factor [k] on the training and on the test rows; NaN where not defined.
+    """Return the explained entropy of each factor [k] on the training and on the test rows; NaN where not defined.
 
     A test row whose factor value never occurs in the training rows is left out: no probe could have learnt it.
     """
@@ -203,7 +203,7 @@ def _explicitness(
 
 
 def _concentration(information: npt.NDArray[np.float64]) -> float:
-    """Mean over rows [r, c] of the largest entry's share of the row, scaled so that even rows give 0.
+    """Return the mean over rows [r, c] of the largest entry's share of the row, scaled so that even rows give 0.
 
     A row without information counts as even: 0. So does a matrix without rows.
     """
@@ -216,7 +216,7 @@ def _concentration(information: npt.NDArray[np.float64]) -> float:
 
 
 def _modularity(nmi: npt.NDArray[np.float64], notes: dict[str, str], *, leave_out: bool) -> float:
-    """InfoM of [k, d']; ``leave_out`` says whether latents without information do not count."""
+    """Return InfoM of [k, d']; ``leave_out`` says whether latents without information do not count."""
     factors, latents = nmi.shape
     if factors < 2:
         notes["modularity"] = "not defined: fewer than two factors vary"

@@ -23,17 +23,18 @@ def relabel(columns: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def entropy(labels: npt.NDArray[np.int64]) -> float:
-    """Plug-in entropy in nats of one variable's labels [n], integers from 0."""
+    """Return the plug-in entropy in nats of one variable's labels [n], integers from 0."""
     counts = np.bincount(labels)
     share = counts[counts > 0] / len(labels)
     return max(0.0, float(-(share * np.log(share)).sum()))
 
 
 def plug_in_information(symbols: npt.NDArray[Any], factors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Plug-in mutual information [k, d] in nats of factors [n, k] and discrete codes [n, d].
+    """Return the plug-in mutual information [k, d] in nats of factors [n, k] and discrete codes [n, d].
 
     It is biased upwards by about (v - 1)(w - 1) / 2n for variables of v and w values (Miller 1955). Exactly 0 where
-    nothing is known, as of a constant: terms below machine epsilon are rounding, and zero as in the original.
+    there is no information, as in a constant: terms below machine epsilon are rounding errors, and count as zero
+    as in the original.
     """
     codes, labels = relabel(symbols), relabel(factors)
     information = np.empty((labels.shape[1], codes.shape[1]))
@@ -50,7 +51,7 @@ def plug_in_information(symbols: npt.NDArray[Any], factors: npt.NDArray[Any]) ->
 
 
 def histogram_symbols(values: npt.NDArray[Any], bins: int) -> npt.NDArray[np.int64]:
-    """Symbols 0..bins-1 of codes [n, d]: each latent's range cut into ``bins`` intervals of equal width.
+    """Return symbols 0..bins-1 of codes [n, d]: each latent's range is cut into ``bins`` intervals of equal width.
 
     The largest value falls into the last interval. This is the discretisation of Locatello et al. (2019).
     """
@@ -70,7 +71,7 @@ def _histogram_symbols(column: npt.NDArray[np.float64], bins: int) -> npt.NDArra
 
 
 def standardise(values: npt.NDArray[Any], fit_on: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Codes [n, d] less the mean of ``fit_on`` [m, d], over its standard deviation; a constant column gives zeros."""
+    """Return codes [n, d] standardised by mean and deviation of ``fit_on`` [m, d]; a constant column gives zeros."""
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(np.asarray(fit_on, dtype=np.float64))
@@ -80,17 +81,17 @@ def standardise(values: npt.NDArray[Any], fit_on: npt.NDArray[Any]) -> npt.NDArr
 def nearest_neighbour_information(
     values: npt.NDArray[np.float64], factors: npt.NDArray[Any], neighbours: int, rng: int
 ) -> npt.NDArray[np.float64]:
-    """Ross's estimate [k, d] in nats, not below 0, of the information between factors [n, k] and codes [n, d].
+    """Return Ross's estimate [k, d] in nats, at least 0, of the information between factors [n, k] and codes [n, d].
 
     As in scikit-learn, each latent is scaled to unit variance and gets normal noise of relative size 1e-10 that
-    breaks ties; ``rng`` seeds it, and every latent gets the same draw, as it does when each is estimated by a call of
-    its own. A constant latent has information 0. A factor value with fewer than ``neighbours`` + 1 rows uses as many
+    breaks ties; ``rng`` seeds it, and every latent gets the same draw, as it does when each is estimated by a separate
+    call. A constant latent has information 0. A factor value with fewer than ``neighbours`` + 1 rows uses as many
     neighbours as it has; rows whose value occurs once are left out, and if that leaves none the information is 0.
     """
     labels = relabel(factors)
     information = np.empty((labels.shape[1], values.shape[1]))
     for j, column in enumerate(values.T):
-        if (column == column[0]).all():  # the noise that breaks ties would be all there is
+        if (column == column[0]).all():  # only the noise that breaks ties would be left
             information[:, j] = 0.0
             continue
         code = _scale_and_shake(column, rng)
@@ -110,7 +111,7 @@ def _scale_and_shake(column: npt.NDArray[np.float64], rng: int) -> npt.NDArray[n
 
 
 def _ross(code: npt.NDArray[np.float64], label: npt.NDArray[np.int64], neighbours: int) -> float:
-    """The estimate for one latent and one factor, rows sorted by code."""
+    """Return the estimate for one latent and one factor, rows sorted by code."""
     from scipy.special import digamma
 
     size = np.bincount(label)
@@ -133,7 +134,7 @@ def _ross(code: npt.NDArray[np.float64], label: npt.NDArray[np.int64], neighbour
 
 
 def _distance_to_neighbour(points: npt.NDArray[np.float64], k: int) -> npt.NDArray[np.float64]:
-    """Distance of each of the sorted ``points`` to its k-th nearest other point.
+    """Return the distance of each of the sorted ``points`` to its k-th nearest other point.
 
     On a line the k nearest are k consecutive points: j on the left and k - j on the right, for the best j.
     """
@@ -147,7 +148,7 @@ def _distance_to_neighbour(points: npt.NDArray[np.float64], k: int) -> npt.NDArr
 
 
 def _points_within(points: npt.NDArray[np.float64], radius: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """How many of the sorted ``points`` lie within ``radius`` [n] of each, itself included."""
+    """Count the sorted ``points`` within ``radius`` [n] of each, itself included."""
     n = len(points)
     first = np.searchsorted(points, points - radius, side="left")
     last = np.searchsorted(points, points + radius, side="right") - 1

@@ -1,7 +1,7 @@
 """Compile kernels with numba and keep the machine code where this machine allows it.
 
 numba writes beside the source file or into the user's cache. Where neither can be written, as in a container, it would
-refuse to compile; then the data folder, a temporary folder or no folder at all does as well.
+refuse to compile; then the data folder, a temporary folder or no folder at all is used instead.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _folders() -> Iterator[str]:
             state = folder.lstat()
         except OSError:
             continue
-        # numba unpickles what lies there: nobody else may have put it there.
+        # numba unpickles the files in the folder: nobody else may have written them.
         mine = user is None or (state.st_uid == user and not state.st_mode & 0o022)
         if stat.S_ISDIR(state.st_mode) and mine:
             yield str(folder)

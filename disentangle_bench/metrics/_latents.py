@@ -1,4 +1,4 @@
-"""What can be said of latents without factors: how many are active, and how many symbols they use."""
+"""Facts about latents that need no factors: how many are active, and how many symbols they use."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CARD = MetricCard(
 def active_latents(
     values: npt.NDArray[Any], symbols: npt.NDArray[Any] | None, variant: str = "hsu2023"
 ) -> npt.NDArray[np.bool_]:
-    """Which latents [d] count as active in a variant of InfoMEC.
+    """Return a mask [d] of the latents that count as active in a variant of InfoMEC.
 
     ``values`` [n, d] are the latents' numbers, ``symbols`` [n, d] their symbols or None for continuous codes. With
     no spread anywhere, no latent is active. Raises BenchError for an unknown variant.
@@ -55,12 +55,12 @@ def active_latents(
 
 
 def latents(codes: Any, *, discrete: bool | None = None, variant: str = "hsu2023") -> MetricResult:
-    """Number of active latents and their symbols' perplexity, over all rows given.
+    """Return the number of active latents and their symbols' perplexity, over all rows given.
 
     ``codes`` is Codes, or an array [n, d] with ``discrete`` saying whether its numbers are symbols. The scores are
     ``active`` (latents) and ``perplexity`` (symbols: exp of the entropy in nats, mean over all latents, inactive ones
     too; NaN for continuous codes), the arrays ``active_latents`` [d] and ``perplexities`` [d]. Raises BenchError for
-    input that is no codes and for an unknown variant.
+    input that is not codes and for an unknown variant.
     """
     checked = read_codes(codes, discrete)
     active = active_latents(checked.values, checked.indices, variant)

@@ -2,7 +2,7 @@
 
 It follows scikit-learn's ``LogisticRegression(C=inf, class_weight="balanced", max_iter=...)`` step by step: the same
 mean weighted log loss, start, L-BFGS of scipy and stopping rule. This matters because one-hot codes often separate
-the classes, so that no optimum exists and the iteration cap decides the score. What is faster: one-hot codes are
+the classes, so that no optimum exists and the iteration cap decides the score. It is faster because one-hot codes are
 never formed (a row's logits are a sum of d rows of the coefficients), one pass gives loss and gradient, and no BLAS
 is called on the data, so that results do not depend on the number of threads.
 
@@ -37,9 +37,9 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class Features:
-    """Codes as the probe reads them.
+    """Codes in the form that the probe reads.
 
-    ``columns`` [n, d] is, for discrete codes, the one-hot column (of ``width``) that each symbol lights, -1 for a
+    ``columns`` [n, d] is, for discrete codes, the one-hot column (of ``width``) of each symbol, -1 for a
     symbol that has none; ``values`` [n, d] the standardised codes for continuous ones. One of them is empty.
     """
 
@@ -49,7 +49,7 @@ class Features:
 
     @staticmethod
     def one_hot(symbols: npt.NDArray[Any], seen: npt.NDArray[Any]) -> Features:
-        """One-hot columns for the symbols [n, d] that occur in ``seen`` [m, d]; any other symbol lights none."""
+        """Return one-hot features of the symbols [n, d]; a symbol that is not in ``seen`` [m, d] has no column."""
         columns = np.full(symbols.shape, -1, dtype=np.int64)
         width = 0
         for j in range(symbols.shape[1]):
@@ -62,11 +62,11 @@ class Features:
 
     @staticmethod
     def scaled(values: npt.NDArray[np.float64]) -> Features:
-        """Standardised codes [n, d] as they are."""
+        """Return features that are the standardised codes [n, d] themselves."""
         return Features(np.empty((0, 0), dtype=np.int64), np.ascontiguousarray(values), values.shape[1])
 
     def part(self, rows: Any) -> Features:
-        """The rows that a slice or an array of row numbers picks."""
+        """Return the rows that a slice or an array of row numbers picks."""
         return Features(
             np.ascontiguousarray(self.columns[rows]) if len(self.columns) else self.columns,
             np.ascontiguousarray(self.values[rows]) if len(self.values) else self.values,
@@ -81,7 +81,7 @@ class Features:
 
 @njit(nogil=True)
 def _logits(columns, values, coefficients, start, out):  # type: ignore[no-untyped-def]
-    """Logits of rows start.. into out [rows, c], less each row's largest; the last coefficient row is the intercept."""
+    """Write logits of rows start.. to out [rows, c], less each row's largest; the last coefficient row: intercepts."""
     classes = coefficients.shape[1]
     for i in range(out.shape[0]):
         row = out[i]
@@ -104,7 +104,7 @@ def _logits(columns, values, coefficients, start, out):  # type: ignore[no-untyp
 
 @njit(nogil=True)
 def _accumulate(columns, values, labels, weights, start, logits, exponentials, gradient):  # type: ignore[no-untyped-def]
-    """Add the rows' weighted gradient to ``gradient`` [width + 1, c] and give their weighted loss."""
+    """Add the rows' weighted gradient to ``gradient`` [width + 1, c] and return their weighted loss."""
     rows, classes = logits.shape
     loss = 0.0
     for i in range(rows):
@@ -134,7 +134,7 @@ def _accumulate(columns, values, labels, weights, start, logits, exponentials, g
 
 
 def fit(features: Features, labels: npt.NDArray[np.int64], classes: int, max_iter: int) -> npt.NDArray[np.float64]:
-    """Coefficients [width + 1, classes] (the last row is the intercept) of ``labels`` [n] in 0..classes-1.
+    """Return coefficients [width + 1, classes] (the last row is the intercept) of ``labels`` [n] in 0..classes-1.
 
     Every class must occur. With two classes the first one's coefficients are zero, as in scikit-learn: the start and
     the path of L-BFGS, and so a capped fit, depend on it.
@@ -181,10 +181,10 @@ def fit(features: Features, labels: npt.NDArray[np.int64], classes: int, max_ite
 def log_loss(
     features: Features, labels: npt.NDArray[np.int64], coefficients: npt.NDArray[np.float64], *, clip: bool = True
 ) -> float:
-    """Mean negative log-likelihood of ``labels`` [n] in nats, every row with the same weight.
+    """Return the mean negative log-likelihood of ``labels`` [n] in nats, every row with the same weight.
 
     With ``clip`` probabilities are kept above float64's epsilon, as in scikit-learn's ``log_loss``: a confident wrong
-    answer costs 36 nats. Without, it costs as much as its logit says.
+    answer costs 36 nats. Without it, such an answer costs as much as its logit implies.
     """
     logits = np.empty((features.rows, coefficients.shape[1]))
     _logits(features.columns, features.values, coefficients, 0, logits)
@@ -207,11 +207,11 @@ def probe_losses(
     *,
     clip: bool = True,
 ) -> npt.NDArray[np.float64]:
-    """Mean log loss in nats of a probe for each task, on its training and its test rows: [k, 2].
+    """Return the mean log loss in nats of a probe for each task, on its training and its test rows: [k, 2].
 
     The probes read one-hot ``symbols`` [n, d], or ``scaled`` values [n, d] if there are none, and are fitted on the
     first ``rows`` rows. A task is labels [n] in 0..classes-1 (right for training and test rows), the test rows'
-    numbers, and the number of classes. NaN where there is but one class or no test row. ``clip`` is ``log_loss``'s.
+    numbers, and the number of classes. NaN where there is only one class or no test row. ``clip`` is ``log_loss``'s.
     """
     if symbols is not None:
         features = Features.one_hot(symbols, symbols[:rows])

@@ -34,14 +34,14 @@ CARD = MetricCard(
 
 
 def mcc(codes: Any, factors: Any, *, variant: str = "pearson", rng: int = 0) -> MetricResult:
-    """MCC of codes' values [n, d] and factors [n, k], which may be real numbers, over all rows.
+    """Return MCC of codes' values [n, d] and factors [n, k], which may be real numbers, over all rows.
 
     The Hungarian algorithm matches min(d, k) pairs so that the sum of absolute correlations is largest. With many more
-    latents than factors that choice alone makes a score of noise; so ``matched`` and ``coverage`` match (and take the
+    latents than factors that choice alone gives noise a score; so ``matched`` and ``coverage`` match (and take the
     signs of the correlations) on four of five folds, drawn by ``rng``, and average the correlations on the fifth. The
     array is ``correlation`` [k, d] over all rows. A constant latent or factor correlates 0.
 
-    Raises BenchError for input that as_arrays refuses, fewer than ten rows, and an unknown variant.
+    Raises BenchError for input that as_arrays rejects, fewer than ten rows, and an unknown variant.
     """
     if variant not in CARD.variants:
         raise unknown("variant of mcc", variant, CARD.variants)
@@ -65,7 +65,7 @@ def mcc(codes: Any, factors: Any, *, variant: str = "pearson", rng: int = 0) -> 
 
 
 def _heldout(labels: npt.NDArray[Any], values: npt.NDArray[Any], test: npt.NDArray[np.bool_], ranks: bool) -> float:
-    """Sum over the pairs matched on the other rows of their correlation on the test rows, with the others' signs."""
+    """Return the summed test correlation of the pairs matched on the other rows, with the signs of those rows."""
     fitted = correlation(labels[~test], values[~test], ranks=ranks)
     pairs = best_matching(np.abs(fitted))
     tested = correlation(labels[test], values[test], ranks=ranks)

@@ -26,13 +26,13 @@ CARD = MetricCard(
 
 
 def minimality(codes: Any, factors: Any, *, n_train: int | None = None) -> MetricResult:
-    """Minimality and sufficiency of codes' values [n, d] and factors [n, k], first ``n_train`` rows (None: all).
+    """Return minimality and sufficiency of codes' values [n, d] and factors [n, k], first ``n_train`` rows (None: all).
 
-    A latent is minimal if it holds nothing but one factor, and a factor is sufficiently held if one latent knows all of
-    it. The scores are ``minimality`` and ``sufficiency`` in [0, 1], the arrays ``information`` [k, d] in nats,
-    ``by_latent`` [d] and ``by_factor`` [k]. A constant latent holds nothing, so it is left out of minimality; with no
-    other latent minimality is 0. A constant factor is left out of sufficiency (NaN); if all are, it is NaN. Raises
-    BenchError for input that as_arrays refuses.
+    A latent is minimal if it holds information on one factor only, and a factor is sufficiently held if one latent
+    holds all information on it. The scores are ``minimality`` and ``sufficiency`` in [0, 1], the arrays
+    ``information`` [k, d] in nats, ``by_latent`` [d] and ``by_factor`` [k]. A constant latent holds nothing, so it is
+    left out of minimality; with no other latent minimality is 0. A constant factor is left out of sufficiency (NaN);
+    if all are, it is NaN. Raises BenchError for input that as_arrays rejects.
     """
     arrays = as_arrays(codes, factors, n_train)
     symbols = relabel(histogram_symbols(arrays.values[: arrays.n_train], BINS))
@@ -54,7 +54,7 @@ def minimality(codes: Any, factors: Any, *, n_train: int | None = None) -> Metri
 
 
 def _share(information: Any, variables: Any) -> Any:
-    """Information [c] over the entropy of each column of variables [n, c]; NaN for a constant one."""
+    """Return information [c] over the entropy of each column of variables [n, c]; NaN for a constant one."""
     entropies = np.array([entropy(column) for column in variables.T])
     return np.where(entropies > 0, information / np.where(entropies > 0, entropies, 1.0), np.nan)
 

@@ -28,7 +28,7 @@ CARD = MetricCard(
 
 
 def mse(squared_error: Any) -> MetricResult:
-    """Scores ``mse`` and ``psnr`` of images' mean squared errors [n].
+    """Return the scores ``mse`` and ``psnr`` of images' mean squared errors [n].
 
     psnr = -10 log10(mse) in dB, infinite for perfect images: of the mean error, not the mean of the images' ratios,
     which one perfect image would make infinite. Raises BenchError for no errors, or one that is negative or not

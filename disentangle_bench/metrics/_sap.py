@@ -22,13 +22,13 @@ CARD = MetricCard(
 
 
 def sap(codes: Any, factors: Any, *, n_train: int | None = None, rng: int = 0) -> MetricResult:
-    """SAP of codes' values [n, d] and factors [n, k]: fitted on the first ``n_train`` rows, scored on the rest.
+    """Return SAP of codes' values [n, d] and factors [n, k]: fitted on the first ``n_train`` rows, scored on the rest.
 
     With ``n_train`` None or n the same rows serve for both, as a note says. The score is ``score`` in [0, 1], the
     arrays are ``accuracy`` [k, d] and ``gaps`` [k]. With one latent the second best accuracy is 0. A factor that is
     constant over the training rows is left out (NaN); if all are, the score is NaN. ``rng`` seeds the solver.
 
-    Raises BenchError for input that as_arrays refuses.
+    Raises BenchError for input that as_arrays rejects.
     """
     arrays = as_arrays(codes, factors, n_train)
     values, labels, rows = arrays.values.astype(np.float64), arrays.factors, arrays.n_train

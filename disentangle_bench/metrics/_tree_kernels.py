@@ -1,12 +1,12 @@
-"""Compiled loops of `trees` that grow regression trees on gradients.
+"""Compiled loops of ``_trees`` that grow regression trees on gradients.
 
-Every function is pure but for the output arrays it is handed, releases the interpreter lock, and works on whole
-trees: who runs which tree, and on how many threads, changes no bit of the result. All that calls one another is in
-this one file, because numba's cache notices changes of the caller's file only.
+Every function changes only the output arrays it is given, releases the interpreter lock, and works on whole trees:
+which thread grows which tree, and on how many threads, changes no bit of the result. Functions that call one another
+are all in this file, because numba's cache notices changes of the caller's file only.
 
 Axis words here: n rows, d latents, t columns (one column = the sequence of trees of one class of one factor; a factor
-of two classes has one column, of one class none), s stages. Nodes of a tree are numbered like a heap: 0 is the root,
-2i+1 and 2i+2 are the left and right child of i, 7..14 are the leaves of depth 3.
+of two classes has one column, one of a single class none), s stages. Nodes of a tree are numbered like a heap: 0 is the
+root, 2i+1 and 2i+2 are the left and right child of i, 7..14 are the leaves of depth 3.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from disentangle_bench.metrics._jit import njit
 STAGES = 100
 LEARNING_RATE = 0.1
 INNER = 7  # nodes that may split: depths 0, 1 and 2
-EPSILON = np.finfo(np.float64).eps  # a node of no more impurity is a leaf
-GAP = np.float32(1e-7)  # two values no further apart are one to scikit-learn's splitter
-TIE = 1.0 - 1e-12  # splits whose improvement agrees so closely differ by rounding only
+EPSILON = np.finfo(np.float64).eps  # a node of at most this impurity is a leaf
+GAP = np.float32(1e-7)  # scikit-learn's splitter treats values no further apart as equal
+TIE = 1.0 - 1e-12  # splits whose improvements agree this closely differ by rounding only
 
 _jit = njit(nogil=True, error_model="numpy")
 
 
 @_jit
 def _hash(seed: Any, a: Any, b: Any, c: Any) -> Any:
-    """A uint64 that looks random in all four numbers (splitmix64's finaliser, applied in turn)."""
+    """Return a pseudo-random uint64 that depends on all four numbers (splitmix64's finaliser, applied in turn)."""
     z = np.uint64(seed)
     for word in (np.uint64(a), np.uint64(b), np.uint64(c)):
         z = (z ^ word) + np.uint64(0x9E3779B97F4A7C15)
@@ -41,7 +41,7 @@ def _hash(seed: Any, a: Any, b: Any, c: Any) -> Any:
 
 @_jit
 def _pick(best: Any, seed: Any, stage: int, column: int, node: int) -> int:
-    """The latent whose best split is the best, -1 if none has a split; ties are drawn by a hash, all alike."""
+    """Return the latent with the best split, -1 if none has one; ties are drawn by a hash, each with equal chance."""
     top = -1.0
     for f in range(len(best)):
         top = max(top, best[f])
@@ -59,7 +59,7 @@ def _pick(best: Any, seed: Any, stage: int, column: int, node: int) -> int:
 
 @_jit
 def _scan_bins(hist: Any, starts: Any, values: Any, total: float, m: float, best: Any, cut: Any) -> None:
-    """The best split of a node by each latent, from its histogram [bins, (sum, count)], into ``best`` and ``cut``."""
+    """Write each latent's best split of a node, by its histogram [bins, (sum, count)], to ``best`` and ``cut``."""
     for f in range(len(starts) - 1):
         top, where = -1.0, 0.0
         left, count = 0.0, 0.0
@@ -84,7 +84,7 @@ def _scan_bins(hist: Any, starts: Any, values: Any, total: float, m: float, best
 def _scan_sorted(
     order: Any, gradient: Any, x: Any, inverse: Any, low: int, high: int, total: float, best: Any, cut: Any
 ) -> None:
-    """The same from rows low..high of each latent's sorted list ``order`` [d, n]; ``inverse`` is 1/count."""
+    """Do the same from rows low..high of each latent's sorted list ``order`` [d, n]; ``inverse`` is 1/count."""
     m = high - low
     for f in range(len(order)):
         top, where = -1.0, 0.0
@@ -129,7 +129,7 @@ def _split_sorted(order: Any, side: Any, low: int, middle: int, high: int, to: A
         for i in range(low, high):
             r = order[f, i]
             s = int(side[r])
-            place = left + s * (right - left)  # without a branch: for most latents ``side`` is a coin
+            place = left + s * (right - left)  # without a branch: for most latents ``side`` is unpredictable
             to[f, place] = r
             left += 1 - s
             right += s
@@ -229,9 +229,9 @@ def _grow(
 def _leaves(
     gradient: Any, labels: Any, one: int, scale: float, rows: Any, bounds: Any, feature: Any, value: Any, raw: Any
 ) -> None:
-    """One Newton step per leaf, times the learning rate, into ``value`` [8] and onto ``raw`` [n].
+    """Write one Newton step per leaf, times the learning rate, to ``value`` [8] and add it to ``raw`` [n].
 
-    A leaf of depth less than 3 writes the value of the leaf that an unsplit node's left-most path ends in.
+    The value of a leaf of depth less than 3 is written where the left-most path below it ends.
     """
     for node in range(15):
         low, high = bounds[node, 0], bounds[node, 1]

@@ -8,8 +8,8 @@ between neighbouring values, codes read as float32, values closer than 1e-7 not 
 importance = squared-error reduction summed over all trees, normalised to one.
 
 Splits are exact, never approximate: latents of up to 256 distinct values each are searched by histograms with one
-bin per distinct value, others by sorted lists. The one thing left open by scikit-learn is which latent splits when
-several are equally good: it draws by ``random_state``, this module by a hash of the seed, stage, tree, node and latent.
+bin per distinct value, others by sorted lists. Only one choice differs, which of several equally good latents
+splits: scikit-learn draws it by ``random_state``, this module by a hash of the seed, stage, tree, node and latent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from disentangle_bench.metrics import _tree_kernels as kernels
 from disentangle_bench.metrics._jit import njit
 
 MAX_BINS = 256  # distinct values of a latent up to which histograms are the faster search
-MAX_SCRATCH = 400_000_000  # bytes for all threads together; fewer threads are used where it would not do
+MAX_SCRATCH = 400_000_000  # bytes for all threads together; fewer threads are used where it would not be enough
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class BoostedTrees:
     """Fitted trees of all factors.
 
     ``importance`` [d, k] has columns that sum to 1, or to 0 where no tree has a split (one class, or all latents
-    constant). ``classes`` holds each factor's sorted labels. ``train_decision`` is `decision` of the training rows.
+    constant). ``classes`` holds each factor's sorted labels. ``train_decision`` is ``decision`` of the training rows.
     ``binned`` says whether the splits were found by histograms (True) or sorted lists; both are exact.
     """
 
@@ -48,7 +48,7 @@ class BoostedTrees:
     _trees: tuple[npt.NDArray[Any], ...]
 
     def decision(self, codes: npt.NDArray[Any], *, threads: int | None = None) -> tuple[npt.NDArray[np.float64], ...]:
-        """Each factor's raw predictions [m, classes], of two classes [m, 1] and of one [m, 0], for codes [m, d]."""
+        """Return each factor's raw predictions for codes [m, d]: [m, classes], but [m, 1] for two, [m, 0] for one."""
         x = np.ascontiguousarray(codes, np.float32)
         raw = np.repeat(self._start[:, None], len(x), axis=1)
         workers = _workers(threads, len(raw), 0)
@@ -57,7 +57,7 @@ class BoostedTrees:
         return _by_factor(raw, self.classes)
 
     def labels(self, decision: tuple[npt.NDArray[np.float64], ...]) -> npt.NDArray[Any]:
-        """The predicted label [m, k] for what `decision` gave."""
+        """Return the predicted labels [m, k] for the output of ``decision``."""
         return np.stack([_label(raw, names) for raw, names in zip(decision, self.classes, strict=True)], axis=1)
 
 
@@ -109,8 +109,8 @@ def _boost(
 ) -> None:
     """Run all stages of all factors in step, so that every thread has trees to grow whatever the factors' sizes.
 
-    Threads of Python, not of numba: the kernels release the lock, and unlike OpenMP's they survive a fork and any
-    number of callers at once.
+    It uses threads of Python, not of numba: the kernels release the lock, and unlike OpenMP's threads these survive a
+    fork and any number of callers at once.
     """
     n, total_bins = raw.shape[1], len(data[5])
     d = len(data[0])
@@ -144,9 +144,10 @@ def _workers(threads: int | None, columns: int, scratch: int) -> int:
 
 
 def _search_data(x: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
-    """What the split search reads: (codes [d, n], sorted rows, 1/count, bins, first bin of each latent, bin values).
+    """Return the input of the split search.
 
-    One of the two searches' arrays are empty.
+    It is (codes [d, n], sorted rows, 1/count, bins, first bin of each latent, bin values). The arrays of
+    the search that is not used are empty.
     """
     d, n = x.shape
     distinct = [np.unique(latent, return_inverse=True) for latent in x]
@@ -161,7 +162,7 @@ def _search_data(x: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
 
 
 def _workspace(n: int, d: int, total_bins: int, binned: bool) -> tuple[npt.NDArray[Any], ...]:
-    """One thread's scratch: rows, spare rows, side, node bounds, histograms, sorted lists, splits."""
+    """Return one thread's scratch: rows, spare rows, side, node bounds, histograms, sorted lists, splits."""
     listed = 0 if binned else n
     return (
         np.empty(n, np.uint32),
@@ -182,7 +183,7 @@ def _n_columns(classes: int) -> int:
 def _columns(
     labels: npt.NDArray[np.int64], classes: list[npt.NDArray[Any]]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Each column's (factor, class, number of classes) [t, 3] and its start value [t], the log of the frequencies."""
+    """Return each column's (factor, class, classes) [t, 3] and its start value [t], the log of the frequencies."""
     columns: list[tuple[int, int, int]] = []
     start: list[float] = []
     for j, names in enumerate(classes):

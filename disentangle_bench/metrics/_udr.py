@@ -24,7 +24,7 @@ CARD = MetricCard(
 
 
 def udr(codes: Sequence[Any]) -> MetricResult:
-    """UDR of several runs' codes [n, d] of the same n images.
+    """Return UDR of several runs' codes [n, d] of the same n images.
 
     For a pair of runs, R [a, b] is the absolute rank correlation of their active latents. The pair's agreement is the
     mean over both runs' active latents of the squared largest entry of the latent's row (or column) over the row's sum:
@@ -33,7 +33,7 @@ def udr(codes: Sequence[Any]) -> MetricResult:
     active latent agrees with none: 0.
 
     Active latents stand for the paper's latents of some KL, which stored codes do not have. Raises BenchError for fewer
-    than two runs, other shapes than [n, d] alike, and codes that as_codes refuses.
+    than two runs, other shapes than [n, d] alike, and codes that as_codes rejects.
     """
     runs = [values[:, active_latents(values, None)] for values in as_group(codes)]
     pairs = np.full((len(runs), len(runs)), np.nan)
@@ -44,7 +44,7 @@ def udr(codes: Sequence[Any]) -> MetricResult:
 
 
 def _agreement(relation: npt.NDArray[np.float64]) -> float:
-    """Mean over rows and columns of [a, b] of the squared largest entry over the sum; 0 where there is nothing."""
+    """Return the mean over rows and columns of [a, b] of squared largest entry over sum; 0 if empty or all zeros."""
     if relation.size == 0:
         return 0.0
     terms = []

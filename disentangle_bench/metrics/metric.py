@@ -1,4 +1,4 @@
-"""The contract of a metric: its card, its result, and the checks of what it is given.
+"""The contract of a metric: its card, its result, and the checks of its input.
 
 A metric is a module with ``CARD`` and ``score(evaluation, *, variant, rng) -> MetricResult``, where ``variant`` is one
 of the card's, and a public function of arrays that ``score`` calls.
@@ -21,9 +21,9 @@ from disentangle_bench.metrics._information import relabel
 
 @dataclass(frozen=True)
 class ScoreCard:
-    """One number of a metric: its name without the metric's, and whether more is better.
+    """One number of a metric: its name without the metric's, and its direction (whether more is better).
 
-    ``ranked`` is False for a number that describes the codes and is no contest: models are not ranked by it.
+    ``ranked`` is False for a number that only describes the codes: models are not ranked by it.
     ``variants`` names the metric's variants that give this score; empty means all of them.
     """
 
@@ -57,7 +57,7 @@ class MetricCard:
 
     @property
     def default_variant(self) -> str:
-        """The variant that is used when none is named."""
+        """Name of the variant that is used when none is given."""
         return next(iter(self.variants))
 
     def version_of(self, variant: str) -> int:
@@ -71,7 +71,7 @@ class MetricCard:
 
 @dataclass(frozen=True, repr=False)
 class MetricResult:
-    """Result of a metric: ``scores`` by name, the ``arrays`` behind them, and ``notes`` on how they came about.
+    """Result of a metric: ``scores`` by name, the ``arrays`` behind them, and ``notes`` on how they were computed.
 
     Scores and arrays are attributes and keys too: ``result.modularity``, ``result["nmi"]``. A score that is not
     defined for these codes is NaN, and ``notes`` (by score) says why.
@@ -91,7 +91,7 @@ class MetricResult:
 
     def __getattr__(self, name: str) -> Any:
         """Return the score or array called ``name``."""
-        if name in ("scores", "arrays", "notes") or name.startswith("__"):  # a copy in the making has no scores yet
+        if name in ("scores", "arrays", "notes") or name.startswith("__"):  # a copy being made has no scores yet
             raise AttributeError(name)
         try:
             return self[name]
@@ -99,12 +99,12 @@ class MetricResult:
             raise AttributeError(error.args[0]) from None
 
     def __iter__(self) -> Iterator[str]:
-        """Names of the scores, then of the arrays."""
+        """Iterate over the names of the scores, then of the arrays."""
         yield from self.scores
         yield from self.arrays
 
     def __dir__(self) -> list[str]:
-        """Names for completion in a notebook."""
+        """Return names for completion in a notebook."""
         return [*super().__dir__(), *self]
 
     def __repr__(self) -> str:
@@ -169,7 +169,7 @@ def as_arrays(codes: Any, factors: Any, n_train: int | None = None, *, real_fact
 
 
 def as_codes(codes: Any) -> npt.NDArray[Any]:
-    """Codes [n, d] alone, checked and converted as by ``as_arrays``."""
+    """Return codes [n, d] alone, checked and converted as by ``as_arrays``."""
     return _codes(_matrix(codes, "codes", "latents"))
 
 
@@ -193,7 +193,7 @@ def as_group(codes: Sequence[Any]) -> list[npt.NDArray[Any]]:
 
 
 def as_seed(rng: int) -> int:
-    """``rng`` as a seed that every generator used here takes: a whole number in 0..2**32-1, or BenchError."""
+    """Return ``rng`` as a seed for every generator used here; raise BenchError unless it is a whole number < 2**32."""
     try:
         seed = int(rng)
         whole = seed == rng
@@ -251,7 +251,7 @@ def mean_over_factors(by_factor: npt.NDArray[np.float64], notes: dict[str, str])
 
 
 def _matrix(given: Any, name: str, columns: str) -> npt.NDArray[Any]:
-    """``given`` as a numpy array of two axes and a real dtype, not yet converted."""
+    """Return ``given`` as a numpy array of two axes and a real dtype, not yet converted."""
     try:
         array = _to_numpy(given)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -291,10 +291,10 @@ def _codes(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array.astype(np.int64)
     if array.dtype.kind in "iu":
         return array
-    with np.errstate(over="ignore"):  # a longdouble that overflows is reported below, with its place
+    with np.errstate(over="ignore"):  # a longdouble that overflows is reported below, with its position
         values = _finite(array.astype(np.float64), "codes", array)
     large = np.abs(values) > LARGEST
-    if large.any():  # squares and powers of such numbers overflow, and solvers never end
+    if large.any():  # squares and powers of such numbers overflow, and solvers never finish
         row, column = (int(i) for i in np.argwhere(large)[0])
         raise BenchError(
             f"codes hold {values[row, column]} at row {row}, column {column}; allowed are magnitudes up to "
@@ -316,7 +316,7 @@ def _finite(
 
 
 def _whole(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Which entries are whole numbers that int64 holds, and not negative."""
+    """Return a mask of the entries that are whole numbers, not negative, and fit int64."""
     if array.dtype.kind in "iu":
         return np.asarray((array >= 0) & (array <= np.iinfo(np.int64).max))
     wide = array.astype(np.promote_types(array.dtype, np.float64))  # 2**63 is infinity in float16
@@ -325,14 +325,14 @@ def _whole(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 
 
 def _many(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Which columns of floats have too many values to be the numbers of classes."""
+    """Return a mask of the float columns with too many values to be the numbers of classes."""
     if array.dtype.kind != "f":
         return np.zeros(array.shape[1], dtype=bool)
     return np.array([len(np.unique(column)) > CLASSES for column in array.T])
 
 
 def _real(array: npt.NDArray[Any]) -> bool:
-    """Whether factors are real numbers and not the numbers of classes."""
+    """Return whether factors are real numbers rather than the numbers of classes."""
     return array.dtype.kind != "b" and not (_whole(array).all() and not _many(array).any())
 
 
