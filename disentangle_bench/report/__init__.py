@@ -1,4 +1,4 @@
-"""Tables, figures and pages made from run records. No torch here, and importing this imports no pandas either."""
+"""Make tables, figures and pages from run records. Importing this package imports neither torch nor pandas."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def figure(
     """Return one figure of the report of the results folder ``out`` as a matplotlib object.
 
     ``name`` is the figure's file name without ending: "scores", "qlae-matrices". ``dataset`` and ``protocol`` choose
-    among several tables, else it is the first that has the figure. Raises ``BenchError`` for a figure that is not
-    there.
+    one of several tables; without them the first table that has the figure is taken. Raises ``BenchError`` if there is
+    no such figure.
     """
     from disentangle_bench.report.figures.drawing import figure as draw
 

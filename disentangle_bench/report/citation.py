@@ -1,4 +1,4 @@
-"""How results are cited: the suite's version and a digest that anybody can check."""
+"""Cite results by the suite's version and by a digest that anybody can check."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 def digest(results: str) -> str:
-    """SHA-256 (hexadecimal) of the text of ``results.csv``: what ``sha256sum results.csv`` prints."""
+    """Return the SHA-256 (hexadecimal) of the text of ``results.csv``, as ``sha256sum results.csv`` prints it."""
     return hashlib.sha256(results.encode()).hexdigest()
 
 
 def versions(records: Sequence[Record]) -> str:
-    """The suite's versions that made the runs; this one's if no record says."""
-    found = {one_line(record.content.get("package", {}).get("version") or "") for record in records} - {""}
-    return ", ".join(sorted(found)) or __version__
+    """Return the versions of the suite that made the runs; this version if no record names one."""
+    package_versions = {one_line(record.content.get("package", {}).get("version") or "") for record in records} - {""}
+    return ", ".join(sorted(package_versions)) or __version__
 
 
 def _last_day(records: Sequence[Record]) -> str:
-    """The day the last run was finished: a report of the same runs says the same whenever it is made."""
+    """Return the day on which the last run finished, so that the same runs always give the same report."""
     return max((one_line(record.content.get("finished") or "")[:10] for record in records), default="")
 
 
@@ -51,7 +51,7 @@ SUITE = Credit()
 def bibtex(records: Sequence[Record], sha256: str, credit: Credit = SUITE) -> str:
     """Return a BibTeX entry for these results."""
     title, authors = credit.named(len(records))
-    # An institution's name is protected from being taken apart; "Surname, Name" is not.
+    # Braces stop BibTeX from splitting an institution's name. "Surname, Name" needs none.
     names = " and ".join(_braced(name) if "," not in name else _plain(name) for name in authors)
     version = "".join(letter for letter in versions(records) if letter.isalnum() or letter in " .,+-")
     year = _last_day(records)[:4]
@@ -98,10 +98,10 @@ def cff(records: Sequence[Record], sha256: str, credit: Credit = SUITE) -> str:
 
 
 def _person(name: str) -> list[str]:
-    family, comma, given = name.partition(",")
+    family, comma, given_names = name.partition(",")
     if not comma:
         return [f"  - name: {_quoted(name)}"]
-    return [f"  - family-names: {_quoted(family.strip())}", f"    given-names: {_quoted(given.strip())}"]
+    return [f"  - family-names: {_quoted(family.strip())}", f"    given-names: {_quoted(given_names.strip())}"]
 
 
 def _quoted(text: str) -> str:

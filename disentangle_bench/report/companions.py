@@ -1,6 +1,7 @@
-"""The files beside a run's record that figures and the page are made from: arrays and the training history.
+"""Read the files beside a run's record that figures and the page use: arrays and the training history.
 
-They may be damaged, foreign, from another version, or written by hand: reading one gives its content or ``Unreadable``.
+A file may be damaged, foreign, from another version, or written by hand: reading it gives its content or raises
+``Unreadable``.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ class Unreadable(Exception):
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of an ``.npz`` file. Raises ``FileNotFoundError`` if there is none, else ``Unreadable``."""
+    """Return the arrays of an ``.npz`` file. Raises ``FileNotFoundError`` or ``Unreadable``."""
     _check(path)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
     except Exception as error:
-        # A flipped bit makes zlib, zipfile, numpy's header parser or the allocator raise, each its own.
+        # A flipped bit makes zlib, zipfile, numpy's header parser or the allocator raise, each with its own error.
         raise Unreadable(one_line(f"{type(error).__name__}: {error}")) from error
 
 
 def read_history(path: Path) -> pd.DataFrame:
-    """Return the columns of numbers of a ``history.csv``, ``step`` among them; errors as for ``read_arrays``."""
+    """Return the numeric columns of a ``history.csv``, with ``step``. Raises the same errors as ``read_arrays``."""
     import pandas as pd
 
     _check(path)

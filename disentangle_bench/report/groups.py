@@ -1,4 +1,4 @@
-"""Scores of groups of runs that differ in their seed only, such as consistency: read from ``groups.json``."""
+"""Scores of groups of runs that differ in their seed only, such as consistency, read from ``groups.json``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 FILE = "groups.json"
 COLUMNS = [*TABLE, *SETUP, *SCORE, "direction", "unit", "n", "value", "chance"]
-"""The columns of ``groups.csv``; ``n`` is how many runs were compared."""
+"""The columns of ``groups.csv``; ``n`` is the number of runs compared."""
 
 
 def read_groups(out: Path, scores: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Return one row per group and score (``COLUMNS``), for the runs that are in ``scores``.
 
-    A file that is damaged adds to ``notes``; a group whose runs are not all there any more is left out.
+    A damaged file adds a line to ``notes``. A group is left out if any of its runs is no longer there.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""How tables, setups and scores are called in tables and figures: short where that is clear, complete where not."""
+"""Name tables, setups and scores in tables and figures: briefly where that is clear, in full where it is not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADLINE = (
     "mse.mse",
     "mse.psnr",
 )
-"""The scores that come first, in this order; the others follow in alphabetical order."""
+"""The scores that come first, in this order. The others follow alphabetically."""
 
 
 MODEL_TITLES = {
@@ -45,7 +45,7 @@ MODEL_TITLES = {
     "q_vae": "QVAE",
     "fsq": "FSQ",
 }
-"""Models as their papers spell them. The order is for life: it decides colours and marks."""
+"""Models as their papers spell them. The order must never change: it decides colours and marks."""
 METRIC_TITLES = {"dci": "DCI", "infomec": "InfoMEC", "mig": "MIG", "sap": "SAP", "mcc": "MCC", "udr": "UDR"}
 SCORE_TITLES = {
     "mse.mse": "MSE",
@@ -57,12 +57,12 @@ SCORE_TITLES = {
 
 
 def model_title(name: str) -> str:
-    """Return a model's name for people: "FactorQVAE" for ``factor_qvae``; a plug-in's is its own name."""
+    """Return a model's name for people: "FactorQVAE" for ``factor_qvae``; a plug-in keeps its own name."""
     return MODEL_TITLES.get(name, name)
 
 
 def setup_title(name: str) -> str:
-    """Return the name of a setup (``setup_names``) for people: only the model in it is spelled otherwise."""
+    """Return the name of a setup (``setup_names``) for people: only the model in it is spelled differently."""
     model, space, rest = name.partition(" ")
     return f"{model_title(model)}{space}{rest}"
 
@@ -73,33 +73,33 @@ def score_title(name: str) -> str:
     metric, _, part = score.partition(".")
     title = SCORE_TITLES.get(score)
     if title is None:
-        words = METRIC_TITLES.get(metric, metric.replace("_", " "))
-        title = words if not part or part in (metric, "score") else f"{words} {part.replace('_', ' ')}"
+        metric_name = METRIC_TITLES.get(metric, metric.replace("_", " "))
+        title = metric_name if not part or part in (metric, "score") else f"{metric_name} {part.replace('_', ' ')}"
     return f"{title}{space}{rest}"
 
 
 def place(model: str) -> int:
-    """Return the number that decides a model's colour and mark, whatever other models are there."""
+    """Return the number that decides a model's colour and mark. Other models do not change it."""
     order = list(MODEL_TITLES)
     return order.index(model) if model in order else len(order) + zlib.crc32(model.encode()) % (56 - len(order))
 
 
 def places(setups: Iterable[tuple]) -> dict[tuple, int]:
     """Return the number that decides the look of each setup: settings of one model share its colour."""
-    seen: dict[str, int] = {}
+    last_index: dict[str, int] = {}
     numbers = {}
     for setup in setups:
-        nth = seen[setup[0]] = seen.get(setup[0], -1) + 1
-        numbers[setup] = place(setup[0]) + nth * len(COLOURS)
+        index = last_index[setup[0]] = last_index.get(setup[0], -1) + 1
+        numbers[setup] = place(setup[0]) + index * len(COLOURS)
     return numbers
 
 
 COLOURS = ("#0072b2", "#d55e00", "#008f68", "#b8588f", "#b97f00", "#3a95d0", "#1a1e23")
-"""Colours of models in figures and in the page: Okabe and Ito's, a little darker so that text can have them."""
+"""Colours of models in figures and in the page: those of Okabe and Ito, a little darker so that text is readable."""
 
 
 def tables(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each dataset x protocol with its title: versions are named where several are present."""
+    """Yield the title and rows of each dataset x protocol; a title names versions where several are present."""
     versions = rows[TABLE].drop_duplicates()
     for key, part in rows.groupby(TABLE, sort=True):
         dataset, dataset_version, protocol, protocol_version = key
@@ -110,10 +110,10 @@ def tables(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def setup_names(rows: pd.DataFrame) -> dict[tuple, str]:
-    """A name for each setup (a tuple of SETUP) in one table: the model's, and what else tells it from the others.
+    """Return a name for each setup (a tuple of SETUP) in one table: the model, and what else sets it apart.
 
-    A model's version stands where two versions are present, what was changed where anything was, the settings' digest
-    where two setups would have one name.
+    The name has the model's version where two versions are present, the changed settings where there are any, and the
+    digest of the settings where two setups would otherwise have the same name.
     """
     setups = rows[SETUP].drop_duplicates()
     several = setups.groupby("model")["model_version"].nunique() > 1
@@ -122,12 +122,12 @@ def setup_names(rows: pd.DataFrame) -> dict[tuple, str]:
         model, version, changed, _ = key
         name = f"{model} v{version}" if several[model] else model
         names[key] = f"{name} ({changed})" if changed else name
-    taken = list(names.values())
-    return {key: f"{name} [{key[3]}]" if taken.count(name) > 1 else name for key, name in names.items()}
+    all_names = list(names.values())
+    return {key: f"{name} [{key[3]}]" if all_names.count(name) > 1 else name for key, name in names.items()}
 
 
 def _natural(setup: tuple) -> tuple:
-    """To sort setups by, such that ``beta=10.0`` comes after ``beta=4.0``."""
+    """Return a sort key of a setup that puts ``beta=10.0`` after ``beta=4.0``."""
     model, version, changed, settings = setup
     parts = re.split(r"(\d+(?:\.\d+)?)", changed)
     return (
@@ -139,14 +139,14 @@ def _natural(setup: tuple) -> tuple:
 
 
 def rows_of(board: pd.DataFrame) -> Iterator[Any]:
-    """The rows of a table, their columns as attributes."""
+    """Yield the rows of a table, with their columns as attributes."""
     yield from board.itertuples(index=False)
 
 
 def score_names(rows: pd.DataFrame) -> dict[tuple, str]:
-    """A name for each kind of score (a tuple of SCORE) in one table, headline scores first.
+    """Return a name for each kind of score (a tuple of SCORE) in one table, headline scores first.
 
-    Variant and version stand where one score is there in several.
+    The name has variant and version where one score is present in several of them.
     """
     kinds = rows[SCORE].drop_duplicates()
     several = kinds["score"].value_counts() > 1
@@ -159,20 +159,20 @@ def _place(score: str) -> int:
 
 
 def file_name(text: str) -> str:
-    """``text`` as a file name: a text that is none already is spelled with ``_`` and gets a digest of its own."""
+    """Return ``text`` as a file name: other characters become ``_``, and then a digest keeps the name unique."""
     safe = re.sub(r"[^A-Za-z0-9._=-]+", "_", text).strip("._")[:80]
     return safe if text and safe == text else f"{safe or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def decimals(largest: float) -> int:
-    """How many decimals show three significant digits of a column whose largest absolute value this is."""
+    """Return how many decimals show three significant digits of a column with this largest absolute value."""
     if not largest or not math.isfinite(largest):
         return 3
     return min(max(2 - math.floor(math.log10(min(largest, 0.99) if largest <= 1 else largest)), 0), 6)
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """``0-2, 5`` for [0, 1, 2, 5]."""
+    """Return ``0-2, 5`` for [0, 1, 2, 5]."""
     runs: list[list[int]] = []
     for number in sorted(set(numbers)):
         if runs and number == runs[-1][1] + 1:
@@ -183,6 +183,6 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def seeds(numbers: Iterable[int]) -> str:
-    """``seed 1`` for one, ``seeds 0-2, 5`` for several."""
+    """Return ``seed 1`` for one number, ``seeds 0-2, 5`` for several."""
     several = set(numbers)
     return f"seed{'s' if len(several) > 1 else ''} {ranges(several)}"

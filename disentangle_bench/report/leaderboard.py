@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 2
-"""Of ``leaderboard.csv``; any change of its columns or of their meaning bumps it (docs/leaderboard_csv.md)."""
+"""Version of ``leaderboard.csv``: any change of its columns or their meaning bumps it (docs/leaderboard_csv.md)."""
 
 DTYPES = {
     "schema": "int64",
@@ -60,21 +60,24 @@ NOTES = {
     "undefined": "Not defined for every seed, so not ranked",
     FEW: f"Fewer than {statistics.FEWEST} seeds, so not ranked",
 }
-"""What ``note`` can hold, several separated by a space: reasons why there is no rank."""
+"""Reasons why a row has no rank, by their words in ``note``. Several words are separated by spaces."""
 
 _STATISTICS = ["mean", "std", "median", "iqm", "ci_low", "ci_high"]
 DIGITS = 9
-"""Significant digits in the CSV: what is beyond depends on the machine's order of summation."""
+"""Significant digits in the CSV: further digits depend on the machine's order of summation."""
 
 
 def leaderboard(scores: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``leaderboard.csv`` from ``score_table``'s, sorted by dataset, protocol, score, rank, then name."""
+    """Return the rows of ``leaderboard.csv`` from those of ``score_table``.
+
+    They are sorted by dataset, protocol, score, rank, then name.
+    """
     board = _describe(scores)
     for name in _STATISTICS:
         board[name] = np.nan
     _summarise(board, scores)
     flags = {
-        # A record off its protocol says that it is not ranked, whatever the protocol is.
+        # A record off its protocol says that it is not ranked, under any protocol.
         "unranked-protocol": ~board["ranked"] & ~board["off_protocol"],
         "descriptive": board["descriptive"],
         "off-protocol": board["off_protocol"],
@@ -95,7 +98,7 @@ def leaderboard(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _describe(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per group with what is not a statistic; GROUP's order, as ``_summarise`` relies on."""
+    """Return one row per group without the statistics, sorted by GROUP: ``_summarise`` relies on that order."""
     grouped = scores.assign(missing=scores["value"].isna()).groupby(GROUP, sort=True)
     board = grouped.agg(
         runs=("value", "size"),
@@ -136,10 +139,10 @@ def _summarise(board: pd.DataFrame, scores: pd.DataFrame) -> None:
 
 
 def write_csv(board: pd.DataFrame, target: Path) -> None:
-    """Write the leaderboard, or another table of the report: UTF-8, comma, LF, empty for what does not exist, nine
-    significant digits.
+    """Write the leaderboard, or another table of the report, as a CSV file.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    The file has UTF-8, commas, LF, nine significant digits, and an empty cell for a missing value. A text that a
+    spreadsheet would take for a formula gets an apostrophe in front.
     """
     safe = safe_cells(board)
     with atomic_path(target) as temporary:
@@ -147,7 +150,7 @@ def write_csv(board: pd.DataFrame, target: Path) -> None:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Read a ``leaderboard.csv`` with its documented dtypes; empty texts are empty, not NaN."""
+    """Read a ``leaderboard.csv`` with its documented dtypes; an empty text stays an empty text and is not NaN."""
     import pandas as pd
 
     texts = [name for name, dtype in DTYPES.items() if dtype == "str"]

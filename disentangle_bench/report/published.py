@@ -1,4 +1,4 @@
-"""Ours beside what papers reported, where dataset and score are the same."""
+"""Compare our numbers with those in papers, where dataset and score are the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SECOND_HAND = "second-hand transcription"
-"""The provenance of numbers that were not read in the paper that measured them. They are marked wherever shown."""
+"""The provenance of numbers that were not read in the paper that measured them. Every table and figure marks them."""
 
 COLUMNS = [
     "protocol",
@@ -40,8 +40,10 @@ COLUMNS = [
 
 
 def published() -> pd.DataFrame:
-    """The numbers from papers that come with the package: dataset, model, metric (our name of the score), mean, std,
-    n_seeds, citation, provenance, note. NaN where the source does not say.
+    """Return the numbers from papers that come with the package.
+
+    The columns are dataset, model, metric (our name of the score), mean, std, n_seeds, citation, provenance and note.
+    A number is NaN where the source does not give it.
     """
     import pandas as pd
 
@@ -50,10 +52,10 @@ def published() -> pd.DataFrame:
 
 
 def compare(board: pd.DataFrame, table: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One row per published number and row of ours of the same dataset, score and model (``COLUMNS``).
+    """Return a row (``COLUMNS``) for each published number and each of our rows of its dataset, score and model.
 
-    ``board`` is the leaderboard; rows off their protocol are left out. A published model that we have no number of,
-    though we have others of this dataset and score, has a row with n = 0. ``difference`` is ours minus theirs.
+    ``board`` is the leaderboard; rows off their protocol are left out. A published model of which we have no
+    number, though we have others of this dataset and score, has a row with n = 0. ``difference`` is ours minus theirs.
     ``table`` replaces ``published()``.
     """
     import pandas as pd
@@ -64,14 +66,14 @@ def compare(board: pd.DataFrame, table: pd.DataFrame | None = None) -> pd.DataFr
     )  # fmt: skip
     ours = board[board["changed"] == ""]
     contest = ["protocol", "protocol_version", "dataset", "score", "variant", "metric_version"]
-    places = ours[contest].drop_duplicates().merge(theirs, on=["dataset", "score"])
-    found = places.merge(ours.drop(columns="schema"), on=[*contest, "model"], how="left")
-    found["n"] = found["n"].fillna(0).astype("int64")
-    found["difference"] = found["mean"] - found["published_mean"]
-    found["second_hand"] = found["provenance"] == SECOND_HAND
+    pairs = ours[contest].drop_duplicates().merge(theirs, on=["dataset", "score"])
+    rows = pairs.merge(ours.drop(columns="schema"), on=[*contest, "model"], how="left")
+    rows["n"] = rows["n"].fillna(0).astype("int64")
+    rows["difference"] = rows["mean"] - rows["published_mean"]
+    rows["second_hand"] = rows["provenance"] == SECOND_HAND
     texts = ["note", "settings"]
-    found[texts] = found[texts].fillna("")
-    found["rank_of_score"] = found["score"].map(lambda score: (labels.HEADLINE.index(score), "")
+    rows[texts] = rows[texts].fillna("")
+    rows["rank_of_score"] = rows["score"].map(lambda score: (labels.HEADLINE.index(score), "")
                                                 if score in labels.HEADLINE else (99, score))  # fmt: skip
     order = [
         "protocol",
@@ -83,5 +85,5 @@ def compare(board: pd.DataFrame, table: pd.DataFrame | None = None) -> pd.DataFr
         "model",
         "citation",
     ]
-    found = found.sort_values(order, kind="stable").reset_index(drop=True)
-    return pd.DataFrame(found[COLUMNS])
+    rows = rows.sort_values(order, kind="stable").reset_index(drop=True)
+    return pd.DataFrame(rows[COLUMNS])

@@ -1,4 +1,4 @@
-"""Ranks with their intervals, and mean ranks over scores and datasets."""
+"""Compute ranks with their intervals, and mean ranks over scores and datasets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 PROTOCOL = ["protocol", "protocol_version"]
 ENTRANT = ["model", "model_version", "settings"]
-"""Who takes part in a mean rank; ``settings`` is empty over datasets, where baselines have settings of their own."""
+"""Columns that name an entrant of a mean rank.
+
+``settings`` is empty for a mean over datasets, since a baseline has its own settings on each.
+"""
 
 MEAN_DTYPES = {
     "schema": "int64",
@@ -41,8 +44,8 @@ MEAN_DTYPES = {
 def add_ranks(board: pd.DataFrame, scores: pd.DataFrame) -> None:
     """Give ``board`` the columns ``rank``, ``rank_low`` and ``rank_high``; rows with a note get none.
 
-    Ranks are among the rows of one table and one kind of score. The interval is what 95 % of resamples give, in each
-    of which every model's seeds are drawn anew (``statistics.resampled_means``).
+    Ranks are among the rows of one table and one kind of score. The interval holds the ranks of 95 % of the resamples;
+    each resample draws the seeds of every model anew (``statistics.resampled_means``).
     """
     for name in ("rank", "rank_low", "rank_high"):
         board[name] = np.nan
@@ -50,19 +53,19 @@ def add_ranks(board: pd.DataFrame, scores: pd.DataFrame) -> None:
     for _, rows in board[board["note"] == ""].groupby([*TABLE, *SCORE]):
         higher = rows["direction"].iloc[0] == "higher"
         rank = statistics.ranks(rows["mean"], higher)
-        drawn = statistics.drawn_ranks(_draws(rows, values), higher, "min")
-        low, high = statistics.rank_interval(drawn, rank)
+        resampled_ranks = statistics.drawn_ranks(_draws(rows, values), higher, "min")
+        low, high = statistics.rank_interval(resampled_ranks, rank)
         board.loc[rows.index, ["rank", "rank_low", "rank_high"]] = np.stack([rank, low, high], axis=1)
 
 
 def mean_ranks(board: pd.DataFrame, scores: pd.DataFrame, schema: int) -> pd.DataFrame:
-    """Mean rank and Borda points of models over all ranked scores: of each dataset, and over the datasets.
+    """Return the mean rank and Borda points of models over all ranked scores: on each dataset, and over all datasets.
 
     A contest is one kind of score on one dataset in which two models or more are ranked. Only models that are ranked in
     every contest take part, and ranks are among them (ties share the mean of their ranks), so that all means are over
     the same contests. Borda points are the models beaten, summed over contests; a tie is half. The interval is the
-    middle 95 % of resamples, in which the seeds of a model are drawn alike for all its scores on a dataset. Of a
-    dataset in several versions the last counts.
+    middle 95 % of resamples, in which the seeds of a model are drawn alike for all its scores on a dataset. If a
+    dataset has several versions, only the last counts over all datasets.
     """
     import pandas as pd
 
@@ -72,8 +75,8 @@ def mean_ranks(board: pd.DataFrame, scores: pd.DataFrame, schema: int) -> pd.Dat
     for (protocol, version), part in ranked.groupby(PROTOCOL):
         head = {"schema": schema, "protocol": protocol, "protocol_version": version}
         for (dataset, dataset_version), own in part.groupby(["dataset", "dataset_version"]):
-            where = {"dataset": dataset, "dataset_version": dataset_version}
-            rows += [head | where | row for row in _contest(own, values)]
+            dataset_key = {"dataset": dataset, "dataset_version": dataset_version}
+            rows += [head | dataset_key | row for row in _contest(own, values)]
         if part["dataset"].nunique() > 1:
             last = part[part["dataset_version"] == part.groupby("dataset")["dataset_version"].transform("max")]
             every = last.assign(settings=np.where(_is_alone(last), "", last["settings"]), own_settings=last["settings"])
@@ -82,14 +85,14 @@ def mean_ranks(board: pd.DataFrame, scores: pd.DataFrame, schema: int) -> pd.Dat
 
 
 def _is_alone(rows: pd.DataFrame) -> np.ndarray:
-    """Whether a row's model has one setting only wherever it is: then it is the same entrant on all datasets."""
+    """Return, for each row, whether its model has only one setting in each table: then it is one entrant everywhere."""
     most = rows.groupby(["model", "model_version", *TABLE])["settings"].nunique().groupby(level=[0, 1]).max()
     alone = [most[key] == 1 for key in rows[["model", "model_version"]].itertuples(index=False, name=None)]
     return np.array(alone, dtype=bool)
 
 
 def _contest(rows: pd.DataFrame, values: dict[tuple, np.ndarray]) -> Iterator[dict[str, Any]]:
-    """One row for each model that is ranked in all contests; nothing if fewer than two are."""
+    """Yield one row for each model that is ranked in all contests; nothing if there are fewer than two."""
     contests = [part for _, part in rows.groupby([*TABLE, *SCORE]) if len(part) > 1]
     if not contests:
         return
@@ -97,30 +100,30 @@ def _contest(rows: pd.DataFrame, values: dict[tuple, np.ndarray]) -> Iterator[di
     order = sorted(entrants)
     if len(order) < 2:
         return
-    means, drawn = np.zeros(len(order)), np.zeros((len(order), statistics.RANK_RESAMPLES))
+    means, resampled_ranks = np.zeros(len(order)), np.zeros((len(order), statistics.RANK_RESAMPLES))
     for part in contests:
         part = part.set_index(ENTRANT, drop=False).loc[order]
         higher = part["direction"].iloc[0] == "higher"
         means += statistics.drawn_ranks(part[["mean"]].to_numpy(), higher, "average")[:, 0]
-        drawn += statistics.drawn_ranks(_draws(part, values), higher, "average")
-    means, drawn = means / len(contests), drawn / len(contests)
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
+        resampled_ranks += statistics.drawn_ranks(_draws(part, values), higher, "average")
+    means, resampled_ranks = means / len(contests), resampled_ranks / len(contests)
+    low, high = np.quantile(resampled_ranks, [0.025, 0.975], axis=1)
     low, high = np.minimum(low, means), np.maximum(high, means)
     places = statistics.ranks(means, higher_is_better=False)
-    for place in np.lexsort([np.arange(len(order)), means]):
-        yield dict(zip(ENTRANT, order[place], strict=True)) | {
+    for index in np.lexsort([np.arange(len(order)), means]):
+        yield dict(zip(ENTRANT, order[index], strict=True)) | {
             "contests": len(contests),
             "entrants": len(order),
-            "mean_rank": means[place],
-            "ci_low": low[place],
-            "ci_high": high[place],
-            "borda": (len(order) - means[place]) * len(contests),
-            "place": int(places[place]),
+            "mean_rank": means[index],
+            "ci_low": low[index],
+            "ci_high": high[index],
+            "borda": (len(order) - means[index]) * len(contests),
+            "place": int(places[index]),
         }
 
 
 def _values(scores: pd.DataFrame) -> dict[tuple, np.ndarray]:
-    """The defined values of each group, in the order of their seeds."""
+    """Return the defined values of each group, in the order of their seeds."""
     defined = scores[scores["value"].notna()].sort_values([*GROUP, "seed"], kind="stable")
     numbers = defined["value"].to_numpy()
     starts = np.flatnonzero(~defined.duplicated(GROUP).to_numpy())
@@ -131,7 +134,7 @@ def _values(scores: pd.DataFrame) -> dict[tuple, np.ndarray]:
 
 
 def _draws(rows: pd.DataFrame, values: dict[tuple, np.ndarray]) -> np.ndarray:
-    """Resampled means [g, b] of the rows' groups; the seeds of one run setup are drawn alike for all scores."""
+    """Return resampled means [g, b] of the rows' groups; the seeds of one setup are drawn alike for all scores."""
     if "own_settings" in rows:
         rows = rows.assign(settings=rows["own_settings"])
     draws = []

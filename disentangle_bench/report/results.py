@@ -1,4 +1,4 @@
-"""A results folder read once: its runs, what is missing, and the tables computed from them."""
+"""Read a results folder once: its runs, what is missing, and the tables computed from them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Results:
-    """What lies in a results folder, and what was computed from it."""
+    """The content of a results folder, and the tables computed from it."""
 
     records: list[Record]
     failures: list[dict[str, Any]]
@@ -49,9 +49,9 @@ def read_results(
     loaded: runs.Records | None = None,
     by_version: bool = False,
 ) -> Results:
-    """Read a results folder and compute all tables; arguments and errors as for ``write_report``.
+    """Read a results folder and compute all tables. Arguments and errors are those of ``write_report``.
 
-    ``loaded`` are the folder's records where they have been read already.
+    ``loaded`` holds the folder's records if they have been read already.
     """
     records, failures, unfinished, notes = _load(out, loaded)
     scores = score_table(records, metrics, by_version=by_version)

@@ -1,4 +1,4 @@
-"""Run records as one table of scores, ready to be grouped: what may be pooled, and what is a run of its own."""
+"""Turn run records into one table of scores, ready to be grouped, and define which runs may be pooled."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from disentangle_bench.store.runs import Record
 
 TABLE = ["dataset", "dataset_version", "protocol", "protocol_version"]
-"""Runs that agree in these stand in one table."""
+"""Runs that agree in these columns stand in one table."""
 SETUP = ["model", "model_version", "changed", "settings"]
-"""Within a table, runs that agree in these differ in their seed only."""
+"""Within a table, runs that agree in these columns differ in their seed only."""
 SCORE = ["metric", "score", "variant", "metric_version"]
-"""Values are of one kind if they agree in these. Nothing is ever pooled across TABLE, SETUP or SCORE."""
+"""Values that agree in these columns are of one kind. Nothing is ever pooled across TABLE, SETUP or SCORE."""
 GROUP = TABLE + SETUP + SCORE
 
 _COLUMNS = [*TABLE, *SETUP, "seed", "run_id", "ranked", "off_protocol", "package_version", "finished"]
@@ -30,10 +30,11 @@ _SCORE_COLUMNS = [*SCORE, "higher_is_better", "descriptive", "unit", "value", "c
 
 
 def settings_digest(spec: RunSpec, package_version: str = "") -> str:
-    """Return ten digits that two runs share exactly if they are the same training and sample under different seeds.
+    """Return ten hexadecimal digits that two runs share exactly if they differ in nothing but their seed.
 
-    They are made of the spec without seed and without the metrics' variants, which every score carries itself, and of
-    the version of the package if it is given. They keep apart ``--set model.gamma=1`` and ``--set model.gamma=4``.
+    Both have the same training and sample then. The digits are made of the spec without the seed and the metrics'
+    variants, which every score carries itself, and of the version of the package if it is given. They keep apart
+    ``--set model.gamma=1`` and ``--set model.gamma=4``.
     """
     content = spec.identity()
     del content["seed"], content["scoring"]["metrics"]
@@ -49,7 +50,7 @@ def _changed(spec: RunSpec) -> str:
 
 
 def run_row(record: Record, by_version: bool = False) -> dict[str, Any]:
-    """What is known of one run, without its scores; texts are on one line, but for ``run_id``, its folder's name."""
+    """Return the facts of one run without its scores; texts are on one line, but for ``run_id``, its folder's name."""
     spec, content = record.spec, record.content
     version = str(content.get("package", {}).get("version", ""))
     row: dict[str, Any] = {
@@ -74,13 +75,13 @@ def run_row(record: Record, by_version: bool = False) -> dict[str, Any]:
 def score_table(
     records: Sequence[Record], metrics: Sequence[str] | None = None, *, by_version: bool = False
 ) -> pd.DataFrame:
-    """One row per run and score, with the columns of TABLE, SETUP, SCORE, the seed, the value and where it is from.
+    """Return one row per run and score, with the columns of TABLE, SETUP, SCORE, the seed, the value and its origin.
 
     ``metrics`` keeps some scores only: names of metrics (``dci``), of single scores (``dci.disentanglement``) and of
-    groups (``all``), which stand for what is there of them; one that no record has is an error. If several runs differ
-    in nothing but the metrics they were scored with, a seed counts once: the run that finished last is kept.
-    Versions of models, datasets, protocols and metrics say what may be pooled; ``by_version`` keeps apart what
-    different versions of the package made, too.
+    groups (``all``), which stand for those of their metrics that are present; a name that no record has is an error. If
+    several runs differ only in the metrics they were scored with, a seed counts once: the run that finished last is
+    kept. Versions of models, datasets, protocols and metrics decide what may be pooled; ``by_version`` also keeps apart
+    the runs of different versions of the package.
     """
     import pandas as pd
 
@@ -111,14 +112,14 @@ def _number(value: Any) -> float:
 
 
 def _chosen(table: pd.DataFrame, words: Sequence[str]) -> pd.Series:
-    """Which rows the words of ``metrics`` stand for."""
+    """Return a mask of the rows that the words of ``metrics`` stand for."""
     known, single = set(table["metric"]), set(table["score"])
-    chosen: set[str] = set()
+    names: set[str] = set()
     for word in words:
-        found = {word} & known or {word} & single
-        if not found:
-            found = {entry.name for entry in METRICS.entries.values() if entry.group == word} & known
-        if not found:
+        matches = {word} & known or {word} & single
+        if not matches:
+            matches = {entry.name for entry in METRICS.entries.values() if entry.group == word} & known
+        if not matches:
             raise unknown("metric", word, known)
-        chosen |= found
-    return table["metric"].isin(chosen) | table["score"].isin(chosen)
+        names |= matches
+    return table["metric"].isin(names) | table["score"].isin(names)

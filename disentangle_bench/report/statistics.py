@@ -1,8 +1,7 @@
-"""Statistics over seeds, for many groups at once. Pure numpy and scipy; no global random state.
+"""Compute statistics over seeds, for many groups at once. Pure numpy and scipy; no global random state.
 
 A group is the values of one score of one model over seeds. Groups of one size are stacked as ``values`` [g, n], g
-groups of n seeds. Everything here is a function of a group's values alone, whatever their order and whatever groups
-stand beside it.
+groups of n seeds. Every result depends on a group's values alone, not on their order nor on other groups.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from scipy import stats
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 FEWEST = 3
-"""Groups of fewer seeds are marked and get no rank."""
+"""Smallest number of seeds for a rank: groups of fewer seeds are marked and get none."""
 
 LEVEL = 0.95
 RESAMPLES = 10_000
 RANK_RESAMPLES = 2_000
 """Resamples for intervals of ranks, which are whole numbers and need fewer."""
 EXACT_UP_TO = 5
-"""Up to this many seeds all n^n resamples are listed instead of drawn: 5^5 = 3,125."""
+"""Largest number of seeds whose n^n resamples are all listed instead of drawn: 5^5 = 3,125."""
 SEED = 20_251_124
 
 _CELLS = 4_000_000
@@ -34,12 +33,12 @@ _CELLS = 4_000_000
 
 
 def mean(values: Floats) -> Floats:
-    """Mean [g] of each group. Equal values give exactly that value, which summing and dividing does not."""
+    """Return the mean [g] of each group. Equal values give exactly that value, unlike a plain sum divided by n."""
     return np.clip(values.mean(axis=1), values.min(axis=1), values.max(axis=1))
 
 
 def std(values: Floats) -> Floats:
-    """Standard deviation [g] with n - 1 in the denominator; NaN for groups of one."""
+    """Return the standard deviation [g] with n - 1 in the denominator; NaN for groups of one."""
     n = values.shape[1]
     if n < 2:
         return np.full(len(values), np.nan)
@@ -48,14 +47,14 @@ def std(values: Floats) -> Floats:
 
 
 def iqm(values: Floats) -> Floats:
-    """Interquartile mean [g]: the mean after floor(n / 4) values are cut from each end (Agarwal et al. 2021)."""
+    """Return the interquartile mean [g]: the mean without floor(n / 4) values at each end (Agarwal et al. 2021)."""
     n = values.shape[1]
     cut = n // 4
     return mean(np.sort(values, axis=1)[:, cut : n - cut])
 
 
 def tail(n: int, level: float = LEVEL) -> float:
-    """The share of the resampled means that the interval leaves out at each end, for n >= 2 seeds.
+    """Return the share of the resampled means that the interval leaves out at each end, for n >= 2 seeds.
 
     The plain percentile interval leaves out (1 - level) / 2 and is too short for few seeds, since resampling
     underestimates the standard error by sqrt((n - 1) / n) and knows no t quantile: at n = 10 it holds the true mean of
@@ -70,9 +69,9 @@ def tail(n: int, level: float = LEVEL) -> float:
 
 @functools.lru_cache(maxsize=16)
 def resamples(n: int) -> Floats:
-    """How often each of n values is in each resample [b, n]; rows sum to n. The same for every group of size n.
+    """Return how often each of n values is in each resample [b, n]; rows sum to n. All groups of size n share them.
 
-    All n^n resamples for n up to ``EXACT_UP_TO``, else ``RESAMPLES`` drawn from ``default_rng([SEED, n])``.
+    These are all n^n resamples for n up to ``EXACT_UP_TO``, else ``RESAMPLES`` drawn from ``default_rng([SEED, n])``.
     """
     if n <= EXACT_UP_TO:
         draws = np.array(list(itertools.product(range(n), repeat=n)))
@@ -83,7 +82,7 @@ def resamples(n: int) -> Floats:
 
 
 def interval(values: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
-    """Lower and upper end, each [g], of the expanded percentile bootstrap interval of each group's mean.
+    """Return the lower and upper end, each [g], of the expanded percentile bootstrap interval of each group's mean.
 
     The ends are quantiles (linear interpolation) of the means of resamples drawn with replacement; ``tail`` says which
     and why, ``resamples`` how they are drawn. Values are sorted first, so that the order of the seeds does not matter.
@@ -108,7 +107,7 @@ def interval(values: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
 
 
 def probability_of_improvement(ours: npt.ArrayLike, theirs: npt.ArrayLike, higher_is_better: bool = True) -> float:
-    """P(a run of ours is better than a run of theirs) + P(equal) / 2, over all pairs of seeds.
+    """Return P(a run of ours is better than a run of theirs) + P(equal) / 2, over all pairs of seeds.
 
     ``ours`` [n] and ``theirs`` [m] are one score of two models; the result is Mann and Whitney's U / (n m). NaN if one
     of them is empty.
@@ -122,20 +121,20 @@ def probability_of_improvement(ours: npt.ArrayLike, theirs: npt.ArrayLike, highe
 
 
 def ranks(means: npt.ArrayLike, higher_is_better: bool = True) -> Floats:
-    """Rank [g] of each mean, 1 the best. Equal means share the better rank (1, 2, 2, 4); NaN has no rank (NaN)."""
+    """Return the rank [g] of each mean; 1 is best. Equal means share the better rank (1, 2, 2, 4); NaN gives NaN."""
     oriented = np.asarray(means, dtype=np.float64) * (-1 if higher_is_better else 1)
     return stats.rankdata(oriented, method="min", nan_policy="omit").astype(np.float64)
 
 
 @functools.lru_cache(maxsize=1024)
 def stretch(n: int, level: float = LEVEL) -> float:
-    """By how much ``tail`` widens an interval of n >= 2 seeds, as a factor on a resample's deviation from the mean."""
+    """Return the factor by which ``tail`` widens a resample's deviation from the mean, for n >= 2 seeds."""
     quantile = stats.t.ppf((1 + level) / 2, n - 1) / stats.norm.ppf((1 + level) / 2)
     return float(math.sqrt(n / (n - 1)) * quantile)
 
 
 def resampled_means(values: npt.ArrayLike, stream: int) -> Floats:
-    """Means [RANK_RESAMPLES] of resamples of one group [n], their deviations widened by ``stretch``.
+    """Return the means [RANK_RESAMPLES] of resamples of one group [n], with deviations widened by ``stretch``.
 
     ``stream`` chooses the resamples: groups with one stream and one n are resampled alike (several scores of the same
     seeds), groups with different streams independently (different models). Equal values give that value only.
@@ -148,12 +147,15 @@ def resampled_means(values: npt.ArrayLike, stream: int) -> Floats:
 
 
 def drawn_ranks(draws: Floats, higher_is_better: bool, method: Literal["min", "average"]) -> Floats:
-    """Ranks [g, b] of g models in each of b resamples, from their means [g, b]; ``method`` is for ties."""
+    """Return the ranks [g, b] of g models in each of b resamples, from their means [g, b]; ``method`` is for ties."""
     return np.asarray(stats.rankdata(draws * (-1 if higher_is_better else 1), method=method, axis=0), dtype=np.float64)
 
 
 def rank_interval(drawn: Floats, rank: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
-    """Lowest and highest rank, each [g], in the middle ``level`` of the resamples' ranks [g, b]; holds ``rank`` [g]."""
+    """Return the lowest and highest rank, each [g], in the middle ``level`` of the resamples' ranks [g, b].
+
+    The interval always holds ``rank`` [g].
+    """
     low = np.quantile(drawn, (1 - level) / 2, axis=1, method="lower")
     high = np.quantile(drawn, (1 + level) / 2, axis=1, method="higher")
     return np.minimum(low, rank), np.maximum(high, rank)

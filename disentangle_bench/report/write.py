@@ -1,4 +1,4 @@
-"""Everything that is made from a results folder, in one call."""
+"""Make all tables, figures and pages of a results folder in one call."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from disentangle_bench.store.runs import Records
 
 FORMATS = ("csv", "md", "tex", "parquet")
-"""What tables can be written as. Parquet needs pyarrow, the extra ``parquet``."""
+"""Formats in which tables can be written. Parquet needs pyarrow, the extra ``parquet``."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What ``write_report`` made: the files, the leaderboard, and remarks on what was missing, one line each."""
+    """The result of ``write_report``: the files, the leaderboard, and remarks on what was missing, one line each."""
 
     paths: tuple[Path, ...]
     leaderboard: pd.DataFrame
@@ -35,7 +35,7 @@ class Report:
     group_by: str = "dataset"
 
     def table(self) -> Headline:
-        """The headline scores, for ``rich.print``."""
+        """Return the headline scores, for ``rich.print``."""
         from disentangle_bench.report.tables import terminal
 
         return terminal.Headline(self.leaderboard, self.group_by)
@@ -64,17 +64,17 @@ def write_report(
 ) -> Report:
     """Make the tables and figures of all finished runs in the results folder ``out``, in that folder.
 
-    ``records`` are the folder's where they have been read already.
+    ``records`` are the folder's records, if they have been read already.
 
     Writes, in the ``formats`` named (all that can be written by default): ``results.csv`` and ``results.parquet`` (one
     row per run and score), ``leaderboard.csv``, ``.md`` and ``.tex``, ``mean_ranks.csv``, ``published.csv`` (ours
     beside numbers from papers), ``CITATION.cff``; with ``figures``, ``figures/<dataset>-<protocol>/``; with ``html``,
     a page of its own at that path (True: ``report.html`` in ``out``), which reloads every ``refresh`` seconds.
     ``metrics`` names the metrics, single scores or groups that are in the leaderboard, the figures and the page, all by
-    default; ``group_by`` says what there is a table of in ``.md`` and ``.tex`` (``sheets.BY``); ``by_version`` keeps
-    apart what different versions of the package made, which is pooled otherwise; ``columns`` names the scores in
-    ``leaderboard.tex``, in their order, by default the headline scores; ``credit`` is whom the citation names. Files
-    are replaced whole; the same records give the same bytes.
+    default; ``group_by`` says what each table in ``.md`` and ``.tex`` is about (``sheet.BY``); ``by_version`` keeps
+    apart the runs of different versions of the package, which are pooled otherwise; ``columns`` names the scores in
+    ``leaderboard.tex``, in their order, by default the headline scores; ``credit`` gives the title and
+    authors of the citation. Files are replaced whole; the same records give the same bytes.
 
     Raises ``BenchError`` if ``out`` is missing or no results folder, if no run in it is finished, and for a metric
     that no record has, an unknown format or grouping, and parquet without pyarrow.
@@ -82,27 +82,27 @@ def write_report(
     out = Path(out)
     from disentangle_bench.report.results import read_results
 
-    chosen = _formats(formats, group_by)
+    table_formats = _formats(formats, group_by)
     say = progress or (lambda line: None)
     say("reading the run records")
     remove_leftovers(out)
     results = read_results(out, metrics, say, records, by_version)
     if credit is not None:
         results = dataclasses.replace(results, credit=credit)
-    paths = _write_tables(results, out, chosen, group_by, columns)
-    drawn: list[Path] = []
+    paths = _write_tables(results, out, table_formats, group_by, columns)
+    figure_paths: list[Path] = []
     if figures:
         from disentangle_bench.report.figures.drawing import write_figures
 
-        drawn, notes = write_figures(results, out / "figures", say)
+        figure_paths, notes = write_figures(results, out / "figures", say)
         results.notes.extend(notes)
-        paths += drawn
+        paths += figure_paths
     html = out / "report.html" if html is True else html
     if html:
         from disentangle_bench.report.page.write import write_page
 
         say(f"the page {html}")
-        paths.append(write_page(results, Path(html), drawn, refresh))
+        paths.append(write_page(results, Path(html), figure_paths, refresh))
     return Report(tuple(paths), results.board, tuple(results.notes), group_by)
 
 

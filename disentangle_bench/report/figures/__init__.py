@@ -1,1 +1,1 @@
-"""Figures of models side by side and of single runs, drawn with matplotlib and seaborn."""
+"""Draw figures of models side by side and of single runs, with matplotlib and seaborn."""

@@ -1,4 +1,4 @@
-"""Runs that differ by one setting that was changed by hand, and the figure of what it does."""
+"""Find runs that differ by one setting changed by hand, and draw what that setting does."""
 
 from __future__ import annotations
 
@@ -35,17 +35,19 @@ class Series:
 
 
 def varied_settings(records: Mapping[tuple, Sequence[Record]], fewest: int = 2) -> list[Series]:
-    """All series of ``fewest`` values or more among the setups (tuples of SETUP) of one table, each with its runs.
+    """Return all series of ``fewest`` values or more among the setups of one table.
 
-    Setups are comparable if the same keys were changed and all but one have the same value. Where one key was changed,
-    the run by the protocol joins, with the value that it has of that key.
+    ``records`` holds the runs of each setup (a tuple of SETUP).
+
+    Setups are comparable if the same keys were changed and all but one have the same value. Where only one key was
+    changed, the run by the protocol joins the series with its own value of that key.
     """
     specs = {setup: runs[0].spec for setup, runs in records.items()}
     groups: dict[tuple, list[tuple]] = {}
     for setup, spec in specs.items():
         if spec.changed:
             groups.setdefault((setup[0], setup[1], tuple(sorted(spec.changed))), []).append(setup)
-    found = []
+    series = []
     for (model, version, keys), setups in sorted(groups.items()):
         tables = {setup: flat(specs[setup]) for setup in setups}
         if len(keys) == 1:
@@ -57,7 +59,7 @@ def varied_settings(records: Mapping[tuple, Sequence[Record]], fewest: int = 2) 
             for setup, values in tables.items():
                 if key in values:
                     rest = tuple(repr(values.get(one)) for one in others)
-                    # A value that was set to what it is anyway: the run by the protocol stands for it.
+                    # Where a value was set to the protocol's own, the run by the protocol stands for it.
                     if values[key] not in fixed.setdefault(rest, {}) or not setup[2]:
                         fixed[rest][values[key]] = setup
             for rest, by_value in sorted(fixed.items()):
@@ -65,40 +67,44 @@ def varied_settings(records: Mapping[tuple, Sequence[Record]], fewest: int = 2) 
                     order = sorted(by_value, key=lambda value: (isinstance(value, str), value))
                     beside = ", ".join(f"{one}={value}" for one, value in zip(others, rest, strict=True))
                     name = one_line(f"{model} ({beside})" if beside else model)
-                    found.append(
+                    series.append(
                         Series(name, (model, version), one_line(key), tuple(order), tuple(by_value[v] for v in order))
                     )
-    return found
+    return series
 
 
 def settings_figure(title: str, series: Series, board: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """A panel per score: every seed, the mean and the 95 % interval against the values of one setting."""
+    """Draw a panel per score: every seed, the mean and the 95 % interval against the values of one setting."""
     kinds = labels.score_names(of(board, ["model", "model_version"], series.model))
-    made, axes = panels(len(kinds), 4 if len(kinds) > 6 else 3, 1.6, 0.55)
+    figure, axes = panels(len(kinds), 4 if len(kinds) > 6 else 3, 1.6, 0.55)
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in series.values)
-    places = np.array(series.values if numeric else range(len(series.values)), dtype=float)
-    wide = bool(numeric and places.min() > 0 and places.max() / places.min() >= 10)
+    positions = np.array(series.values if numeric else range(len(series.values)), dtype=float)
+    wide = bool(numeric and positions.min() > 0 and positions.max() / positions.min() >= 10)
     for axis, (kind, name) in zip(axes, kinds.items(), strict=True):
         rows, points = of(board, SCORE, kind), of(scores, SCORE, kind)
-        found = [of(rows, SETUP, setup) for setup in series.setups]
-        for place, setup in zip(places, series.setups, strict=True):
+        summaries = [of(rows, SETUP, setup) for setup in series.setups]
+        for position, setup in zip(positions, series.setups, strict=True):
             values = of(points, SETUP, setup)["value"].dropna()
-            axis.scatter(np.full(len(values), place), values, s=9, color=COLOURS[0], alpha=0.45, linewidths=0)
-        shown = [(place, row.iloc[0]) for place, row in zip(places, found, strict=True) if len(row) and row.iloc[0].n]
-        if shown:
-            x = [place for place, _ in shown]
-            axis.fill_between(x, [row.ci_low for _, row in shown], [row.ci_high for _, row in shown],
+            axis.scatter(np.full(len(values), position), values, s=9, color=COLOURS[0], alpha=0.45, linewidths=0)
+        curve = [
+            (position, row.iloc[0])
+            for position, row in zip(positions, summaries, strict=True)
+            if len(row) and row.iloc[0].n
+        ]
+        if curve:
+            x = [position for position, _ in curve]
+            axis.fill_between(x, [row.ci_low for _, row in curve], [row.ci_high for _, row in curve],
                               color=COLOURS[0], alpha=0.15, linewidth=0)  # fmt: skip
-            axis.plot(x, [row["mean"] for _, row in shown], color=COLOURS[0], marker="o", markersize=3.5, linewidth=1)
+            axis.plot(x, [row["mean"] for _, row in curve], color=COLOURS[0], marker="o", markersize=3.5, linewidth=1)
         if wide:
             axis.set_xscale("log")
         axis.minorticks_off()
-        if len(places) <= 6:
-            axis.set_xticks(places, [style.label(str(value), 12, 1) for value in series.values])
+        if len(positions) <= 6:
+            axis.set_xticks(positions, [style.label(str(value), 12, 1) for value in series.values])
         axis.locator_params(axis="y", nbins=5)
         axis.set_title(panel_title(name, rows.iloc[0]))
-    made.suptitle(f"{title}: {series.name}")
-    made.supxlabel(
+    figure.suptitle(f"{title}: {series.name}")
+    figure.supxlabel(
         f"{series.key} (points: seeds; band: 95 % interval; off the protocol but for the baseline)", fontsize=7
     )
-    return made
+    return figure

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from disentangle_bench.report.results import Results
 
 WORTHWHILE = 12
-"""Setups in all tables from which on starting processes (a second or two each) pays."""
+"""Smallest number of setups in all tables for which it pays to start processes (a second or two each)."""
 
 Drawn = tuple[list[Path], list[str]]
 """The files written for one table, and remarks."""
@@ -41,16 +41,16 @@ Progress = Callable[[str], None]
 
 
 def write_figures(results: Results, folder: Path, say: Progress = lambda line: None) -> Drawn:
-    """Draw everything below ``folder``, a folder per dataset and protocol; large reports on several cores.
+    """Draw everything below ``folder``, in a folder per dataset and protocol; large reports use several cores.
 
     Return the files written (PNG and PDF of each figure, GIF of animations) and remarks on what could not be drawn.
     """
-    drawn = draw(tables_of(results, folder), say)
-    return [path for paths, _ in drawn for path in paths], [one_line(note) for _, notes in drawn for note in notes]
+    tables = draw(tables_of(results, folder), say)
+    return [path for paths, _ in tables for path in paths], [one_line(note) for _, notes in tables for note in notes]
 
 
 def tables_of(results: Results, folder: Path) -> list[Table]:
-    """Return what the figures of each table of the leaderboard are made from."""
+    """Return, for each table of the leaderboard, the data that its figures are made from."""
     by_name = {record.folder.name: record for record in results.records}
     parts = dict(labels.tables(results.scores))
     return [
@@ -71,8 +71,8 @@ def figure(out: Path, name: str, *, dataset: str | None = None, protocol: str | 
     """Return one figure of the report of ``out`` as a matplotlib object, to be changed and saved.
 
     ``name`` is the figure's file name without ending ("scores", "qlae-matrices"); ``dataset`` and ``protocol`` choose
-    the table where there are several, else the first that has the figure. Raises ``BenchError`` for a figure that is
-    not there.
+    one of several tables; without them the first table that has the figure is taken. Raises ``BenchError`` if there is
+    no such figure.
     """
     from disentangle_bench.report.results import read_results
 
@@ -84,34 +84,34 @@ def figure(out: Path, name: str, *, dataset: str | None = None, protocol: str | 
         with style.style():
             for stem, draw_one in figures_of(table):
                 known.append(stem)
-                drawn = draw_one() if stem == name else None
-                if drawn is not None and not isinstance(drawn, list):
-                    return drawn
+                drawing = draw_one() if stem == name else None
+                if drawing is not None and not isinstance(drawing, list):
+                    return drawing
     raise unknown("figure", name, set(known))
 
 
 def _matching(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the dataset and protocol of ``board``, in so far as ``rows`` names them."""
+    """Return the rows of the dataset and protocol of ``board``, compared by the columns that ``rows`` has."""
     key = board.iloc[0]
     same = [rows[name] == key[name] for name in TABLE if name in rows]
     return rows[np.logical_and.reduce(same)] if len(rows) else rows
 
 
 def draw(tables: Sequence[Table], say: Progress) -> list[Drawn]:
-    """Draw all tables, on as many cores as there are where it is worthwhile; results in the order of ``tables``."""
+    """Draw all tables, on all cores if that is worthwhile; return the results in the order of ``tables``."""
     sizes = [len(table.board[SETUP].drop_duplicates()) for table in tables]
     jobs = min(available(), len(tables)) if sum(sizes) >= WORTHWHILE else 1
     if jobs < 2:
         return [draw_table(table, say) for table in tables]
-    # The largest first, each to the process that has the least to do.
+    # Deal out the largest tables first, each to the process that has the least to do.
     shares: list[list[int]] = [[] for _ in range(jobs)]
     for index in sorted(range(len(tables)), key=lambda index: -sizes[index]):
         min(shares, key=lambda share: sum(sizes[one] for one in share)).append(index)
     with ThreadPoolExecutor(jobs) as threads:
         parts = threads.map(lambda share: _draw_elsewhere([tables[i] for i in share], say), shares)
-        drawn = {index: one for share, part in zip(shares, parts, strict=True)
+        results = {index: one for share, part in zip(shares, parts, strict=True)
                  for index, one in zip(share, part, strict=True)}  # fmt: skip
-    return [drawn[index] for index in range(len(tables))]
+    return [results[index] for index in range(len(tables))]
 
 
 def _draw_elsewhere(tables: list[Table], say: Progress) -> list[Drawn]:
@@ -132,7 +132,7 @@ def _draw_elsewhere(tables: list[Table], say: Progress) -> list[Drawn]:
             with process.stdin as pipe:
                 json.dump([_packed(table) for table in tables], pipe)
         except BrokenPipeError:
-            pass  # its error says why
+            pass  # the error of the process says why
         answer = None
         for line in process.stdout:
             message = json.loads(line)
@@ -150,7 +150,7 @@ _FRAMES = ("board", "scores", "means", "comparison")
 
 
 def _packed(table: Table) -> dict[str, Any]:
-    """A table as JSON; numbers keep all their digits."""
+    """Return a table as JSON values; numbers keep all their digits."""
     frames = {
         name: {column: [str(values.dtype), values.astype(object).where(values.notna(), None).tolist()]
                for column, values in getattr(table, name).items()}
@@ -181,8 +181,8 @@ def _main() -> None:
         answer.flush()
 
     tables = [_unpacked(content) for content in json.load(sys.stdin)]
-    drawn = [draw_table(table, lambda line: send(progress=line)) for table in tables]
-    send(drawn=[[[str(path) for path in paths], notes] for paths, notes in drawn])
+    results = [draw_table(table, lambda line: send(progress=line)) for table in tables]
+    send(drawn=[[[str(path) for path in paths], notes] for paths, notes in results])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figures of one run: latent traversals, reconstructions, codes, and the matrices behind the scores."""
+"""Draw figures of one run: latent traversals, reconstructions, codes, and the matrices behind the scores."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 INACTIVE = "0.6"
 """The grey in which inactive latents are named."""
 MOST = 32
-"""Latents drawn; a figure of more could not be printed."""
+"""Largest number of latents drawn; a figure of more could not be printed."""
 POINTS = 2000
-"""Images drawn in a scatter plot."""
+"""Largest number of images drawn in a scatter plot."""
 MILLISECONDS = 120
-"""Duration of each frame."""
+"""Duration of each frame of an animation."""
 SIDE = 96
-"""Pixels that an image is wide at least: smaller ones are enlarged, by whole factors."""
+"""Smallest width of an image in pixels: smaller images are enlarged by a whole factor."""
 CAPTION = 14
 """Pixels above each image, in which the latent is named."""
 
 
 def tile(images: npt.NDArray[np.uint8], gap: int = 2) -> npt.NDArray[np.uint8]:
-    """One image [rows * (h + gap) - gap, ..., 3] of images [rows, columns, h, w, c] with white gaps; c is 1 or 3."""
+    """Return one image [rows * (h + gap) - gap, ..., 3] of images [rows, columns, h, w, c] with white gaps.
+
+    c must be 1 or 3.
+    """
     rows, columns, h, w, c = images.shape
     if c not in (1, 3):
         raise ValueError(f"images of {c} channels cannot be drawn")
@@ -46,50 +49,54 @@ def tile(images: npt.NDArray[np.uint8], gap: int = 2) -> npt.NDArray[np.uint8]:
 
 
 def _sheet(images: npt.NDArray[np.uint8], cell: float, margin: float, title: str, extra: float) -> tuple[Figure, Axes]:
-    """A figure of tiled images, each ``cell`` inches wide."""
+    """Return a figure of tiled images, each ``cell`` inches wide, and its axes."""
     rows, columns, h, w, _ = images.shape
     high = cell * h / w
-    made = style.figure(columns * cell + margin, rows * high + extra)
-    axis = made.subplots()
+    figure = style.figure(columns * cell + margin, rows * high + extra)
+    axis = figure.subplots()
     axis.imshow(tile(images), interpolation="nearest", aspect="equal")
     axis.set_xticks([])
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.grid(visible=False)
-    made.suptitle(title)
+    figure.suptitle(title)
     axis.set_yticks([row * (h + 2) + h / 2 for row in range(rows)])
-    return made, axis
+    return figure, axis
 
 
 def traversals_figure(title: str, pictures: Arrays, matrices: Arrays) -> Figure:
-    """A row of images per latent, in which this latent alone changes; inactive latents are named in grey.
+    """Draw a row of images per latent, in which only this latent changes; inactive latents are named in grey.
 
-    ``pictures["traversals"]`` [d, steps, h, w, c]. Raises ``KeyError`` or ``ValueError`` if it is not there or not so.
+    Reads ``pictures["traversals"]`` [d, steps, h, w, c]. Raises ``KeyError`` if it is missing, ``ValueError`` if its
+    shape is another one.
     """
     images = pictures["traversals"][:MOST]
     d, steps = images.shape[:2]
     active = active_latents(matrices, len(pictures["traversals"]))[:MOST]
     cell = min(0.6, 6.0 / steps)
-    made, axis = _sheet(images, cell, 0.9, title, 0.75)
+    figure, axis = _sheet(images, cell, 0.9, title, 0.75)
     axis.set_yticklabels(
         [f"latent {latent}" if active[latent] else f"latent {latent}\n(inactive)" for latent in range(d)]
     )
     for tick, on in zip(axis.get_yticklabels(), active, strict=True):
         tick.set_color("black" if on else INACTIVE)
     axis.set_xlabel("one latent changes from low to high, the others stay")
-    return made
+    return figure
 
 
 def reconstructions_figure(title: str, pictures: Arrays) -> Figure:
-    """Originals above their reconstructions; ``pictures["originals"]`` and ``["reconstructions"]`` [m, h, w, c]."""
+    """Draw originals above their reconstructions.
+
+    Reads ``pictures["originals"]`` and ``pictures["reconstructions"]``, each [m, h, w, c].
+    """
     images = np.stack([pictures["originals"], pictures["reconstructions"]])[:, :12]
-    made, axis = _sheet(images, min(0.7, 6.0 / images.shape[1]), 1.2, title, 0.4)
+    figure, axis = _sheet(images, min(0.7, 6.0 / images.shape[1]), 1.2, title, 0.4)
     axis.set_yticklabels(["original", "reconstruction"])
-    return made
+    return figure
 
 
 def matrices_figure(title: str, matrices: Arrays, factor_names: Sequence[str]) -> Figure:
-    """Heat maps of factors [k] against latents [d]: normalised mutual information, and DCI's importance.
+    """Draw heat maps of factors [k] against latents [d]: normalised mutual information, and DCI's importance.
 
     Reads ``infomec.nmi`` [k, d] and ``dci.importance`` [d, k], either of which may be missing, and ``infomec.active``
     [d]: inactive latents are hatched. Raises ``ValueError`` if both are missing.
@@ -103,20 +110,20 @@ def matrices_figure(title: str, matrices: Arrays, factor_names: Sequence[str]) -
         raise ValueError("it has neither infomec.nmi nor dci.importance")
     k, d = next(iter(maps.values())).shape
     active = active_latents(matrices, d)
-    made = style.figure(min(max(1.9 + 0.42 * d, 4.0), 12), len(maps) * (0.75 + 0.26 * k) + 0.45)
-    axes = made.subplots(len(maps), 1, squeeze=False).ravel()
+    figure = style.figure(min(max(1.9 + 0.42 * d, 4.0), 12), len(maps) * (0.75 + 0.26 * k) + 0.45)
+    axes = figure.subplots(len(maps), 1, squeeze=False).ravel()
     for axis, (name, matrix) in zip(axes, maps.items(), strict=True):
-        _heat(made, axis, name, np.asarray(matrix, dtype=float), active)
+        _heat(figure, axis, name, np.asarray(matrix, dtype=float), active)
         style.ticks(axis, [style.label(factor, 18, 2) for factor in factor_names[:k]])
     axes[-1].set_xlabel("latent" if active.all() else "latent (hatched: inactive)")
-    made.suptitle(title)
-    return made
+    figure.suptitle(title)
+    return figure
 
 
 def codebook_figure(title: str, indices: npt.NDArray[Any], matrices: Arrays) -> Figure:
-    """How often each latent uses each symbol: a row per latent, a column per symbol, and the latent's perplexity.
+    """Draw how often each latent uses each symbol: a row per latent, a column per symbol, and the latent's perplexity.
 
-    ``indices`` [n, d] are the symbols chosen. Raises ``ValueError`` if they are none.
+    ``indices`` [n, d] are the symbols chosen. Raises ``ValueError`` if they are no symbols.
     """
     if indices.ndim != 2 or not len(indices) or indices.min() < 0:
         raise ValueError("the codes' indices are no symbols [n, d]")
@@ -125,10 +132,10 @@ def codebook_figure(title: str, indices: npt.NDArray[Any], matrices: Arrays) -> 
     share = np.stack([np.bincount(indices[:, latent], minlength=v) for latent in range(d)]) / len(indices)
     with np.errstate(divide="ignore", invalid="ignore"):
         perplexity = np.exp(-np.nansum(np.where(share > 0, share * np.log(share), 0), axis=1))
-    made = style.figure(style.WIDTH, 0.75 + 0.24 * d)
-    axis = made.subplots()
-    # The root: symbols that are seldom used are to be seen beside those that are used all the time.
-    shown = style.heat(axis, np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
+    figure = style.figure(style.WIDTH, 0.75 + 0.24 * d)
+    axis = figure.subplots()
+    # The square root keeps rare symbols visible beside frequent ones.
+    mesh = style.heat(axis, np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
     axis.set_xticks(np.arange(0, v, max(1, v // 16)) + 0.5, [str(symbol) for symbol in range(0, v, max(1, v // 16))])
     names = [f"latent {latent}, perplexity {perplexity[latent]:.1f}" for latent in range(d)]
     style.ticks(axis, [text if active[latent] else f"{text} (inactive)" for latent, text in enumerate(names)])
@@ -136,11 +143,11 @@ def codebook_figure(title: str, indices: npt.NDArray[Any], matrices: Arrays) -> 
         tick.set_color("black" if on else INACTIVE)
     used = int((share > 0).any(axis=0).sum())
     axis.set_xlabel(f"symbol (of {v}, {used} are used by some latent)")
-    bar = made.colorbar(shown, ax=axis, fraction=0.03, pad=0.01, ticks=np.sqrt([0, 0.01, 0.1, 0.25, 0.5, 1]))
+    bar = figure.colorbar(mesh, ax=axis, fraction=0.03, pad=0.01, ticks=np.sqrt([0, 0.01, 0.1, 0.25, 0.5, 1]))
     bar.ax.set_yticklabels(["0 %", "1 %", "10 %", "25 %", "50 %", "100 %"])
     bar.outline.set_visible(False)
-    made.suptitle(title)
-    return made
+    figure.suptitle(title)
+    return figure
 
 
 def _heat(made: Figure, axis: Axes, name: str, matrix: npt.NDArray[np.float64], active: npt.NDArray[np.bool_]) -> None:
@@ -148,14 +155,14 @@ def _heat(made: Figure, axis: Axes, name: str, matrix: npt.NDArray[np.float64], 
 
     k, d = matrix.shape
     top = 1.0 if np.nanmax(matrix) <= 1 else float(np.nanmax(matrix))
-    shown = style.heat(axis, np.where(active, matrix, np.nan), d <= 24, cmap="Blues", vmin=0, vmax=top)
+    mesh = style.heat(axis, np.where(active, matrix, np.nan), d <= 24, cmap="Blues", vmin=0, vmax=top)
     axis.set_title(name)
     style.ticks(axis, columns=[str(latent) for latent in range(d)])
     for latent, tick in enumerate(axis.get_xticklabels()):
         tick.set_color("black" if active[latent] else INACTIVE)
     for latent in np.flatnonzero(~active).tolist():
         axis.add_patch(Rectangle((latent, 0), 1, k, fill=False, hatch="////", edgecolor="0.75", linewidth=0))
-    made.colorbar(shown, ax=axis, fraction=0.03, pad=0.01).outline.set_visible(False)
+    made.colorbar(mesh, ax=axis, fraction=0.03, pad=0.01).outline.set_visible(False)
 
 
 def latents_figure(
@@ -163,8 +170,8 @@ def latents_figure(
 ) -> Figure:
     """Draw, for each factor, the two latents that know most about it, a point per image in the factor's colour.
 
-    ``codes`` [n, d], ``factors`` [n, k], ``matrices["infomec.nmi"]`` [k, d]. Raises ``ValueError`` or ``KeyError`` if
-    these do not fit together or there are fewer than two latents.
+    Reads ``codes`` [n, d], ``factors`` [n, k] and ``matrices["infomec.nmi"]`` [k, d]. Raises ``ValueError`` or
+    ``KeyError`` if these do not fit together or there are fewer than two latents.
     """
     nmi = np.nan_to_num(np.asarray(matrices["infomec.nmi"], dtype=float))
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or nmi.shape[1] != codes.shape[1]:
@@ -176,8 +183,8 @@ def latents_figure(
     rows = np.linspace(0, len(codes) - 1, min(len(codes), POINTS)).astype(int)
     k = min(factors.shape[1], 9)
     columns = min(3, k)
-    made = style.figure(style.WIDTH, 2.3 * -(-k // columns) + 0.4)
-    axes = made.subplots(-(-k // columns), columns, squeeze=False).ravel()
+    figure = style.figure(style.WIDTH, 2.3 * -(-k // columns) + 0.4)
+    axes = figure.subplots(-(-k // columns), columns, squeeze=False).ravel()
     for unused in axes[k:]:
         unused.set_axis_off()
     for factor, axis in enumerate(axes[:k]):
@@ -188,20 +195,20 @@ def latents_figure(
         axis.set_title(style.label(name, 30, 1))
         axis.set(xlabel=f"latent {first}", ylabel=f"latent {second}")
         axis.locator_params(nbins=4)
-    made.suptitle(f"{title}: the two latents that know most of each factor")
-    return made
+    figure.suptitle(f"{title}: the two latents that know most of each factor")
+    return figure
 
 
 def active_latents(matrices: Arrays, d: int) -> npt.NDArray[np.bool_]:
-    """Which of the d latents [d] are active; all, if the run does not say."""
+    """Return a mask [d] of the active latents; all are active if the run does not say."""
     active = np.asarray(matrices.get("infomec.active", np.ones(d)), dtype=bool)
     return active if active.shape == (d,) else np.ones(d, dtype=bool)
 
 
 def traversal_frames(pictures: Arrays, matrices: Arrays) -> list[Any]:
-    """Pillow images of one loop: all latents in rows of up to five, each moving alone, up and down again.
+    """Return the Pillow images of one loop: all latents in rows of up to five, each moving alone, up and down again.
 
-    ``pictures["traversals"]`` [d, steps, h, w, c]. Inactive latents are named in grey.
+    Reads ``pictures["traversals"]`` [d, steps, h, w, c]. Inactive latents are named in grey.
     """
     from PIL import Image, ImageDraw
 

@@ -1,4 +1,4 @@
-"""Figures of many runs: scores, reconstruction against disentanglement, and training curves."""
+"""Draw figures of many runs: scores, reconstruction against disentanglement, and training curves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Setups = Mapping[tuple, str]
-"""What is drawn, in this order: setups (tuples of SETUP) and their names."""
+"""The setups (tuples of SETUP) to draw, in this order, and their names."""
 
 RECONSTRUCTION = "mse.mse"
 NOT_DISENTANGLEMENT = {"mse", "latents"}
@@ -28,94 +28,94 @@ NOT_DISENTANGLEMENT = {"mse", "latents"}
 
 
 def panels(count: int, columns: int, height: float, extra: float) -> tuple[Figure, list[Axes]]:
-    """A full-width figure of ``count`` panels in rows of up to ``columns``, each ``height`` inches high."""
+    """Return a full-width figure of ``count`` panels in rows of up to ``columns``, each ``height`` inches high."""
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    made = style.figure(style.WIDTH, rows * height + extra)
-    axes = made.subplots(rows, columns, squeeze=False).ravel()
+    figure = style.figure(style.WIDTH, rows * height + extra)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for unused in axes[count:]:
         unused.set_axis_off()
-    return made, list(axes[:count])
+    return figure, list(axes[:count])
 
 
 def of(frame: pd.DataFrame, columns: list[str], key: tuple) -> pd.DataFrame:
-    """The rows that have the values ``key`` in ``columns``."""
+    """Return the rows that have the values ``key`` in ``columns``."""
     return frame[(frame[columns] == list(key)).all(axis=1)]
 
 
 def panel_title(name: str, row: Any) -> str:
     """Return a panel's title, broken into lines so that it stays above its panel."""
     unit = f" ({row.unit})" if row.unit else ""
-    # The space before the arrow is one that no line is broken at.
+    # No line is broken at the space before the arrow.
     title = f"{labels.score_title(name)}{unit}\N{NO-BREAK SPACE}{ARROWS[row.direction]}".rstrip()
     return style.label(title, 26, 3)
 
 
 def error_axis(axis: Axes, which: Literal["x", "y"], row: Any, values: pd.Series) -> None:
-    """Make the axis of an error logarithmic, where all its values are positive and they spread."""
+    """Make the axis of an error logarithmic if all its values are positive and differ enough."""
     defined = values.dropna()
     if row.direction == "lower" and len(defined) and defined.min() > 0 and defined.max() > 1.5 * defined.min():
         style.logarithmic(axis, which)
 
 
 def scores_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure:
-    """A panel per score; in each, a row per model with a point per seed, the mean, and its interval as a bar."""
+    """Draw a panel per score, with a row per model: a point per seed, the mean, and its interval as a bar."""
     kinds = labels.score_names(board)
     texts = [style.label(labels.setup_title(name)) for name in setups.values()]
     looks = style.looks(setups)
     lines = sum(max(2, text.count("\n") + 1) for text in texts)
     columns = 4 if len(kinds) == 4 or len(kinds) > 6 else 3
-    made, axes = panels(len(kinds), columns, 0.6 + 0.13 * lines, 0.55)
-    for place, (axis, (kind, name)) in enumerate(zip(axes, kinds.items(), strict=True)):
+    figure, axes = panels(len(kinds), columns, 0.6 + 0.13 * lines, 0.55)
+    for index, (axis, (kind, name)) in enumerate(zip(axes, kinds.items(), strict=True)):
         ours, values = of(board, SCORE, kind), of(scores, SCORE, kind)
         for row, setup in enumerate(setups):
             defined = of(values, SETUP, setup)["value"].dropna().to_numpy()
             _strip(axis, row, defined, of(ours, SETUP, setup), looks[setup].color)
         axis.set_title(panel_title(name, ours.iloc[0]))
         axis.set_ylim(len(setups) - 0.5, -0.5)
-        axis.set_yticks(range(len(setups)), texts if place % columns == 0 else [""] * len(setups))
+        axis.set_yticks(range(len(setups)), texts if index % columns == 0 else [""] * len(setups))
         axis.tick_params(axis="y", length=0)
         axis.grid(visible=False, axis="y")
         axis.locator_params(axis="x", nbins=4)
         error_axis(axis, "x", ours.iloc[0], values["value"])
-    made.suptitle(title)
-    made.supxlabel(
+    figure.suptitle(title)
+    figure.supxlabel(
         "points: seeds; bar and tick: 95 % bootstrap interval and mean; dotted: chance level, where it is known",
         fontsize=7,
     )
-    return made
+    return figure
 
 
 def _strip(axis: Axes, row: int, values: np.ndarray, summary: pd.DataFrame, colour: str) -> None:
-    """One model's row: the mean and its bar above, the seeds below, spread so that they can be told apart."""
+    """Draw one model's row: the mean and its bar above, the seeds below, spread so that each can be seen."""
     if not len(values):
         axis.text(0.5, row, "undefined" if len(summary) else "no score", transform=axis.get_yaxis_transform(),
                   ha="center", va="center", color="0.5", fontsize=6.5)  # fmt: skip
         return
     if math.isfinite(chance := summary.iloc[0].chance):
         axis.plot([chance] * 2, [row - 0.4, row + 0.4], color="0.6", linestyle=":", linewidth=1)
-    # One seed is its own mean. Several are spread by the golden ratio, which looks random and is the same every time.
+    # One seed is its own mean. The golden ratio spreads several: it looks random and is the same every time.
     below = row + 0.2 + 0.22 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5) if len(values) > 1 else [row]
     size = 10 if len(values) <= 10 else 5
     axis.scatter(values, below, s=size, color=colour, alpha=0.55 if len(values) > 1 else 1, linewidths=0)
     if len(values) == 1:
         return
-    found = summary.iloc[0]
-    axis.plot([found.ci_low, found.ci_high], [row - 0.18] * 2, color=colour, linewidth=1.8)
-    axis.plot(found["mean"], row - 0.18, "|", color=colour, markersize=8, markeredgewidth=1.6)
+    statistics = summary.iloc[0]
+    axis.plot([statistics.ci_low, statistics.ci_high], [row - 0.18] * 2, color=colour, linewidth=1.8)
+    axis.plot(statistics["mean"], row - 0.18, "|", color=colour, markersize=8, markeredgewidth=1.6)
 
 
 def reconstruction_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure | None:
-    """Reconstruction error against each disentanglement score, a point per run and the means with their intervals.
+    """Draw reconstruction error against each disentanglement score: a point per run, and means with their intervals.
 
-    None if one of the two is missing.
+    Return None if one of the two is missing.
     """
     kinds = labels.score_names(board)
     error = next((kind for kind in kinds if kind[1] == RECONSTRUCTION), None)
     kinds = {kind: name for kind, name in kinds.items() if kind[0] not in NOT_DISENTANGLEMENT}
     if error is None or not kinds:
         return None
-    made, axes = panels(len(kinds), 3, 1.9, 0.5 + 0.16 * math.ceil(len(setups) / 4))
+    figure, axes = panels(len(kinds), 3, 1.9, 0.5 + 0.16 * math.ceil(len(setups) / 4))
     x_values = of(scores, SCORE, error)
     looks = style.looks(setups)
     for axis, (kind, name) in zip(axes, kinds.items(), strict=True):
@@ -133,9 +133,9 @@ def reconstruction_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame,
         axis.locator_params(nbins=5)
         error_axis(axis, "x", of(board, SCORE, error).iloc[0], x_values["value"])
         error_axis(axis, "y", of(board, SCORE, kind).iloc[0], y_values["value"])
-    made.suptitle(f"{title} (small: seeds; large: mean and 95 % interval)")
-    _legend(made, axes, f"{labels.score_title(labels.score_names(board)[error])} ↓")
-    return made
+    figure.suptitle(f"{title} (small: seeds; large: mean and 95 % interval)")
+    _legend(figure, axes, f"{labels.score_title(labels.score_names(board)[error])} ↓")
+    return figure
 
 
 def _cross(axis: Axes, x: pd.DataFrame, y: pd.DataFrame, look: dict[str, Any]) -> None:
@@ -156,7 +156,7 @@ def _cross(axis: Axes, x: pd.DataFrame, y: pd.DataFrame, look: dict[str, Any]) -
 
 
 def _legend(made: Figure, axes: list[Axes], x_label: str) -> None:
-    """A legend below all panels, and the label of x on the lowest panel of each column."""
+    """Add a legend below all panels, and the label of x to the lowest panel of each column."""
     columns = len({round(axis.get_position().x0, 3) for axis in axes})
     for axis in axes[-columns:]:
         axis.set_xlabel(x_label)
@@ -168,7 +168,7 @@ def _legend(made: Figure, axes: list[Axes], x_label: str) -> None:
 def profile_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure | None:
     """Draw a panel per score with the share of runs that reach at least each value, a line per model.
 
-    None where no model has two seeds.
+    Return None if no model has two seeds.
     """
     import seaborn
 
@@ -177,7 +177,7 @@ def profile_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups
         return None
     kinds = labels.score_names(board)
     looks = style.looks(setups)
-    made, axes = panels(len(kinds), 4 if len(kinds) == 4 or len(kinds) > 6 else 3, 1.5, 0.5 + 0.16 * len(setups) / 4)
+    figure, axes = panels(len(kinds), 4 if len(kinds) == 4 or len(kinds) > 6 else 3, 1.5, 0.5 + 0.16 * len(setups) / 4)
     for axis, (kind, name) in zip(axes, kinds.items(), strict=True):
         row, points = of(board, SCORE, kind).iloc[0], of(scores, SCORE, kind)
         for setup in setups:
@@ -191,15 +191,15 @@ def profile_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups
     for setup, name in setups.items():
         axes[0].plot([], [], label=style.label(labels.setup_title(name), 32, 2), linewidth=1.5,
                      color=looks[setup].color, linestyle=looks[setup].linestyle)  # fmt: skip
-    made.suptitle(f"{title}: share of runs that are at least this good")
-    _legend(made, axes, "score")
-    return made
+    figure.suptitle(f"{title}: share of runs that are at least this good")
+    _legend(figure, axes, "score")
+    return figure
 
 
 def training_figure(title: str, histories: Mapping[tuple, list[pd.DataFrame]], setups: Setups) -> Figure | None:
-    """A panel per column of ``history.csv``: the mean over seeds and a band from the lowest to the highest seed.
+    """Draw a panel per column of ``history.csv``: the mean over seeds and a band from the lowest to the highest seed.
 
-    Columns that most models have come first. None if no run has a history.
+    Columns that most runs have come first. Return None if no run has a history.
     """
     counts: dict[str, int] = {}
     for runs in histories.values():
@@ -208,7 +208,7 @@ def training_figure(title: str, histories: Mapping[tuple, list[pd.DataFrame]], s
     columns = sorted(counts, key=lambda name: (-counts[name], name != "mse", name))[:12]
     if not columns:
         return None
-    made, axes = panels(len(columns), 3, 1.75, 0.5 + 0.16 * math.ceil(len(setups) / 4))
+    figure, axes = panels(len(columns), 3, 1.75, 0.5 + 0.16 * math.ceil(len(setups) / 4))
     looks = style.looks(setups)
     for axis, column in zip(axes, columns, strict=True):
         spans = []
@@ -226,9 +226,9 @@ def training_figure(title: str, histories: Mapping[tuple, list[pd.DataFrame]], s
         if histories.get(setup):
             axes[0].plot([], [], label=style.label(labels.setup_title(name), 32, 2), linewidth=1.5,
                          color=looks[setup].color, linestyle=looks[setup].linestyle)  # fmt: skip
-    made.suptitle(f"{title} (line: mean over seeds; band: lowest to highest seed)")
-    _legend(made, axes, "update")
-    return made
+    figure.suptitle(f"{title} (line: mean over seeds; band: lowest to highest seed)")
+    _legend(figure, axes, "update")
+    return figure
 
 
 def _band(axis: Axes, runs: list[pd.Series], look: style.Look) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""How figures look and are saved: one style, colour-blind-safe, readable at the width of a printed page."""
+"""Style and save figures: one style, safe for colour-blind readers, readable at the width of a printed page."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 7.2
-"""Inches of a full-width figure; text is set for printing at this size."""
+"""Width of a full-width figure in inches; text is set for printing at this size."""
 
 MARKERS = "os^Dvp<>"
-"""The page draws the same marks, in the same order (``SHAPES`` in page/assets/dom.js)."""
+"""Marks of setups, which the page draws in the same order (``SHAPES`` in page/assets/dom.js)."""
 LINES = ("-", "--", ":", "-.")
 
 _STYLE = {
@@ -60,7 +60,7 @@ _STYLE = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Matplotlib's own defaults and this style on top, whatever the user's settings are; they are back afterwards."""
+    """Use matplotlib's defaults and this style on top in the ``with`` block; restore the user's settings afterwards."""
     _load_matplotlib()
     import matplotlib.style
 
@@ -69,41 +69,42 @@ def style() -> Iterator[None]:
 
 
 def _load_matplotlib() -> None:
-    """Import matplotlib and pyplot, which seaborn needs, whatever backend the environment or a matplotlibrc asks for.
+    """Import matplotlib and pyplot, which seaborn needs, with the backend agg instead of the user's.
 
-    A notebook's kernel hands its own backend down to the processes it starts, where it may not exist.
+    The environment or a matplotlibrc may ask for another one: a notebook's kernel hands its own backend down to the
+    processes it starts, where it may not exist.
     """
     if "matplotlib.pyplot" in sys.modules:
         return
-    asked = os.environ.get("MPLBACKEND")
+    backend = os.environ.get("MPLBACKEND")
     os.environ["MPLBACKEND"] = "agg"
     try:
         import matplotlib.pyplot  # noqa: F401
     finally:
         del os.environ["MPLBACKEND"]
-        if asked is not None:
-            os.environ["MPLBACKEND"] = asked
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
 
 
 def figure(width: float, height: float) -> Figure:
-    """A figure of this many inches that pyplot knows nothing of."""
+    """Return an empty figure of this size in inches, which pyplot does not manage."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height))
-    FigureCanvasAgg(made)
-    return made
+    empty_figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(empty_figure)
+    return empty_figure
 
 
 def save(made: Figure, stem: Path) -> list[Path]:
-    """Write ``stem``.png and ``stem``.pdf, without dates: the same figure gives the same bytes."""
+    """Write ``stem``.png and ``stem``.pdf, without dates, so that the same figure gives the same bytes."""
     import matplotlib
 
     targets = [stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")]
     for target, metadata in zip(targets, ({"Software": None}, {"CreationDate": None}), strict=True):
         with atomic_path(target) as temporary:
             made.savefig(temporary, metadata=metadata)
-        # The layout is found by the first save; finding it again takes as long as drawing. A place holder ("none")
+        # The first save computes the layout; computing it again takes as long as drawing. A placeholder ("none")
         # would still cost a drawing.
         with matplotlib.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
             made.set_layout_engine(None)
@@ -120,7 +121,7 @@ class Look:
 
 
 def looks(setups: Iterable[tuple]) -> dict[tuple, Look]:
-    """Return the look of each setup (a tuple of SETUP): its model's colour, whatever else is drawn beside it.
+    """Return the look of each setup (a tuple of SETUP): its model's colour, independent of what else is drawn.
 
     Colour and marker together tell 56 models apart; settings of one model share its colour and differ in marker and
     line.
@@ -136,7 +137,7 @@ def looks(setups: Iterable[tuple]) -> dict[tuple, Look]:
 
 
 def label(name: str, width: int = 24, lines: int = 3) -> str:
-    """A long name broken into lines, at spaces where it can be; what does not fit in ``lines`` becomes an ellipsis."""
+    """Break a long name into lines, at spaces where possible; text beyond ``lines`` lines becomes an ellipsis."""
     wrapped = textwrap.wrap(name, width, break_long_words=True) or [name]
     return "\n".join(wrapped[:lines]) + ("…" if len(wrapped) > lines else "")
 
@@ -144,7 +145,7 @@ def label(name: str, width: int = 24, lines: int = 3) -> str:
 def heat(axis: Axes, matrix: npt.ArrayLike, written: bool = False, **options: Any) -> QuadMesh:
     """Draw a matrix as a heat map, cell (row, column) around (column + 0.5, row + 0.5); NaN stays empty.
 
-    ``written`` puts the numbers into the cells. ``options`` are seaborn's ``heatmap``'s.
+    ``written`` puts the numbers into the cells. ``options`` are those of seaborn's ``heatmap``.
     """
     import seaborn
 

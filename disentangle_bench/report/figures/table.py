@@ -1,4 +1,4 @@
-"""The figures of one table of the leaderboard: which are drawn, from which runs, into which files."""
+"""Draw the figures of one table of the leaderboard: choose the figures, their runs and their files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from disentangle_bench.store.runs import Record
 
 MOST_SETUPS = 24
-"""Setups in a figure; those by the protocol come first."""
+"""Largest number of setups in a figure; those by the protocol come first."""
 
 TABLE_FIGURES = (
     "scores", "reconstruction", "ranks", "improvement", "agreement", "profile", "settings", "published", "training"
@@ -51,14 +51,14 @@ TABLE_FIGURES = (
 """File names of the figures that show all models of a dataset; the others show one run."""
 
 Drawing = Callable[[], "Figure | list[Any] | None"]
-"""Gives a figure, or the frames of an animation."""
+"""Function that returns a figure, the frames of an animation, or None."""
 Missing = dict[str, list[str]]
 """Companion files, and the runs that lack them."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """All that the figures of one table of the leaderboard are made from; it can be sent to another process."""
+    """The data from which the figures of one table of the leaderboard are made; it can be sent to another process."""
 
     title: str
     folder: Path
@@ -84,7 +84,7 @@ def draw_table(table: Table, say: Callable[[str], None] = lambda line: None) -> 
             say(f"figure {one_line(table.folder.name)}/{stem}")
             try:
                 paths += _save(draw(), table.folder / stem)
-            except Exception as error:  # arrays of a foreign file can be of any shape; they cost this figure only
+            except Exception as error:  # a foreign file's arrays can have any shape: only this figure fails
                 notes.append(f"{title}: {stem} was not drawn ({type(error).__name__}: {error})")
     notes += [f"{title}: no {file} for {_some(lacking)}" for file, lacking in missing.items()]
     return paths, notes
@@ -96,7 +96,7 @@ def figures_of(table: Table) -> Iterator[tuple[str, Drawing]]:
 
 
 def _save(made: Figure | list[Any] | None, stem: Path) -> list[Path]:
-    """Write a figure as PNG and PDF, frames as GIF, and nothing as nothing."""
+    """Write a figure as PNG and PDF, or frames as GIF; return the paths, none if there is nothing to write."""
     if not made:
         return []
     if isinstance(made, list):
@@ -109,7 +109,7 @@ def _some(lacking: list[str]) -> str:
 
 
 def folder_name(title: str, rows: pd.DataFrame) -> str:
-    """The folder below ``figures`` for one table of the leaderboard."""
+    """Return the name of the folder below ``figures`` for one table of the leaderboard."""
     dataset, _, protocol, _ = rows[TABLE].iloc[0]
     if title == f"{dataset}, {protocol}":
         return f"{labels.file_name(dataset)}-{labels.file_name(protocol)}"
@@ -117,7 +117,7 @@ def folder_name(title: str, rows: pd.DataFrame) -> str:
 
 
 def _setups(board: pd.DataFrame) -> tuple[dict[tuple, str], int]:
-    """The setups to draw, with their names, and how many there were too many."""
+    """Return the setups to draw, with their names, and the number of setups left out."""
     every = labels.setup_names(board)
     ordered = sorted(every, key=lambda setup: bool(setup[2]))
     return {setup: every[setup] for setup in ordered[:MOST_SETUPS]}, max(0, len(ordered) - MOST_SETUPS)
@@ -126,7 +126,7 @@ def _setups(board: pd.DataFrame) -> tuple[dict[tuple, str], int]:
 def _figures(
     table: Table, setups: dict[tuple, str], notes: list[str], missing: Missing
 ) -> Iterator[tuple[str, Drawing]]:
-    """Each figure's file name and the function that draws it."""
+    """Yield each figure's file name and the function that draws it."""
     title, board, scores = table.title, table.board, table.scores
     runs = scores.drop_duplicates("run_id").sort_values(["seed", "run_id"])
     of_setup = {setup: [table.records[name] for name in part["run_id"]] for setup, part in runs.groupby(SETUP)}
@@ -152,7 +152,7 @@ def _figures(
 def _of_run(
     title: str, name: str, records: list[Record], notes: list[str], missing: Missing
 ) -> Iterator[tuple[str, Drawing]]:
-    """The figures of one model, from its run of the lowest seed that has the file."""
+    """Yield the figures of one model, from the run of lowest seed that has the file."""
 
     def head(record: Record) -> str:
         return f"{labels.setup_title(name)}, seed {record.spec.seed} ({title})"
@@ -161,7 +161,7 @@ def _of_run(
     pictures, of_pictures = _first(records, "pictures.npz", notes, missing)
     codes, of_codes = _first(records, "codes.npz", notes, {})
     if of_pictures is not None:
-        # The active latents are another run's if that run has no matrices.
+        # If the run of the pictures has no matrices, those read belong to another run.
         active = matrices if of_matrices is of_pictures else {}
         yield "traversals", lambda: traversal_frames(pictures, active)
         yield "traversals", lambda: traversals_figure(head(of_pictures), pictures, active)
@@ -182,7 +182,7 @@ def _of_run(
 def _first(
     records: list[Record], file: str, notes: list[str], missing: Missing
 ) -> tuple[dict[str, Any], Record | None]:
-    """The arrays of the first run that has this file, and the run."""
+    """Return the arrays of the first run that has this file, and the run."""
     for record in records:
         try:
             return read_arrays(record.folder / file), record
