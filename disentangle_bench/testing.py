@@ -1,7 +1,7 @@
-"""The suite's contracts, executable: ``check_model``, ``check_dataset`` and ``check_metric``.
+"""Check the suite's contracts: ``check_model``, ``check_dataset``, ``check_metric`` and ``check_network``.
 
-The suite runs them over its own registry; authors of plug-ins run them over theirs, for instance from pytest. Each
-raises ``Violation`` at the first thing that breaks the contract, and returns None if nothing does.
+The suite runs these functions on its own registry; authors of plug-ins run them on theirs, for instance from pytest.
+Each raises ``Violation`` at the first thing that breaks the contract, and returns None if nothing does.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _require(condition: bool, message: str) -> None:
 
 @contextmanager
 def _untouched_generators(what: str) -> Iterator[None]:
-    """Nothing within may read or write the global generators of torch, numpy and Python."""
+    """Check that the ``with`` block does not use the global generators of torch, numpy and Python."""
     torch_before, numpy_before, python_before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     yield
     numpy_same = all(np.array_equal(a, b) for a, b in zip(numpy_before, np.random.get_state(), strict=True))  # noqa: NPY002
@@ -152,7 +152,7 @@ def _check_losses(model: Model, x: Tensor) -> None:
 
 
 class _NoHost(TorchDispatchMode):
-    """Within, asking a tensor for its number is an error, as it is while a CUDA graph is captured."""
+    """Mode in which asking a tensor for its number is an error, as it is while a CUDA graph is captured."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:
@@ -177,7 +177,7 @@ def _check_capturable(model: Model, x: Tensor) -> None:
 
 
 def _check_players(model: Model, losses: dict[str, Tensor]) -> None:
-    """No parameter may get a gradient from two players' losses."""
+    """Check that no parameter gets a gradient from two players' losses."""
     owner: dict[str, str] = {}
     names, parameters = zip(*model.named_parameters(), strict=True)
     for player, loss in losses.items():
@@ -189,7 +189,7 @@ def _check_players(model: Model, losses: dict[str, Tensor]) -> None:
 
 
 def _check_finish(model: Model, x: Tensor) -> None:
-    """Finishing a model that is finished already finds the same."""
+    """Check that finishing a finished model again changes nothing."""
     model.eval()
     with torch.no_grad():
         model.finish(lambda n: iter(x[:n].split(3)))  # imports libraries, which may draw numbers
@@ -220,7 +220,7 @@ def _check_codes(model: Model, x: Tensor, d: int) -> None:
 
 
 def _check_saving(model: Model, other: Model, x: Tensor) -> None:
-    """Weights saved and loaded into a model that was initialised differently give the same codes and images."""
+    """Check that weights loaded into a model with another initialisation give the same codes and images."""
     other.load_state_dict(model.state_dict())
     other.eval()
     with torch.inference_mode():

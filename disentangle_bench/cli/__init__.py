@@ -44,7 +44,7 @@ class _Commands(click.Group):
             path = error.ctx.command_path if error.ctx else "dbench"
             raise _Refused(f"{error.format_message()} See {path} --help.") from error
         except BrokenPipeError:
-            raise  # the reader of the output has seen enough: click ends quietly
+            raise  # the reader closed the output: click ends quietly
         except OSError as error:
             if error.filename is None and error.strerror is None:
                 raise

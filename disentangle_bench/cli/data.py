@@ -72,7 +72,7 @@ def list_(data_dir: str | None) -> None:
     for name in DATASETS.entries:
         try:
             dataset = DATASETS.load(name)
-        except BenchError as error:  # a broken plug-in is no reason to show nothing
+        except BenchError as error:  # a broken plug-in must not hide the other datasets
             rows.append((name, "broken", "", str(error)))
             continue
         c, h, w = dataset.card.image_shape

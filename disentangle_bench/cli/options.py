@@ -13,7 +13,7 @@ from disentangle_bench.runner.executors import EXECUTORS
 
 RERUNS = ("missing", "failed", "all")
 PRECISIONS = ("fp32", "tf32", "bf16")
-# Spelled out, because a help page must not wait for the modules that define them; tests compare the two.
+# These names are repeated here, since a help page must not wait for the modules that define them; tests compare both.
 
 
 class NumberOrAuto(click.IntRange):

@@ -1,4 +1,4 @@
-"""The commands for what is one's own: new writes a template, check holds it against the suite's contract."""
+"""The commands for plug-ins: new writes a template, check compares a plug-in with the suite's contract."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from disentangle_bench.errors import BenchError, one_line, unknown
 
 KINDS = ("model", "metric", "dataset")
 Points = Iterator[tuple[str, Callable[[], None]]]
-"""What is checked, and the check, which raises where it is broken."""
+"""Names of the points of a contract, each with its check, which raises if the point is broken."""
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""The command report, and how it keeps the report of a running grid up to date."""
+"""The command report, which can also keep the report of a running grid up to date."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def watch(
 ) -> None:
     """Call ``make`` now and whenever a run of the results folder ``out`` has finished or failed, until interrupted.
 
-    While no run is finished, ``say`` is told so once. Looks are at least ``SECONDS`` apart, and after a slow ``make``
-    so far apart that it takes a fifth of the time at most.
+    While no run is finished, ``say`` gets one line about it. Looks are at least ``SECONDS`` apart, and after a slow
+    ``make`` so far apart that it takes at most a fifth of the time.
     """
     seen: object = None
     waiting = False

@@ -16,7 +16,7 @@ from disentangle_bench.errors import BenchError, one_line
 
 WATCH_SECONDS = 3.0
 LISTED = 10
-"""Runs of one state that ``status`` lists without ``--all``."""
+"""Largest number of runs of one state that ``status`` lists without ``--all``."""
 
 _WHICH = opt.options(
     "Which runs",
@@ -30,7 +30,7 @@ _WHICH = opt.options(
 def _selection(
     models: str | None, datasets: str | None, protocols: str | None, failed: bool, patterns: tuple[str, ...] = ()
 ) -> Any:
-    """Return what the options of ``_WHICH`` choose."""
+    """Return the selection of runs that the options of ``_WHICH`` describe."""
     from disentangle_bench.store.status import Selection
 
     def names(text: str | None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The commands that do runs: run, plan, worker."""
+"""The commands that do and plan runs: run, plan, worker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNDONE = 75
 """Exit status if runs are left undone and the same command should be given again: EX_TEMPFAIL of the system."""
 
 LONG_UPDATES = 20_000
-"""A grid of this many updates is measured and its cost shown before it begins."""
+"""Smallest number of updates of a grid whose cost is measured and shown before it begins."""
 
 DRY_RUN = opt.option("--dry-run", is_flag=True, help="Print which runs would be done and do none of them.")
 FORCE = opt.option("--yes", is_flag=True, help="Start even if the grid takes more than a day on this CPU.")
@@ -71,7 +71,7 @@ def run(
     from disentangle_bench.store import runs
 
     if offline:
-        os.environ["DBENCH_OFFLINE"] = "1"  # by the environment, which also reaches the processes of runs
+        os.environ["DBENCH_OFFLINE"] = "1"  # the environment also reaches the processes of runs
     settings = {name: given.pop(name) for name, row in EXECUTORS.items() if row.settings}
     trackers = tuple(name for name, asked in {"tensorboard": tensorboard, "wandb": wandb}.items() if asked)
     specs = _specs(given)
@@ -105,7 +105,7 @@ def run(
 
 
 def _score_more(out: Path, specs: Sequence[RunSpec], metrics: str, records: Records) -> Records:
-    """Score the runs of a grid by metrics that they have not got, and return the folder's records."""
+    """Score the runs of a grid by metrics that they lack, and return the folder's records."""
     from disentangle_bench.registry import METRICS
     from disentangle_bench.runner import run as runner
     from disentangle_bench.scoring import score as scorer
@@ -147,7 +147,7 @@ def _specs(given: dict[str, Any]) -> list[RunSpec]:
 
 
 def _resources(data_dir: str | None, **given: Any) -> Resources:
-    """Return what the other options say that runs may use."""
+    """Return the resources that the other options let runs use."""
     from disentangle_bench.data.files import data_folder
     from disentangle_bench.runner.resources import Resources
 
@@ -164,7 +164,7 @@ def _print_grid(specs: Sequence[RunSpec], todo: Sequence[RunSpec]) -> None:
 
 
 def _show_cost(specs: Sequence[RunSpec], yes: bool, resources: Resources) -> None:
-    """Measure and print what long work costs; more than a day of it on a CPU needs ``--yes``."""
+    """Measure and print the cost of long work; more than a day of it on a CPU needs ``--yes``."""
     from rich.console import Console
 
     from disentangle_bench.runner import plan as planning
@@ -180,7 +180,7 @@ def _show_cost(specs: Sequence[RunSpec], yes: bool, resources: Resources) -> Non
 
 
 def print_leaderboard(out: Path, records: Records | None = None, metrics: str | None = None) -> None:
-    """Print the leaderboard of what is finished, if anything is: the headline scores, or all of ``metrics``."""
+    """Print the leaderboard of the finished runs, if there are any: the headline scores, or all of ``metrics``."""
     from rich.console import Console
 
     from disentangle_bench.registry import METRICS

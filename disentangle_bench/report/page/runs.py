@@ -1,4 +1,4 @@
-"""What the page says of single runs: spec, scores, provenance, history, matrices and pictures."""
+"""Collect the page's data on single runs: spec, scores, provenance, history, matrices and pictures."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from disentangle_bench.store.runs import Record
 
 POINTS, CURVES = 80, 8
-"""Points of a training curve, and curves of a run, that are in the page."""
+"""Largest numbers of points of a training curve, and of curves of a run, in the page."""
 MOST_PANELS = 1000
-"""Runs beyond that have their scores in the tables and no panel."""
+"""Largest number of runs with a panel; the scores of further runs are in the tables only."""
 LONGEST = 4000
-"""Characters of a failure's traceback that are shown, from its end."""
+"""Largest number of characters shown of a failure's traceback, counted from its end."""
 
 
 def run_panels(results: Results, budget: Budget) -> tuple[list[dict[str, Any]], int]:
-    """All runs, finished, failed and unfinished, and of how many the budget left the pictures out.
+    """Return panels of finished, failed and unfinished runs, and the number of runs whose pictures are left out.
 
-    Where it does not last for all, runs of the lowest seeds have pictures.
+    If the budget does not last for all, the runs of the lowest seeds have pictures.
     """
-    chosen = results.records[:MOST_PANELS]
-    panels = [_finished(record, results.by_version) for record in chosen]
+    records = results.records[:MOST_PANELS]
+    panels = [_finished(record, results.by_version) for record in records]
     left_out = 0
-    for place in sorted(range(len(chosen)), key=lambda place: chosen[place].spec.seed):
-        found = _pictures(chosen[place], budget) if budget.left > 0 else None
-        panels[place]["pictures"] = found
-        left_out += found is None and (chosen[place].folder / "pictures.npz").exists()
+    for index in sorted(range(len(records)), key=lambda index: records[index].spec.seed):
+        pictures = _pictures(records[index], budget) if budget.left > 0 else None
+        panels[index]["pictures"] = pictures
+        left_out += pictures is None and (records[index].folder / "pictures.npz").exists()
     panels += [_failed(failure) for failure in results.failures[:MOST_PANELS]]
     panels += [{"id": one_line(name), "status": "unfinished"} for name in results.unfinished[:MOST_PANELS]]
     return panels, left_out
@@ -89,14 +89,14 @@ def _finished(record: Record, by_version: bool) -> dict[str, Any]:
 
 
 def _under(name: str, values: Any, unit: str = "") -> dict[str, Any]:
-    """Nested values as one level: ``seconds, training``."""
-    found: dict[str, Any] = {}
+    """Return nested values as one level, with names such as ``seconds, training``."""
+    flat_values: dict[str, Any] = {}
     for key, value in values.items() if isinstance(values, Mapping) else ():
         if isinstance(value, Mapping):
-            found |= _under(f"{name}, {key}", value, unit)
+            flat_values |= _under(f"{name}, {key}", value, unit)
         elif value is not None:
-            found[f"{name}, {key}"] = f"{round(value, 1) if isinstance(value, float) else value}{unit}"
-    return found
+            flat_values[f"{name}, {key}"] = f"{round(value, 1) if isinstance(value, float) else value}{unit}"
+    return flat_values
 
 
 def _megabytes(values: Any) -> dict[str, float]:
@@ -120,7 +120,7 @@ def _failed(failure: dict[str, Any]) -> dict[str, Any]:
 
 
 def _history(path: Path) -> dict[str, Any] | None:
-    """A thinned ``history.csv``: the steps and up to ``CURVES`` columns; None if there is none or it is damaged."""
+    """Return a thinned ``history.csv``: the steps and up to ``CURVES`` columns; None if it is missing or damaged."""
     try:
         table = read_history(path)
     except (FileNotFoundError, Unreadable):
@@ -133,7 +133,7 @@ def _history(path: Path) -> dict[str, Any] | None:
 
 
 def _matrices(record: Record) -> dict[str, Any] | None:
-    """Factors [k] against latents [d]: NMI and importance as rows of numbers, and which latents are active."""
+    """Return factors [k] against latents [d]: NMI and importance as rows of numbers, and which latents are active."""
     try:
         arrays = read_arrays(record.folder / "matrices.npz")
     except (FileNotFoundError, Unreadable):
@@ -157,7 +157,7 @@ def _matrices(record: Record) -> dict[str, Any] | None:
 
 
 def _pictures(record: Record, budget: Budget) -> dict[str, Any] | None:
-    """Traversals and reconstructions as sheets; None if there are none, or the budget is spent."""
+    """Return traversals and reconstructions as sheets; None if there are none, or the budget is spent."""
     from PIL import Image
 
     try:

@@ -1,4 +1,4 @@
-"""The page: one HTML file that holds tables, figures and runs, and needs neither a network nor a server."""
+"""Write the page: one HTML file that holds tables, figures and runs, and needs neither a network nor a server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from disentangle_bench.report.results import Results
 
 SCRIPTS = ("dom.js", "charts.js", "leaderboard.js", "sections.js", "runs.js", "main.js")
-"""Joined in this order into the page's one script."""
+"""Files that are joined in this order into the page's one script."""
 
 EMBEDDED = set(TABLE_FIGURES) - {"scores", "reconstruction", "improvement"}
 """Figures in the page; the page's script draws the others itself."""
@@ -36,15 +36,15 @@ EMBEDDED = set(TABLE_FIGURES) - {"scores", "reconstruction", "improvement"}
 DOCUMENTATION = "https://github.com/disentangle-bench/disentangle-bench/blob/main/docs"
 
 LARGEST = 11_000_000
-"""Bytes of pictures, as they stand in the page; runs beyond that have none and say so."""
+"""Largest number of bytes of pictures in the page; a note in the page counts the runs without pictures."""
 
 
 def write_page(results: Results, target: Path, figures: Sequence[Path], refresh: int | None = None) -> Path:
-    """Write the page to ``target`` and give that path.
+    """Write the page to ``target`` and return that path.
 
     ``figures`` are the files that ``write_figures`` wrote: PNGs of whole tables are embedded. With ``refresh`` the page
     loads itself again every so many seconds. Texts from records get into the page as JSON and onto the screen as text;
-    a Content-Security-Policy lets only this page's own script and style run, and nothing be loaded.
+    a Content-Security-Policy allows only this page's own script and style, and lets nothing be loaded.
     """
     text = render(page_data(results, figures, refresh))
     write_text(target, text)
@@ -52,7 +52,7 @@ def write_page(results: Results, target: Path, figures: Sequence[Path], refresh:
 
 
 def render(data: dict[str, Any]) -> str:
-    """The page with this content."""
+    """Return the HTML of the page with this content."""
     import jinja2
 
     folder = resources.files("disentangle_bench.report.page").joinpath("assets")
@@ -77,7 +77,7 @@ def _hash(text: str) -> str:
 
 
 def embed(data: Any) -> str:
-    """JSON that can stand in a ``script`` element: what could end the element is escaped; NaN becomes null."""
+    """Return JSON that can stand in a ``script`` element: what could end it is escaped; NaN becomes null."""
     text = json.dumps(finite(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     escapes: dict[str, str | int | None] = {
         "<": "\\u003c",
@@ -86,24 +86,24 @@ def embed(data: Any) -> str:
         "\u2028": "\\u2028",
         "\u2029": "\\u2029",
     }
-    # A lone surrogate is no text in UTF-8.
+    # UTF-8 cannot hold a lone surrogate, so it is replaced.
     return text.translate(str.maketrans(escapes)).encode("utf-8", "replace").decode()
 
 
 def page_data(results: Results, figures: Sequence[Path], refresh: int | None = None) -> dict[str, Any]:
-    """All that the page shows, as plain data."""
+    """Return everything that the page shows, as plain data."""
     sha256 = citation.digest(results.csv)
     budget = Budget(LARGEST)
     parts = dict(labels.tables(results.scores))
     tables = []
     for sheet, (title, rows) in zip(sheets(results.board), labels.tables(results.board), strict=True):
-        place = folder_name(title, rows)
+        folder = folder_name(title, rows)
         table = _table(sheet, rows, parts[title], results) | {
             "remarks": markdown.remarks(rows, parts[title]),
             "figures": [
                 {"name": path.stem, "source": source}
                 for path in figures
-                if path.suffix == ".png" and path.parent.name == place and path.stem.partition("-")[0] in EMBEDDED
+                if path.suffix == ".png" and path.parent.name == folder and path.stem.partition("-")[0] in EMBEDDED
                 if (source := budget.spend(_figure(path)))
             ],
         }
@@ -132,7 +132,7 @@ def page_data(results: Results, figures: Sequence[Path], refresh: int | None = N
 
 
 def _table(sheet: Sheet, board: pd.DataFrame, scores: pd.DataFrame, results: Results) -> dict[str, Any]:
-    """One dataset under one protocol: columns, and rows of cells with the values of all seeds."""
+    """Return one dataset under one protocol: columns, and rows of cells with the values of all seeds."""
     dataset, dataset_version, protocol, protocol_version = key = tuple(board.iloc[0][TABLE])
     title = sheet.title.rpartition(", ")
     values: dict[tuple, list[list[float]]] = {}
@@ -140,7 +140,7 @@ def _table(sheet: Sheet, board: pd.DataFrame, scores: pd.DataFrame, results: Res
         scores[SETUP + SCORE].itertuples(index=False, name=None), scores["seed"], scores["value"], strict=True
     ):
         values.setdefault(group, []).append([int(seed), float(value)])
-    costs, places = _costs(scores, results), labels.places(sheet.rows)
+    costs, look_numbers = _costs(scores, results), labels.places(sheet.rows)
     groups = results.groups[(results.groups[TABLE] == list(key)).all(axis=1)]
     kinds = list(dict.fromkeys(groups[SCORE].itertuples(index=False, name=None)))
     grouped = {tuple(getattr(row, part) for part in SETUP + SCORE): row for row in labels.rows_of(groups)}
@@ -153,7 +153,7 @@ def _table(sheet: Sheet, board: pd.DataFrame, scores: pd.DataFrame, results: Res
     for setup, name in sheet.rows.items():
         cells = [_cell(sheet.cells.get((setup, kind)), values.get(setup + kind, [])) for kind in sheet.columns]
         about = {"name": name, "title": labels.setup_title(name), "model": setup[0], "off": bool(setup[2]),
-                 "settings": setup[3], "place": places[setup], "page": _page_of(setup[0])}  # fmt: skip
+                 "settings": setup[3], "place": look_numbers[setup], "page": _page_of(setup[0])}  # fmt: skip
         mean_rank = None if setup[2] else mean_ranks.get((setup[0], setup[1], setup[3]))
         rows.append(about | {"seeds": sheet.seeds[setup], "mean_rank": mean_rank,
                              "cells": cells + [_group_cell(grouped.get(setup + kind)) for kind in kinds]
@@ -189,13 +189,13 @@ def _column(kind: tuple, column: Any) -> dict[str, Any]:
 
 
 def _group_column(groups: pd.DataFrame, kind: tuple) -> Column:
-    """The column of a score of groups of runs."""
+    """Return the column of a score of groups of runs."""
     row = groups[(groups[SCORE] == list(kind)).all(axis=1)].iloc[0]
     return Column(kind[1], row["unit"], row["direction"], 3)
 
 
 def _group_cell(row: Any) -> dict[str, Any] | None:
-    """One number of all seeds: it has neither an interval nor a rank."""
+    """Return the cell of one number of all seeds, which has neither an interval nor a rank."""
     if row is None:
         return None
     defined = row.value == row.value
@@ -210,11 +210,11 @@ _COSTS = (
     ("time per image", "ms", 3, "milliseconds of training per image seen"),
     ("memory", "MB", 0, "peak memory of the run's process or device"),
 )
-"""Columns of what a run costs: name, unit, decimals and meaning."""
+"""Columns of the costs of a run: name, unit, decimals and meaning."""
 
 
 def _costs(scores: pd.DataFrame, results: Results) -> dict[tuple, list[dict[str, Any] | None]]:
-    """For each setup a cell for each of ``_COSTS``, the mean over its runs."""
+    """Return, for each setup, a cell for each of ``_COSTS`` with the mean over its runs."""
     contents = {record.folder.name: record.content for record in results.records}
     runs = scores.drop_duplicates("run_id").sort_values("seed")
     cells = {}
@@ -225,7 +225,7 @@ def _costs(scores: pd.DataFrame, results: Results) -> dict[tuple, list[dict[str,
 
 
 def _cost(content: dict[str, Any]) -> list[float | None]:
-    """Parameters, minutes, milliseconds per image and megabytes of one run; None where the record does not say."""
+    """Return parameters, minutes, milliseconds per image and megabytes of one run; None where the record has none."""
     minutes = (content.get("seconds") or {}).get("training")
     images = max((n for player, n in (content.get("images") or {}).items() if player != "evaluation"), default=0)
     memory = [size for size in (content.get("peak_memory") or {}).values() if size]
@@ -250,7 +250,7 @@ def _cost_cell(seeds: list[int], column: Sequence[float | None]) -> dict[str, An
 
 
 def _page_of(model: str) -> str:
-    """The documentation's page of a model that comes with the suite; empty for a plug-in."""
+    """Return the address of the documentation of a model that comes with the suite; empty for a plug-in."""
     return f"{DOCUMENTATION}/models/{model}.md" if model in labels.MODEL_TITLES else ""
 
 

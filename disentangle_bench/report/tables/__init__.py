@@ -1,1 +1,1 @@
-"""Tables for people: in Markdown, in LaTeX and in the terminal."""
+"""Write tables for people: in Markdown, in LaTeX, in the terminal and in notebooks."""

@@ -1,4 +1,4 @@
-"""``leaderboard.tex``: tables to ``\\input`` in a paper, in plain LaTeX with the packages booktabs and graphicx."""
+"""Write ``leaderboard.tex``: tables to ``\\input`` in a paper, in LaTeX with the packages booktabs and graphicx."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ _ARROWS = {"higher": r"$\uparrow$", "lower": r"$\downarrow$", "none": ""}
 
 
 def escape(text: object) -> str:
-    """Text from a record as plain text in LaTeX, whatever it holds: no command, no math, no comment, no ligature.
+    """Return any text from a record as plain text in LaTeX: no command, no math, no comment, no ligature.
 
-    What pdfLaTeX cannot set without further packages is spelled with its code point, ``(U+4E2D)``.
+    A character that pdfLaTeX cannot set without further packages is spelled with its code point, ``(U+4E2D)``.
     """
     return "".join(map(_letter, unicodedata.normalize("NFC", one_line(text))))
 
@@ -80,7 +80,7 @@ def _letter(letter: str) -> str:
 
 
 MOST_COLUMNS = 5
-"""Scores in one table; more of them make further tables, so that print stays readable."""
+"""Largest number of scores in one table; more of them make further tables, so that print stays readable."""
 
 
 def text(sheets: Iterable[Sheet], bibtex: str, columns: Sequence[str] | None = None) -> str:
@@ -109,7 +109,7 @@ def _is_of(column: str, name: str) -> bool:
 
 
 def _chosen(names: dict[tuple, str], columns: Sequence[str] | None) -> list[tuple]:
-    """The keys of the columns that are shown, in order."""
+    """Return the keys of the columns that are shown, in order."""
     if columns is None:
         headline = [key for key, name in names.items() if name.partition(" ")[0] in labels.HEADLINE]
         return headline or list(names)
@@ -118,13 +118,13 @@ def _chosen(names: dict[tuple, str], columns: Sequence[str] | None) -> list[tupl
 
 
 def _table(sheet: Sheet, keys: list[tuple]) -> str:
-    shown = [(key, sheet.columns[key]) for key in keys]
-    heads = [_two_lines(*_head(column)) for _, column in shown]
+    keyed_columns = [(key, sheet.columns[key]) for key in keys]
+    heads = [_two_lines(*_head(column)) for _, column in keyed_columns]
     lines = [" & ".join([escape(sheet.corner), "$n$", *heads]) + r" \\", r"\midrule"]
-    for place, (key, name) in enumerate(sheet.rows.items()):
-        row = [(sheet.cells.get((key, kind)), column) for kind, column in shown]
+    for index, (key, name) in enumerate(sheet.rows.items()):
+        row = [(sheet.cells.get((key, kind)), column) for kind, column in keyed_columns]
         cells = [_cell(item, column.decimals, sheet.seeds[key]) if item is not None else "--" for item, column in row]
-        space = r" \addlinespace" if place + 1 < len(sheet.rows) else ""
+        space = r" \addlinespace" if index + 1 < len(sheet.rows) else ""
         lines.append(" & ".join([escape(labels.setup_title(name)), str(sheet.seeds[key]), *cells]) + rf" \\{space}")
     ranked = "" if sheet.ranked else " Nothing here is ranked."
     caption = f"{escape(sheet.title)}: mean over $n$ seeds and its 95\\,\\% bootstrap interval.{ranked}"
@@ -147,7 +147,7 @@ def _table(sheet: Sheet, keys: list[tuple]) -> str:
 
 
 def _head(column: Any) -> tuple[str, str]:
-    """The upper and the lower line of a column's head: the metric, and its score."""
+    """Return the upper and the lower line of a column's head: the metric, and its score."""
     title = labels.score_title(column.name)
     first, space, second = title.partition(" ")
     unit = f" ({escape(column.unit)})" if column.unit else ""

@@ -1,4 +1,4 @@
-"""``leaderboard.md``: the leaderboard for people, with what is not ranked, what failed and what is missing."""
+"""Write ``leaderboard.md``: the leaderboard for people, with what is not ranked, what failed and what is missing."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ measured them but in one that quotes it, or in its reviews.
 """
 
 LONGEST = 300
-"""Characters of an error's text that are shown."""
+"""Largest number of characters shown of an error's text."""
 
 
 def escape(text: object) -> str:
-    """Text from a record as plain text in Markdown: on one line, no markup, no HTML, no end of a table's cell."""
+    """Return text from a record as plain text in Markdown: on one line, without markup, HTML or the end of a cell."""
     text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*|\[\]#~$!])", r"\\\1", text)
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
 
 
 def cell(row: Any, decimals: int) -> str:
-    """``0.512 [0.480, 0.544]``: mean and interval of a leaderboard's row; one seed has no interval to show."""
+    """Return mean and interval of a leaderboard's row: ``0.512 [0.480, 0.544]``. One seed has no interval to show."""
     if row.n == 0:
         return "undefined"
     if row.n == 1:
@@ -73,8 +73,10 @@ def text(
     means: pd.DataFrame | None = None,
     further: Sequence[str] = (),
 ) -> str:
-    """The whole file. ``board`` is the leaderboard of ``scores``, ``means`` its mean ranks; ``unfinished`` are names of
-    run folders, ``further`` sections that stand at the end.
+    """Return the whole file.
+
+    ``board`` is the leaderboard of ``scores``, and ``means`` are its mean ranks. ``unfinished`` are names of run
+    folders, and ``further`` are sections that stand at the end.
     """
     seeds = dict(labels.tables(scores))
     parts = [_INTRODUCTION]
@@ -85,8 +87,8 @@ def text(
         for sheet in sheets(board, by):
             parts += [f"## {escape(sheet.title)}\n", _table(sheet)]
         for title, rows in labels.tables(board):
-            if found := remarks(rows, seeds[title]):
-                parts += [f"## Remarks on {escape(title)}\n", *_list(found)]
+            if sentences := remarks(rows, seeds[title]):
+                parts += [f"## Remarks on {escape(title)}\n", *_list(sentences)]
     if means is not None and len(means):
         parts += ["## Mean ranks\n", _MEAN_RANKS, *_mean_ranks(means)]
     if failures:
@@ -99,7 +101,7 @@ def text(
 
 
 def citation(bibtex: str) -> str:
-    """The section that says how the results are cited."""
+    """Return the section that says how the results are cited."""
     return f"## Cite\n\n`sha256sum results.csv` gives the digest in the note.\n\n```bibtex\n{bibtex}```\n"
 
 
@@ -123,7 +125,7 @@ def groups(table: pd.DataFrame) -> str:
 
 
 def published(comparison: pd.DataFrame) -> str:
-    """The section of ``leaderboard.md``; empty if nothing is to be compared."""
+    """Return the section on published numbers; empty if there is nothing to compare."""
     if comparison.empty:
         return ""
     parts = [_PUBLISHED]
@@ -137,13 +139,13 @@ def published(comparison: pd.DataFrame) -> str:
 
 
 def _theirs(row: object) -> str:
-    """``0.353 ± 0.091 (n=10) †`` of a comparison's row."""
+    """Return the published number of a comparison's row: ``0.353 ± 0.091 (n=10) †``."""
     mean, std, n, second_hand = (
         getattr(row, name) for name in ("published_mean", "published_std", "published_n", "second_hand")
     )
-    spread = f" ± {std:.3f}" if std == std else ""
+    deviation = f" ± {std:.3f}" if std == std else ""
     seeds = f" (n={n:.0f})" if n == n else ""
-    return f"{mean:.3f}{spread}{seeds}{' †' if second_hand else ''}"
+    return f"{mean:.3f}{deviation}{seeds}{' †' if second_hand else ''}"
 
 
 def _source(row: object) -> str:
@@ -157,8 +159,8 @@ def _mean_ranks(means: pd.DataFrame) -> Iterator[str]:
     ):
         several = means[means["protocol"] == protocol]["protocol_version"].nunique() > 1
         copies = means[means["dataset"] == dataset]["dataset_version"].nunique() > 1
-        place = f"{dataset} v{of}" if copies else dataset or "all datasets"
-        title = f"{place}, {protocol} v{version}" if several else f"{place}, {protocol}"
+        datasets = f"{dataset} v{of}" if copies else dataset or "all datasets"
+        title = f"{datasets}, {protocol} v{version}" if several else f"{datasets}, {protocol}"
         lines = [
             f"### {escape(title)}\n\n",
             "| place | model | mean rank | Borda points | contests |\n| ---: | --- | --- | ---: | ---: |\n",
@@ -197,7 +199,7 @@ def _table(sheet: Sheet) -> str:
 
 
 def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
-    """What is not ranked and why, which seeds are missing, and what stands apart, each a sentence of plain text."""
+    """Return sentences of plain text on what is not ranked and why, which seeds are missing, and what stands apart."""
     setups = labels.setup_names(rows)
     notes: dict[str, dict[str, None]] = {}
     for row in labels.rows_of(rows):
@@ -208,21 +210,21 @@ def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
             if word == FEW and row.undefined:
                 continue  # there are enough seeds, the score is not defined for them
             notes.setdefault(word, {})[_named(word, name, row.score)] = None
-    found = []
+    sentences = []
     for word, reason in NOTES.items():
         if word == "unranked-protocol" and word in notes:
-            found.append(f"{reason}.")
+            sentences.append(f"{reason}.")
         elif word in notes:
-            found.append(f"{reason}: {', '.join(notes[word])}.")
-    found += _at_chance(rows, setups)
-    found += _missing_seeds(scores, setups) + _collapsed(scores, setups)
+            sentences.append(f"{reason}: {', '.join(notes[word])}.")
+    sentences += _at_chance(rows, setups)
+    sentences += _missing_seeds(scores, setups) + _collapsed(scores, setups)
     if len(set(scores["package_version"])) > 1:
-        found.append(f"Made with the package versions {', '.join(sorted(set(scores.package_version)))}.")
+        sentences.append(f"Made with the package versions {', '.join(sorted(set(scores.package_version)))}.")
     if len(labels.score_names(rows)) > rows["score"].nunique():
-        found.append("Scores of several variants or metric versions are present; they have columns of their own.")
+        sentences.append("Scores of several variants or metric versions are present; they have columns of their own.")
     if rows[["model", "changed"]].drop_duplicates().shape[0] < len(setups):
-        found.append("One model is present in several versions or settings; each has a row of its own.")
-    return found
+        sentences.append("One model is present in several versions or settings; each has a row of its own.")
+    return sentences
 
 
 def _list(items: list[str]) -> list[str]:
@@ -230,12 +232,15 @@ def _list(items: list[str]) -> list[str]:
 
 
 def _named(word: str, setup: str, score: str) -> str:
-    """What a note's word is said of: a setup, a score, or both."""
+    """Return the name of what a note's word is about: a setup, a score, or both."""
     return {"undefined": f"{setup}: {score}", "descriptive": score}.get(word, setup)
 
 
 def _at_chance(rows: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
-    """The models and scores whose interval holds what codes in another order than their images get."""
+    """Return a sentence for each score on the models whose interval holds its chance level.
+
+    The chance level is the score of codes in another order than their images.
+    """
     names: dict[str, list[str]] = {}
     for row in labels.rows_of(rows):
         lower = row.direction == "lower"
@@ -246,7 +251,7 @@ def _at_chance(rows: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
 
 
 def _missing_seeds(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
-    """Of setups by the protocol, the seeds that another one has."""
+    """Return a sentence for each setup by the protocol that lacks seeds which another one has."""
     present = scores[~scores["off_protocol"]].groupby(SETUP)["seed"].agg(set)
     every = set().union(*present)
     items = []
@@ -259,7 +264,7 @@ def _missing_seeds(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
 
 
 def _collapsed(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
-    """Of each setup, the seeds whose runs ended with no active latent: they pull its means, and a mean hides them."""
+    """Return a sentence for each setup with runs that ended with no active latent: its means count but hide them."""
     dead = scores[(scores["score"] == "latents.active") & (scores["value"] == 0)].groupby(SETUP)["seed"].agg(set)
     return [
         f"{setups[setup]} ended with no active latent (collapsed) for {labels.seeds(dead[setup])}, "

@@ -1,4 +1,4 @@
-"""The leaderboard as HTML for a notebook: plain tables that take the notebook's own style."""
+"""Show the leaderboard as HTML in a notebook: plain tables that take the notebook's own style."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def html(board: pd.DataFrame, by: str = "dataset", notes: Sequence[str] = ()) -> str:
-    """Return a table per sheet with the headline scores, and the remarks; as much as the terminal shows."""
+    """Return a table per sheet with the headline scores, and the remarks.
+
+    It has as many tables and rows as the terminal shows.
+    """
     parts = [_table(sheet) for sheet in islice(sheets(board, by), terminal.MOST_TABLES)]
     if notes:
         items = "".join(f"<li>{escape(note)}</li>" for note in notes[:10])

@@ -1,4 +1,4 @@
-"""The leaderboard cut into tables for people: what stands in rows, columns and cells, however they are written."""
+"""Cut the leaderboard into tables for people: the rows, columns and cells that every format writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
 BY = ("dataset", "score", "model")
-"""What there can be a table of, each within one protocol."""
+"""The things that a table can be about, each within one protocol."""
 
 
 @dataclass(frozen=True)
@@ -44,40 +44,40 @@ class Sheet:
 
 
 def sheets(board: pd.DataFrame, by: str = "dataset") -> Iterator[Sheet]:
-    """A table of each dataset (rows models, columns scores), score (models, datasets) or model (datasets, scores).
+    """Yield a table per dataset (rows models, columns scores), score (models, datasets) or model (datasets, scores).
 
-    ``by`` is one of ``BY``. Protocols, and what differs in a version, always have tables of their own.
+    ``by`` is one of ``BY``. Different protocols, and different versions of one, always have tables of their own.
     """
     if by == "dataset":
         for title, rows in labels.tables(board):
             yield _sheet(title, "model", rows, SETUP, SCORE, labels.setup_names(rows), labels.score_names(rows))
         return
     for _, part in board.groupby(["protocol", "protocol_version"], sort=True):
-        places = _place_names(part)
+        dataset_names = _place_names(part)
         protocol = _protocol_name(board, part)
         if by == "score":
             for kind, name in labels.score_names(part).items():
                 rows = part[(part[SCORE] == list(kind)).all(axis=1)]
-                yield _sheet(f"{name}, {protocol}", "model", rows, _OVER, TABLE, _over_names(rows), places)
+                yield _sheet(f"{name}, {protocol}", "model", rows, _OVER, TABLE, _over_names(rows), dataset_names)
             continue
         for key, name in _over_names(part).items():
             rows = part[(part[_OVER] == list(key)).all(axis=1)]
-            yield _sheet(f"{name}, {protocol}", "dataset", rows, TABLE, SCORE, places, labels.score_names(rows))
+            yield _sheet(f"{name}, {protocol}", "dataset", rows, TABLE, SCORE, dataset_names, labels.score_names(rows))
 
 
 _OVER = ["model", "model_version", "changed"]
-"""A model over datasets, each of which has settings of its own."""
+"""Columns that name a model over datasets, each of which has settings of its own."""
 
 
 def _over_names(rows: pd.DataFrame) -> dict[tuple, str]:
-    """Names of models over datasets. Rows that would share a cell are told apart by the sheet that holds them."""
+    """Return the names of models over datasets. If rows would share a cell, ``_sheet`` keeps one of them."""
     return {key[:3]: name for key, name in labels.setup_names(rows.assign(settings="")).items()}
 
 
 def _place_names(rows: pd.DataFrame) -> dict[tuple, str]:
-    found = rows[TABLE].drop_duplicates()
-    several = found.groupby("dataset")["dataset_version"].nunique() > 1
-    ordered = sorted(found.itertuples(index=False, name=None))
+    datasets = rows[TABLE].drop_duplicates()
+    several = datasets.groupby("dataset")["dataset_version"].nunique() > 1
+    ordered = sorted(datasets.itertuples(index=False, name=None))
     return {key: f"{key[0]} v{key[1]}" if several[key[0]] else key[0] for key in ordered}
 
 
@@ -99,18 +99,18 @@ def _sheet(
     cells: dict[tuple[tuple, tuple], Any] = {}
     for row in labels.rows_of(rows):
         key = tuple(getattr(row, name) for name in down), tuple(getattr(row, name) for name in across)
-        # Two settings of one model under one name: the one that has a rank, or more seeds, stands for it.
+        # If two settings of one model have one name, the one that has a rank, or more seeds, stands for both.
         if key not in cells or (row.note == "", row.n) > (cells[key].note == "", cells[key].n):
             cells[key] = row
     present = {key[1] for key in cells}
     columns = {}
     for key, name in column_names.items():
         if key in present:
-            column = [row for (_, place), row in cells.items() if place == key]
+            column = [row for (_, column_key), row in cells.items() if column_key == key]
             decimals = labels.decimals(max((abs(row.mean) for row in column if row.n), default=0))
             columns[key] = Column(name, column[0].unit, column[0].direction, decimals)
     seeds: dict[tuple, int] = {}
-    for (place, _), row in cells.items():
-        seeds[place] = max(seeds.get(place, 0), row.n + row.undefined)
-    shown = {key: name for key, name in row_names.items() if key in seeds}
-    return Sheet(title, corner, shown, columns, cells, seeds, bool((rows["note"] == "").any()))
+    for (row_key, _), row in cells.items():
+        seeds[row_key] = max(seeds.get(row_key, 0), row.n + row.undefined)
+    present_rows = {key: name for key, name in row_names.items() if key in seeds}
+    return Sheet(title, corner, present_rows, columns, cells, seeds, bool((rows["note"] == "").any()))

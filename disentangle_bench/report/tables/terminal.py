@@ -1,4 +1,4 @@
-"""The leaderboard's headline scores in the terminal."""
+"""Print the leaderboard's headline scores in the terminal."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
 
 MOST_ROWS, MOST_TABLES = 40, 12
-"""More is not printed: nobody reads it in a terminal, and thousands of cells take a minute to lay out."""
+"""Largest numbers of rows and tables printed.
+
+Nobody reads more in a terminal, and thousands of cells take a minute to lay out.
+"""
 
 
 class Headline:
-    """For ``rich.print``: a table per dataset and protocol, with a row per model and a column per headline score.
+    """Tables for ``rich.print``: one per dataset and protocol, with a row per model and a column per headline score.
 
     All scores are shown if no headline score is there, or ``every_score`` is true. A cell is the mean and its 95 %
     interval; rank 1 is bold. In a terminal too narrow for that, each metric gets a table of its own. ``by`` is as for
-    ``sheets``. Of many rows and tables the first are printed, and what is left out is said.
+    ``sheets``. Of many rows and tables only the first are printed, with a line on how many are left out.
     """
 
     def __init__(self, board: pd.DataFrame, by: str = "dataset", *, every_score: bool = False) -> None:
@@ -35,19 +38,19 @@ class Headline:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         every = sheets(self._board, self._by)
         for sheet in itertools.islice(every, MOST_TABLES):
-            chosen = list(sheet.columns) if self._every else headline(sheet)
-            whole = _table(sheet, chosen)
+            keys = list(sheet.columns) if self._every else headline(sheet)
+            whole = _table(sheet, keys)
             if console.measure(whole, options=options.update(max_width=1000)).maximum <= options.max_width:
                 yield whole
                 continue
-            for metric in dict.fromkeys(_metric(sheet.columns[key].name) for key in chosen):
-                yield _table(sheet, [key for key in chosen if _metric(sheet.columns[key].name) == metric])
+            for metric in dict.fromkeys(_metric(sheet.columns[key].name) for key in keys):
+                yield _table(sheet, [key for key in keys if _metric(sheet.columns[key].name) == metric])
         if left := sum(1 for _ in every):
             yield Text(f"… and {left} more tables, in leaderboard.csv")
 
 
 def headline(sheet: Sheet) -> list[tuple]:
-    """Return the keys of a sheet's headline scores; of all its columns if it has none of them."""
+    """Return the keys of a sheet's headline scores, or those of all its columns if it has no headline score."""
     keys = [key for key, column in sheet.columns.items() if column.name.partition(" ")[0] in labels.HEADLINE]
     return keys or list(sheet.columns)
 
@@ -58,24 +61,24 @@ def _metric(name: str) -> str:
 
 def _table(sheet: Sheet, chosen: list[tuple]) -> Table:
     left = len(sheet.rows) - MOST_ROWS
-    shown = Table(
+    table = Table(
         title=Text(sheet.title if sheet.ranked else f"{sheet.title} (nothing ranked)"),
         title_justify="left",
         caption=Text(f"… and {left} more, in leaderboard.csv") if left > 0 else None,
     )
-    shown.add_column(sheet.corner, overflow="fold")
-    shown.add_column("n", justify="right")
+    table.add_column(sheet.corner, overflow="fold")
+    table.add_column("n", justify="right")
     for key in chosen:
         first, _, second = sheet.columns[key].name.partition(".")
         head = f"{first}\n{second} {ARROWS[sheet.columns[key].direction]}".rstrip()
-        shown.add_column(Text(head), justify="right", overflow="fold")
+        table.add_column(Text(head), justify="right", overflow="fold")
     for row, name in itertools.islice(sheet.rows.items(), MOST_ROWS):
-        found = {key: sheet.cells.get((row, key)) for key in chosen}
-        n = max((cell.n for cell in found.values() if cell is not None), default=0)
-        shown.add_row(
-            Text(name), Text(str(n)), *(_cell(cell, sheet.columns[key].decimals) for key, cell in found.items())
+        cells = {key: sheet.cells.get((row, key)) for key in chosen}
+        n = max((cell.n for cell in cells.values() if cell is not None), default=0)
+        table.add_row(
+            Text(name), Text(str(n)), *(_cell(cell, sheet.columns[key].decimals) for key, cell in cells.items())
         )
-    return shown
+    return table
 
 
 def _cell(row: Any, digits: int) -> Text:
