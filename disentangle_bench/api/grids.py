@@ -1,4 +1,4 @@
-"""Grids of runs from Python: do them, estimate them, look at what a run is made of."""
+"""Grids of runs from Python: do them, estimate their cost, show the values of a run."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def run(
     rerun: str = "missing",
     **resources: Any,
 ) -> Results:
-    """Train and score every model on every dataset with every seed, and return what is in the results folder then.
+    """Train and score every model on every dataset with every seed, and return all finished runs of the folder.
 
     ``seeds`` is how many, or which. Finished runs are skipped and interrupted ones resumed; ``rerun`` is ``"missing"``,
     ``"failed"`` or ``"all"``. ``resources`` are fields of ``runner.resources.Resources``, such as ``devices="cpu"``,
     ``jobs=2`` (runs at a time; 0 is in this process, for a debugger) and ``data``, the folder with the datasets.
 
     A run that fails does not stop the others: see ``Results.failures``. Raises ``BenchError``, before anything is
-    trained, for unknown names, values that are not allowed, and resources that are not there.
+    trained, for unknown names, values that are not allowed, and resources that are missing.
     """
     from disentangle_bench.runner.run import run_grid
 
@@ -104,7 +104,7 @@ def _seeds(seeds: int | str | Sequence[int]) -> str:
 
 
 def _changes(changes: Changes) -> list[str]:
-    """Return changes as the command takes them."""
+    """Return changes in the form that the command takes."""
     words = []
     for key, value in (changes or {}).items():
         values = value if isinstance(value, list | tuple) else [value]

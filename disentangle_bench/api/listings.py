@@ -1,4 +1,4 @@
-"""Names that can be given, with a line on each."""
+"""Lists of the names that other functions accept, with a line on each."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """One finished run: what was run, its scores, and the files that it left in ``folder``."""
+    """One finished run: its spec, its scores, and the files that it left in ``folder``."""
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -46,7 +46,7 @@ class Run:
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """Scores by name, such as ``"dci.disentanglement"``; of several variants the one of the run's own spec."""
+        """Scores by name, such as ``"dci.disentanglement"``; of several variants, the one in the run's own spec."""
         own = self.spec.scoring.metrics
         rows = sorted(self.record.scores, key=lambda row: own.get(row["metric"]) == row["variant"])
         return {f"{row['metric']}.{row['score']}": row["value"] for row in rows}
@@ -59,7 +59,7 @@ class Run:
         return pd.read_csv(self._file("history.csv"))
 
     def codes(self) -> Codes:
-        """Return the codes of the evaluation images: ``values`` [n, d]; ``indices`` [n, d] of a model of symbols."""
+        """Return the codes of the evaluation images: ``values`` [n, d]; ``indices`` [n, d] of a discrete model."""
         import numpy as np
 
         from disentangle_bench.codes import Codes
@@ -74,7 +74,7 @@ class Run:
         return load_evaluation(self._file("codes.npz"))
 
     def dataset(self, data_dir: str | None = None) -> Dataset:
-        """Return the dataset; ``data_dir`` is its folder where that is not the usual one."""
+        """Return the dataset; ``data_dir`` is its folder if that is not the default one."""
         from disentangle_bench.data.files import data_folder
         from disentangle_bench.registry import dataset_class
 
@@ -121,7 +121,7 @@ class Results:
 
     @cached_property
     def failures(self) -> dict[str, str]:
-        """The error of each run that failed, one line, by the run's name."""
+        """Return the error of each run that failed, one line, by the run's name."""
         errors = {}
         for path in sorted(self.folder.glob(f"runs/*/{runs.FAILED}")):
             if path.parent.name not in self._records.names:
@@ -135,7 +135,7 @@ class Results:
         return iter(self.runs)
 
     def __getitem__(self, key: str | int | tuple[str | int, ...]) -> Run:
-        """Return the one run that fits all words; raise ``BenchError`` if none or several do."""
+        """Return the only run that matches all names given; raise ``BenchError`` if none or several do."""
         words = key if isinstance(key, tuple) else (key,)
         fitting = [run for run in self.runs if all(_fits(run.spec, word) for word in words)]
         if len(fitting) == 1:
@@ -183,7 +183,7 @@ def _fits(spec: RunSpec, word: str | int) -> bool:
 
 
 def load(folder: str | PathLike[str] = "results") -> Results:
-    """Return what is in a results folder.
+    """Return the results in a folder.
 
     Raises ``BenchError`` if it is missing, or was not made by ``dbench run``.
     """

@@ -1,4 +1,4 @@
-"""Scores of anybody's codes."""
+"""Scores of codes from any source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def score(
     n_train: int | None = None,
     squared_error: Any = None,
 ) -> dict[str, MetricResult]:
-    """Return the results of metrics, by metric name.
+    """Return the results of metrics on codes, by metric name.
 
     ``codes`` [n, d] are numbers, or ``Codes``; ``factors`` [n, k] are integers. The first ``n_train`` rows fit
     predictors and the others test them; by default the last third tests. ``discrete`` says whether codes are symbols;

@@ -28,7 +28,7 @@ class TrainedModel:
     """A run's trained model in evaluation mode, on one device.
 
     ``module`` is the model itself, a ``torch.nn.Module``. On the CPU, and with the run's number of ``threads``, codes
-    are the run's own to the bit, if images come in the order of its evaluation sample.
+    are bit for bit those of the run, if images come in the order of its evaluation sample.
     """
 
     def __init__(self, module: Model, sample: Codes, image_shape: tuple[int, int, int], threads: int) -> None:

@@ -1,1 +1,1 @@
-"""From names to a complete spec, with where each value comes from."""
+"""Turn names into a complete spec, with the source of each value."""

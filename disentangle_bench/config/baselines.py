@@ -1,8 +1,8 @@
-"""Baselines: ``baselines/<model>.toml``, a model's settings on each dataset, and where they come from. No torch here.
+"""Baselines: ``baselines/<model>.toml``, a model's settings on each dataset, and their sources. No torch here.
 
-``[settings]`` are for every dataset. ``[datasets.NAME]`` adds what a dataset has of its own and names the source. A
+``[settings]`` are for every dataset. ``[datasets.NAME]`` adds a dataset's own settings and names their source. A
 line in ``[transfers]`` lets a dataset without published settings have those of another one. ``[protocols.NAME]`` is for
-a protocol that means other settings, because two sources disagree.
+a protocol that requires other settings, because two sources disagree.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Section(Part):
 
 
 class Transfer(Part):
-    """The dataset whose settings are taken, and why they are."""
+    """Transfer of settings: the dataset that they are taken from, and the reason."""
 
     origin: str = Field(alias="from")
     reason: str
@@ -56,7 +56,7 @@ class Layer:
 
 
 class Baseline(Part):
-    """The content of one file."""
+    """Content of one baseline file."""
 
     settings: dict[str, Scalar] = Field(default_factory=dict)
     datasets: dict[str, Section] = Field(default_factory=dict)
@@ -73,7 +73,7 @@ class Baseline(Part):
         return self
 
     def section(self, dataset: str) -> Section | None:
-        """The settings and source of ``dataset``, with the reason for a transfer; None where there are none."""
+        """Return the settings and source of ``dataset``, with the reason for a transfer; None where there are none."""
         transfer = self.transfers.get(dataset)
         if transfer is None:
             return self.datasets.get(dataset)
@@ -83,7 +83,7 @@ class Baseline(Part):
         return origin.model_copy(update={"kind": kind, "note": note})
 
     def layers(self, dataset: str, protocol: str, file: str) -> list[Layer]:
-        """The layers of settings on ``dataset`` under ``protocol``; their sources begin with the name ``file``."""
+        """Return layers of settings on ``dataset`` under ``protocol``; their sources begin with the name ``file``."""
         section, transfer = self.section(dataset), self.transfers.get(dataset)
         origin = f": {section.kind}, {section.reference}" if section else ""
         label = f"[transfers] {dataset}, as [datasets.{transfer.origin}]" if transfer else f"[datasets.{dataset}]"
@@ -98,9 +98,9 @@ class Baseline(Part):
 
 
 def folder() -> Path:
-    """The folder with the files: inside an installed package, or beside the package in a checkout.
+    """Return the folder with the files: inside an installed package, or beside the package in a checkout.
 
-    An editable install does not see the mapping of ``baselines/`` into the package, hence the two places.
+    An editable install does not see the mapping of ``baselines/`` into the package, hence the two folders.
     """
     package = Path(__file__).parents[1]
     for candidate in (package / "baseline_files", package.parent / "baselines"):
@@ -110,7 +110,7 @@ def folder() -> Path:
 
 
 def read(model: str) -> tuple[Baseline, str]:
-    """The baseline of ``model`` and the name of its file in texts; an empty baseline where there is no file.
+    """Return the baseline of ``model`` and the name of its file for messages; an empty baseline without a file.
 
     The file of a plug-in's model is ``baselines/<model>.toml`` or ``<model>.toml`` beside the module of its class.
     """
@@ -125,7 +125,7 @@ def read(model: str) -> tuple[Baseline, str]:
 
 
 def parse(path: Path) -> Baseline:
-    """Read one file.
+    """Return the baseline in one file.
 
     Raises ``BenchError``, which names file and key, for an unknown key and a value of the wrong kind.
     """

@@ -1,4 +1,4 @@
-"""Grids: every model on every dataset with every seed and combination of settings, from the user's words to specs."""
+"""Grids: every model on every dataset with every seed and combination of settings, from the user's input to specs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from disentangle_bench.registry import DATASETS, MODELS, dataset_class, network
 from disentangle_bench.spec import RunSpec, Scalar
 
 MOST_RUNS = 100_000
-"""Runs of a grid; more are taken for a mistake, and are refused before they are listed."""
+"""Runs of a grid; more are taken for a mistake, and are rejected before they are listed."""
 
 FEWEST_IMAGES = 30
 """Images of a dataset: of fewer, the test split cannot fit and test a predictor."""
@@ -51,8 +51,8 @@ def _check_size(runs: int, given: str) -> None:
 
 
 def alternatives(changes: Sequence[str], grid_file: Path | None = None) -> list[list[str]]:
-    """``--set`` words whose values are comma-separated lists, and a file's ``[grid]``, as all combinations of single
-    values.
+    """Return all combinations of single values of ``--set`` words, which may have comma-separated values, and of a
+    file's ``[grid]``.
     """
     choices: dict[str, list[str]] = {}
     for word in changes:
@@ -68,7 +68,7 @@ def alternatives(changes: Sequence[str], grid_file: Path | None = None) -> list[
 
 
 def read_grid(path: Path) -> dict[str, list[Scalar]]:
-    """A TOML file's ``[grid]``: dotted keys as ``dbench show`` prints them, each with the list of its values.
+    """Return a TOML file's ``[grid]``: dotted keys as ``dbench show`` prints them, each with the list of its values.
 
     Raises ``BenchError`` for anything else in the file.
     """
@@ -128,7 +128,7 @@ def check_fit(spec: RunSpec) -> None:
     """Raise ``BenchError`` if the dataset of ``spec`` is too small or its images do not fit the network."""
     dataset = dataset_class(spec.dataset)
     try:
-        check = getattr(network(spec.training.network), "check", None)  # a network of one's own may have none
+        check = getattr(network(spec.training.network), "check", None)  # a user's own network may have none
         if check is not None:
             check(dataset.card.image_shape)
     except BenchError as error:

@@ -41,8 +41,8 @@ class Protocol(Part):
 
     @property
     def label(self) -> str:
-        """The name in specs and records. The digest is part of it for a protocol that is not built in: two files may
-        have the same name.
+        """Name in specs and records. It contains the digest for a protocol that is not built in, because two files
+        may have the same name.
         """
         if PROTOCOLS.get(self.name) == self:
             return self.name
@@ -51,12 +51,12 @@ class Protocol(Part):
 
     @property
     def dose_factor(self) -> float:
-        """The number by which rates per update are multiplied, and durations in updates divided."""
+        """Return the factor that multiplies rates per update and divides durations in updates."""
         return self.dose_updates / self.training.updates if self.dose_updates else 1.0
 
     def training_of(self, players: int) -> Training:
-        """How a model with so many players is trained: where the clock counts the steps of all optimisers, so does
-        the protocol's number of updates, and a model with a discriminator gets half as many.
+        """Return the training of a model with ``players`` players. Where the clock counts the steps of all optimisers,
+        so does the protocol's number of updates, and a model with a discriminator gets half as many.
         """
         if self.training.clock == "updates":
             return self.training
@@ -108,7 +108,7 @@ PROTOCOLS = {
             batch_size=16,
             images=(400, 200),
             ranked=False,
-            dose_updates=0,  # so few updates can hold no dose
+            dose_updates=0,  # too few updates for any dose
         ),
         _protocol(
             "quick",

@@ -1,4 +1,4 @@
-"""From names to a complete spec: protocol, baseline and the user's changes, with where each value comes from."""
+"""Turn names into a complete spec: protocol, baseline and the user's changes, with the source of each value."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from disentangle_bench.spec import RunSpec, Scalar, first_problem, flat
 
 @dataclass(frozen=True)
 class Resolved:
-    """A complete spec, and for each of its values (dotted keys as in ``flat``) where it comes from.
+    """Complete spec, and the source of each of its values (dotted keys as in ``flat``).
 
     ``fixed`` are the settings that belong to the model's row in the registry and not to the spec.
     """
@@ -41,7 +41,7 @@ class Resolved:
 
     @property
     def values(self) -> dict[str, Any]:
-        """All values by dotted key, the fixed ones too."""
+        """Return all values by dotted key, including the fixed ones."""
         return {f"model.{key}": value for key, value in self.fixed.items()} | flat(self.spec)
 
 
@@ -60,7 +60,7 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
     for key in fixed:
         if f"model.{key}" in given:
             raise BenchError(f"model.{key} is fixed at {fixed[key]} by the row {model}: leave it out{_siblings(model)}")
-    # How long a model is trained can depend on its settings: with no discriminator it has all steps for itself.
+    # How long a model is trained can depend on its settings: without a discriminator, the autoencoder gets all steps.
     own = {key: given[f"model.{key}"] for key in settings if f"model.{key}" in given}
     players = _config(model, settings | own).players
     spec = _validated(
@@ -94,7 +94,7 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
 
 @dataclass(frozen=True)
 class Difference:
-    """A key whose values differ in two specs, with both values and their sources; None where a spec lacks the key."""
+    """Key whose values differ in two specs, with both values and their sources; None where a spec lacks the key."""
 
     key: str
     first: tuple[Any, str] | None
@@ -102,7 +102,7 @@ class Difference:
 
 
 def differences(first: Resolved, second: Resolved) -> list[Difference]:
-    """Return the keys whose values differ, in the order of ``flat``; the ones that only ``second`` has come last."""
+    """Return the keys whose values differ, in the order of ``flat``; keys that only ``second`` has come last."""
     a, b = first.values, second.values
     return [
         Difference(
@@ -146,7 +146,7 @@ def comparison(first: Resolved, second: Resolved) -> list[str]:
 
 
 def _settings(model: str, dataset: str, rules: Protocol, latents: int) -> tuple[dict[str, Scalar], dict[str, str]]:
-    """A model's complete settings on a dataset under a protocol, and where each comes from."""
+    """Return a model's complete settings on a dataset under a protocol, and the source of each."""
     baseline, file = baselines.read(model)
     given: dict[str, Any] = {"latents": latents}
     sources = {"model.latents": "twice the number of factors"}
@@ -163,7 +163,7 @@ def _settings(model: str, dataset: str, rules: Protocol, latents: int) -> tuple[
 
 
 def _dosed(model: str, settings: dict[str, Scalar], rules: Protocol) -> dict[str, int | float]:
-    """The settings that a protocol of another length than they are meant for scales, with their new values."""
+    """Return the settings that a protocol scales because its length is not the one they are meant for, as scaled."""
     scaled: dict[str, int | float] = {}
     for key, setting in model_class(model).Config.model_fields.items():
         extra = setting.json_schema_extra
@@ -179,14 +179,14 @@ def _dosed(model: str, settings: dict[str, Scalar], rules: Protocol) -> dict[str
 
 
 def _siblings(model: str) -> str:
-    """An advice to take a row of the same class that fixes nothing, if there is one."""
+    """Return advice to use a row of the same class that fixes nothing, if there is one."""
     rows = MODELS.entries
     names = [row.name for row in rows.values() if row.target == rows[model].target and not row.fixed]
     return f", or take {names[0]}" if names else ""
 
 
 def _complete(model: str, settings: dict[str, Any]) -> dict[str, Scalar]:
-    """All of a model's settings but those that its row fixes."""
+    """Return all of a model's settings except those that its row fixes."""
     fixed = MODELS.entries[model].fixed
     return {key: value for key, value in _config(model, settings).model_dump().items() if key not in fixed}
 
@@ -208,7 +208,7 @@ def _validated(content: dict[str, Any]) -> RunSpec:
 
 
 def _changes(words: Sequence[str]) -> dict[str, Any]:
-    """``key=value`` words as a table."""
+    """Return ``key=value`` words as a table."""
     table = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -219,7 +219,7 @@ def _changes(words: Sequence[str]) -> dict[str, Any]:
 
 
 def _changed(spec: RunSpec, changes: dict[str, Any]) -> tuple[RunSpec, list[str]]:
-    """Apply changes; those that change nothing leave no mark."""
+    """Apply changes; those that change nothing are not recorded."""
     before = flat(spec)
     for key in changes:
         if key not in before:
@@ -241,15 +241,15 @@ def _changed(spec: RunSpec, changes: dict[str, Any]) -> tuple[RunSpec, list[str]
 
 
 def _value(text: str) -> Any:
-    """A TOML value where it is one, else the text itself: ``1e-4``, ``true``, ``conv64``."""
+    """Return the TOML value of a text, or the text itself where it is none: ``1e-4``, ``true``, ``conv64``."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):  # no TOML, an integer of too many digits, or nested too deep
+    except (ValueError, RecursionError):  # not TOML, an integer of too many digits, or nested too deep
         return text
 
 
 def _check_names(spec: RunSpec) -> None:
-    """The names inside a spec that point to something."""
+    """Check the names inside a spec that refer to something."""
     if spec.training.network not in NETWORKS.entries:
         raise unknown("network", spec.training.network, NETWORKS.entries)
     for name, variant in spec.scoring.metrics.items():

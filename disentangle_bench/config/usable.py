@@ -1,4 +1,4 @@
-"""Whether a dataset can be trained on and scored as a spec asks: found when a grid is expanded, not after training."""
+"""Check that a dataset can be trained on and scored as a spec asks: when a grid is expanded, not after training."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ KEYS = ("factors", "factor_sizes", "factor_names")
 SUFFIXES = (".npz", ".h5", ".hdf5", ".csv")
 BLOCK_BYTES = 64 * 2**20
 TABLE_BYTES = 2**30
-"""Size limit of everything in a file but its images."""
+"""Size limit of everything in a file except its images."""
 RATIO = 1_100
 """Bytes that one compressed byte can stand for at most; deflate reaches 1,032."""
 

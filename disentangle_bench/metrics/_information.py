@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 EPSILON = float(np.finfo(np.float64).eps)
-"""Information in nats below which there is none: what rounding leaves."""
+"""Information in nats that counts as none if it is below this: a rounding error."""
 
 
 def relabel(columns: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

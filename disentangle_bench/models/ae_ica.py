@@ -26,7 +26,7 @@ IMAGES = 10_000
 ITERATIONS, TOLERANCE = 1000, 1e-4
 
 VARIANCE_FLOOR = 1e-6
-"""The least variance of a principal direction, as a share of the largest: a direction with less is taken for dead."""
+"""Least variance of a principal direction, as a share of the largest: a direction with less counts as constant."""
 
 CODE_VARIANCE_FLOOR = 1e-12
 """The same where all directions have next to no variance."""

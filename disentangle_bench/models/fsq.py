@@ -19,7 +19,7 @@ from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Nois
 from disentangle_bench.models.networks import Network
 
 EPSILON = 1e-5
-"""Added to the mean square that latents are divided by the root of."""
+"""Added to the mean square, by whose root latents are divided."""
 
 
 @final

@@ -1,1 +1,1 @@
-"""Where and how runs happen."""
+"""Execution of runs: plans, executors, attempts and progress."""

@@ -45,14 +45,14 @@ from disentangle_bench.training.trackers import tracked
 from disentangle_bench.training.trainer import Interrupted, Trainer
 
 Report = Callable[[str, int, int], None]
-"""Called with the phase, how much of it is done, and how much there is."""
+"""Progress callback: the phase, the amount done, and the total amount."""
 
 
 Release = Callable[[], None]
-"""Called once the device is not needed any more: what is left of the run is scoring on the CPU."""
+"""Callback for the end of the device's use: what is left of the run is scoring on the CPU."""
 
 ShouldStop = Callable[[], bool]
-"""Asked between two steps of the work: whether somebody wants the run to write a checkpoint and end."""
+"""Function called between two steps of the work: returns whether the run should write a checkpoint and end."""
 
 
 def attempt(
@@ -65,17 +65,18 @@ def attempt(
     fresh: bool = False,
     release: Release = lambda: None,
 ) -> tuple[str, str]:
-    """Try one run in the results folder ``out``: what every executor calls, in a process of the run's own.
+    """Try one run in the results folder ``out``: every executor calls this, in the run's own process.
 
-    Return how it ended and a line that says more: ``done``; ``failed`` (and ``failed.json`` tells); ``stopped``, with a
-    checkpoint; or ``busy``, because another process holds the run. A finished run is done at once unless ``fresh``.
+    Return how it ended and a line that says more: ``done``; ``failed`` (``failed.json`` gives details); ``stopped``,
+    with a checkpoint; or ``busy``, because another process holds the run. A finished run gives ``done`` at once unless
+    ``fresh``.
     """
     folder = runs.run_folder(out, spec)
     try:
         activate(spec, out)
         with claims.claimed(folder):
             remove_leftovers(folder, held=True)
-            if fresh:  # the record goes too: a second attempt, not fresh, must not take it for its own
+            if fresh:  # the record goes too: a second attempt, not fresh, must not mistake it for its own
                 discard_checkpoints(folder)
                 (folder / runs.RECORD).unlink(missing_ok=True)
             elif runs.is_finished(folder):
@@ -93,14 +94,14 @@ def attempt(
         raise
     except BaseException as error:  # a plug-in may raise anything, SystemExit too
         line = explain(error)
-        # A full disk has no room for the report either; the line still reaches the one who listens.
+        # A full disk has no room for the report either; the line still reaches the listener.
         with contextlib.suppress(OSError):
             runs.write_failure(folder, spec, line, traceback.format_exc(), out, resources.options())
         return "failed", line
 
 
 def explain(error: BaseException) -> str:
-    """Return an exception as one line, with what to do where that is known."""
+    """Return an exception as one line, with a remedy if one is known."""
     if isinstance(error, BenchError):
         return " ".join(str(error).split())
     line = " ".join(f"{type(error).__name__}: {error}".split())
@@ -116,7 +117,7 @@ def explain(error: BaseException) -> str:
 
 @contextmanager
 def stopping() -> Iterator[ShouldStop]:
-    """Turn SIGINT, SIGTERM and SIGHUP into a question: within, the process continues, and the function given says
+    """Catch SIGINT, SIGTERM and SIGHUP: in this context the process continues, and the yielded function returns
     whether one came.
 
     SIGINT and SIGHUP stay ignored where they were (``nohup``). Outside the main thread nothing can be caught.
@@ -160,7 +161,7 @@ def run_one(
     files.write_json(folder / runs.SPEC, {"schema": files.SCHEMA, "spec": spec.model_dump(mode="json")})
     with repeatable(resources.threads):
         evaluation, content = _train(spec, folder, resources, report, should_stop)
-        if torch.cuda.is_initialized():  # give back the memory that the trainer and the dataset held
+        if torch.cuda.is_initialized():  # free the memory that the trainer and the dataset held
             gc.collect()
             torch.cuda.empty_cache()
         release()
@@ -186,7 +187,7 @@ def _train(
     spec: RunSpec, folder: Path, resources: Resources, report: Report, should_stop: ShouldStop
 ) -> tuple[Evaluation, dict[str, Any]]:
     """Do all that needs the device: train, encode and draw. Keeps weights, codes and pictures in ``folder``; returns
-    the codes and the record's content but for the scores.
+    the codes and the record's content except the scores.
     """
     device, dataset = torch.device(resources.devices), dataset_class(spec.dataset).load(resources.data)
     _check_versions(spec, dataset)

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def repeatable(threads: int) -> Iterator[None]:
-    """Set the process so that the same spec gives the same bits; put everything back afterwards."""
+    """Set the process so that the same spec gives the same bits; restore all settings afterwards."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     uninitialized: Any = torch.utils.deterministic
@@ -38,7 +38,7 @@ def repeatable(threads: int) -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    uninitialized.fill_uninitialized_memory = False  # a check for torch's own tests; costs time
+    uninitialized.fill_uninitialized_memory = False  # meant for torch's own tests; costs time
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     try:
@@ -67,7 +67,7 @@ def note_part(folder: Path, step: int, used: dict[str, Any]) -> list[dict[str, A
     """Note in a run's folder that training continues from update ``step`` in the environment ``used``; return all parts
     of the run, each with its first update.
 
-    A run that is resumed with other threads, or elsewhere, has the bits of neither: the record keeps every part.
+    A run resumed with another number of threads, or elsewhere, has the bits of neither: the record lists all parts.
     """
     parts: list[dict[str, Any]] = []
     if step > 0:
@@ -84,7 +84,7 @@ def note_part(folder: Path, step: int, used: dict[str, Any]) -> list[dict[str, A
 
 
 def _processor() -> str:
-    """Return the processor's name; its architecture where the system does not tell."""
+    """Return the processor's name; its architecture where the system does not report it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -92,7 +92,7 @@ def _processor() -> str:
 
 
 def peak_memory() -> int | None:
-    """Return the most memory that this process held, in bytes; None where the system does not tell."""
+    """Return the most memory that this process held, in bytes; None where the system does not report it."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux's getrusage reports the parent's peak if that was higher
         for line in status.read_text().splitlines():

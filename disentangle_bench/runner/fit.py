@@ -1,7 +1,8 @@
-"""What fits: runs into memory, and runs at a time on an accelerator (``--runs-per-device auto``).
+"""Limits of a machine: runs that fit into memory, and runs at a time on an accelerator (``--runs-per-device auto``).
 
-For the latter, processes train the grid's largest kind of run for moments: one alone, then two, four and eight side by
-side. The number is doubled as long as all of them together become faster by ``GAIN`` and memory and cores suffice.
+For the latter, processes train the grid's largest kind of run for a few seconds: one alone, then two, four and eight
+side by side. The number is doubled as long as all of them together become faster by ``GAIN`` and memory and cores
+suffice.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ WARM_UP = 5
 SECONDS = 2.0
 GAIN = 1.1
 CONTEXT_BYTES = 600_000_000
-"""Memory that a process takes of a CUDA device beside its tensors."""
+"""Memory of a CUDA device that a process takes besides its tensors."""
 
 SHARE = 0.9
 """Part of the free memory that runs may take."""
@@ -72,12 +73,12 @@ def best(speeds: Mapping[int, float]) -> int:
 
 
 def check_memory(specs: Sequence[RunSpec]) -> None:
-    """Raise ``BenchError`` for a run that this machine's memory cannot hold, whatever else is in it.
+    """Raise ``BenchError`` for a run that this machine's memory cannot hold, even if nothing else uses it.
 
     Counted are the images of an update as float32, and a layer of 256 inputs for the latents, with its gradient and
     Adam's two moments.
     """
-    if not hasattr(os, "sysconf"):  # Windows does not say
+    if not hasattr(os, "sysconf"):  # not known on Windows
         return
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for spec in {spec.model_copy(update={"seed": 0}).model_dump_json(): spec for spec in specs}.values():

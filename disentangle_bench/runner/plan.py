@@ -1,4 +1,4 @@
-"""What a grid will cost on this machine, from a short measurement of each kind of run in it."""
+"""Estimate of a grid's cost on this machine, from a short measurement of each kind of run in it."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ LONG_HOURS = 24.0
 
 @dataclass(frozen=True)
 class Cost:
-    """What one kind of run (a spec but for its seed) costs, and how many of it there are.
+    """Cost of one kind of run (a spec without its seed), and the number of such runs.
 
-    ``disk`` is what stays of a finished run, ``memory`` the most that the measuring process held; both in bytes.
+    ``disk`` is the size of what a finished run keeps, ``memory`` the most that the measuring process held; both in
+    bytes.
     """
 
     dataset: str
@@ -66,7 +67,7 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """Wall time."""
+        """Wall time in hours."""
         return sum(c.runs * (c.training_seconds + c.scoring_seconds) for c in self.costs) / self.at_a_time / 3600
 
     @property
@@ -75,7 +76,7 @@ class Plan:
         return sum(c.runs * c.disk for c in self.costs)
 
     def table(self) -> Table:
-        """For the terminal."""
+        """Return the table for the terminal."""
         caption = (
             f"{duration(3600 * self.hours)} on {self.device}, {self.at_a_time} at a time; "
             f"{self.disk / 1e6:,.0f} MB on disk"
@@ -91,7 +92,7 @@ class Plan:
         return table
 
     def as_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the content for ``--json``."""
         rows = [asdict(cost) for cost in self.costs]
         return {
             "device": self.device,
@@ -132,7 +133,7 @@ def measure(specs: Sequence[RunSpec], slots: Sequence[str], resources: Resources
 
 
 class StandIn(Dataset):
-    """Noise in the shape of a dataset that is not on this machine: an estimate needs no download."""
+    """Stand-in for a dataset that is not on this machine: noise of its shape, so that an estimate needs no download."""
 
     def __init__(self, card: Card) -> None:
         self.card = card  # type: ignore[misc]
@@ -206,21 +207,21 @@ def _encoding_seconds(trainer: Trainer, dataset: Dataset) -> float:
 
 
 def _metric_seconds(spec: RunSpec, dataset: Dataset) -> float:
-    """Scores of a few rows of random codes, scaled up: the metrics' cost grows about linearly with the rows."""
+    """Return the seconds of scoring: those of a few rows of random codes, scaled up linearly with the rows."""
     index, n_train = evaluation_sample(spec, len(dataset))
     rows = min(SCORED_ROWS, len(index))
     values = np.random.default_rng(0).standard_normal((rows, int(spec.settings["latents"])))
     factors = dataset.factors(index[:rows])
     evaluation = Evaluation(Codes(values), factors, max(2, rows * n_train // len(index)), np.ones(rows))
     with limited(1):
-        score(evaluation, spec.scoring.metrics)  # compiles, or loads what was compiled
+        score(evaluation, spec.scoring.metrics)  # compiles the kernels, or loads compiled ones
         began = time.perf_counter()
         score(evaluation, spec.scoring.metrics)
     return (time.perf_counter() - began) * len(index) / rows
 
 
 def _disk(trainer: Trainer, dataset: Dataset) -> int:
-    """Weights, and codes (at most 16 bytes per latent and 8 per factor and image), uncompressed."""
+    """Return the bytes of weights and codes (at most 16 bytes per latent and 8 per factor and image), uncompressed."""
     weights = sum(p.numel() * p.element_size() for p in trainer.model.parameters())
     index, _ = evaluation_sample(trainer.spec, len(dataset))
     return weights + len(index) * (16 * trainer.model.config.latents + 8 * len(dataset.card.factor_names) + 8)

@@ -24,7 +24,7 @@ LINE_SECONDS = 15.0
 
 
 class Bars:
-    """Bars by name on standard error, or lines where no bars can be drawn. A terminal that is gone is not an error."""
+    """Bars by name on standard error, or lines where no bars can be drawn. A closed terminal is not an error."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
@@ -56,7 +56,7 @@ class Bars:
         self._bars.update(self._tasks[name], completed=done, total=total, count=count)
 
     def remove(self, name: str) -> None:
-        """Take a bar away if it is there."""
+        """Remove a bar if it is there."""
         if name in self._tasks:
             self._bars.remove_task(self._tasks.pop(name))
 
@@ -71,7 +71,7 @@ class Bars:
 
 @dataclass
 class _Pace:
-    """When something began and at what count, and when a line on it was last printed."""
+    """Start time and first count of something, and the time when a line on it was last printed."""
 
     began: float
     first: int
@@ -92,7 +92,7 @@ class _Pace:
 
 
 class Display:
-    """Shows the events of an executor."""
+    """Display of the events of an executor."""
 
     def __init__(self, runs: int) -> None:
         self.runs = runs
@@ -145,7 +145,7 @@ class Display:
 
 @contextmanager
 def downloads() -> Iterator[Report]:
-    """Give the progress callback of downloads, checks and preparations, which are counted in bytes."""
+    """Return the progress callback of downloads, checks and preparations, which are counted in bytes."""
     with Bars() as bars:
         paces: dict[str, _Pace] = {}
 

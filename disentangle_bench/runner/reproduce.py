@@ -37,8 +37,9 @@ class Comparison:
 class Reproduction:
     """A run that was done again in ``folder``.
 
-    ``training`` says how far both histories are equal, ``reasons`` what differs between the two: versions, the device,
-    its threads. Differences in them are why numbers may differ, and numbers that differ without any are a fault.
+    ``training`` says up to where both histories are equal, ``reasons`` what differs between the two: versions, the
+    device, its threads. Differences in them are why numbers may differ, and numbers that differ without any are a
+    fault.
     """
 
     folder: Path
@@ -48,7 +49,7 @@ class Reproduction:
 
     @property
     def agrees(self) -> bool:
-        """Whether no score is different."""
+        """Return whether no score is different."""
         return all(row.verdict != "different" for row in self.comparisons)
 
 

@@ -1,4 +1,4 @@
-"""What the runs of a command may use: decided once, and held by the work unchanged."""
+"""Resources that the runs of a command may use: decided once, then constant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from disentangle_bench.data.files import data_folder
 from disentangle_bench.errors import BenchError
 
 MOST_JOBS_PER_CORE = 64
-"""Processes per core that ``jobs`` may ask for: more is a slip of the finger, and would end the machine."""
+"""Processes per core that ``jobs`` may ask for: more is a typing error, and would overload the machine."""
 
 
 class Resources(BaseModel):
@@ -48,13 +48,13 @@ class Resources(BaseModel):
         return self.model_copy(update={"devices": device})
 
     def options(self) -> list[str]:
-        """Return the options of a command whose runs get the same data and the same bits."""
+        """Return the command-line options that give runs the same data and the same bits."""
         return ["--data-dir", str(self.data), *(["--threads", str(self.threads)] if self.threads != 1 else [])]
 
     def slots(self) -> tuple[str, ...]:
-        """Return the devices of this machine on which runs go, one entry for each run that may go at a time.
+        """Return the devices of this machine for runs, one entry for each run that may go at a time.
 
-        Raises ``BenchError`` for a device that cannot be used, and for more jobs than a machine can bear.
+        Raises ``BenchError`` for a device that cannot be used, and for more jobs than a machine can take.
         """
         names = [choose_device(name.strip()) for name in self.devices.split(",")]
         most = MOST_JOBS_PER_CORE * available()
@@ -81,7 +81,7 @@ def choose_device(name: str) -> str:
         raise BenchError(f"--device {name!r} is not known: {advice}")
     try:
         torch.empty(1, device=torch.device(name))
-    except Exception as error:  # what is raised depends on the device and on how torch was built
+    except Exception as error:  # the exception depends on the device and on how torch was built
         reason = " ".join(str(error).split(".")[0].split())
         raise BenchError(f"--device {name!r} cannot be used here ({reason}): {advice}") from error
     return name

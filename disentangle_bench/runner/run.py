@@ -28,7 +28,7 @@ from disentangle_bench.training import trackers as tracking
 
 @dataclass
 class Outcome:
-    """What became of a grid: run ids by fate, one line for each failure, and all records of the results folder."""
+    """Outcome of a grid: run ids by ending, one line for each failure, and all records of the results folder."""
 
     finished: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -80,8 +80,8 @@ def run_grid(
     """Do what is to be done of a grid in the results folder ``out``, and write its ``results.csv``. ``records`` are the
     folder's where they have been read already.
 
-    Raises ``BenchError``, before anything is trained, for resources that are not there, settings that the executor does
-    not understand, datasets that cannot be had and a folder that cannot be written.
+    Raises ``BenchError``, before anything is trained, for resources that are missing, settings that the executor does
+    not understand, datasets that cannot be obtained and a folder that cannot be written.
     """
     executor = executors.load(resources.executor)
     settings = executor.parse(resources)
@@ -127,7 +127,7 @@ def keep(specs: Sequence[RunSpec], out: Path) -> None:
 
 
 def _note_changes(specs: Sequence[RunSpec], records: runs.Records) -> None:
-    """Say which plug-ins' files have changed since the runs that are in the folder already."""
+    """Log which plug-ins' files have changed since the runs that are already in the folder."""
     now = {(name, file.sha256): file for spec in specs for name, file in spec.files.items()}
     before = [(name, file.sha256) for record in records.records for name, file in record.spec.files.items()]
     for name, sha256 in now:
@@ -168,7 +168,7 @@ def run_single(run_id: str, out: Path, resources: Resources) -> tuple[str, str]:
 
 
 def check_plugins(specs: Sequence[RunSpec]) -> None:
-    """Raise ``BenchError`` if a model from outside the suite breaks the contract: before it is trained, not after."""
+    """Raise ``BenchError`` if a model from outside the suite breaks the contract; call it before training."""
     kinds = {(spec.model, spec.dataset, spec.training.network): spec for spec in specs}
     for spec in kinds.values():
         entry = MODELS.entries.get(spec.model)  # a model in a file has no row
@@ -201,7 +201,7 @@ def _check_locks(out: Path, file: IO[bytes]) -> None:
     """Raise ``BenchError`` where the file system has no kernel locks, by which runs are claimed."""
     try:
         import fcntl
-    except ImportError:  # Windows has locks of its own everywhere
+    except ImportError:  # Windows has its own locks everywhere
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Arrays of an ``.npz`` from anywhere: every header is checked before anything is unpacked, and no pickle is opened."""
+"""Arrays of an ``.npz`` from any source: each header is checked before anything is unpacked; no pickle is opened."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _check_names(path: Path, names: Any, needed: set[str], known: set[str]) -> N
 
 
 def _declared(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
-    """Return the bytes that a member's array takes, by its header, which must agree with the member's size."""
+    """Return the size in bytes of a member's array, by its header, which must agree with the member's size."""
     with archive.open(info) as member:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -52,7 +52,7 @@ def encode(
 
 def draw(model: Model, dataset: Dataset, evaluation: Evaluation, device: torch.device) -> dict[str, Any]:
     """Return pictures as bytes: ``originals`` and ``reconstructions`` [m, h, w, c] of the first evaluation images, and
-    ``traversals`` [d, steps, h, w, c]: the first image with one latent moved through what the sample shows of it.
+    ``traversals`` [d, steps, h, w, c]: the first image with one latent moved through the values it has in the sample.
     """
     codes = evaluation.codes
     assert evaluation.index is not None  # ``encode`` made it

@@ -1,4 +1,4 @@
-"""Files of codes: what a run keeps of its evaluation, and anybody's codes. Neither reads nor writes pickles."""
+"""Files of codes: what a run keeps of its evaluation, and codes from any source. Neither reads nor writes pickles."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def save_evaluation(path: Path, evaluation: Evaluation) -> None:
 
 
 def load_evaluation(path: Path, bins: int | None = None) -> Evaluation:
-    """Read what ``save_evaluation`` wrote, or anybody's codes.
+    """Return the evaluation that ``save_evaluation`` wrote, or one of codes from any source.
 
     ``codes`` [n, d] and ``factors`` [n, k] are needed; ``evaluation_of`` says what the others mean. Raises
     ``BenchError`` for a file that is damaged, holds other arrays, arrays that do not fit together, or pickled objects,
-    which are refused unread.
+    which are rejected unread.
     """
     return evaluation_of(str(path), read_archive(path, NEEDED, KEYS - NEEDED), bins)
 
@@ -99,7 +99,7 @@ def _column(source: str, arrays: dict[str, npt.NDArray[Any]], key: str, rows: in
 
 
 def _flag(source: str, arrays: dict[str, npt.NDArray[Any]], default: bool) -> bool:
-    """Return ``discrete``: a boolean, or 0 or 1. A text such as "False" is no boolean, and would count as true."""
+    """Return ``discrete``: a boolean, or 0 or 1. A text such as "False" is rejected: it would count as true."""
     value = _scalar(source, arrays, "discrete", default)
     if isinstance(value, str | bytes) or value not in (0, 1):
         raise BenchError(f"{source}: discrete is {one_line(repr(value))}; allowed are true and false: save a boolean")

@@ -73,7 +73,7 @@ def _group(records: list[Record]) -> dict[str, Any]:
 
 
 def _same_images(first: Evaluation, other: Evaluation) -> bool:
-    """Whether two evaluations are of the same images: by their positions, or by their factors where files lack them."""
+    """Return whether two evaluations have the same images: by positions, or by factors where files lack positions."""
     if first.index is not None and other.index is not None:
         return np.array_equal(first.index, other.index)
     return np.array_equal(first.factors, other.factors)

@@ -1,4 +1,4 @@
-"""Scores of codes: metrics and their chance levels on an evaluation, on anybody's file, on all runs of a folder."""
+"""Scores of codes: metrics and their chance levels on an evaluation, on any file of codes, on all runs of a folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FILE_METRICS = "dci,infomec"
 
 
 def choose(metrics: str | None, variants: Sequence[str], base: dict[str, str] | None = None) -> dict[str, str]:
-    """Metrics to variants from the user's words.
+    """Return the variant of each metric that the user names.
 
     ``metrics`` is a list of names, None for those of ``base``, whose variants are the defaults. A variant is
     ``NAME``, for every metric that has it, or ``METRIC=NAME``.
@@ -111,7 +111,7 @@ def _permuted(evaluation: Evaluation, repeat: int) -> Evaluation:
 
 
 def _chance(values: list[float]) -> dict[str, float | None]:
-    """Return the mean over permutations, and their standard deviation if there are several; None for what is not."""
+    """Return mean and, if there are several permutations, standard deviation over them; None where undefined."""
     return {
         "chance": float(np.mean(values)) if values else None,
         "chance_spread": float(np.std(values, ddof=1)) if len(values) > 1 else None,
@@ -121,7 +121,7 @@ def _chance(values: list[float]) -> dict[str, float | None]:
 def score_file(
     source: str, evaluation: Evaluation, metrics: dict[str, str], bins: int | None = None
 ) -> tuple[Scores, dict[str, Any]]:
-    """Return the scores of the codes in a file (or files) called ``source``, and the same as JSON's content."""
+    """Return the scores of the codes in a file (or files) called ``source``, and the same in a form for JSON."""
     scores = score(evaluation, metrics)
     content = {
         "schema": SCHEMA,
@@ -139,7 +139,7 @@ def score_file(
 
 
 def default_metrics(evaluation: Evaluation) -> dict[str, str]:
-    """Return the metrics of a file for which none are named: those that read real numbers where factors are such."""
+    """Return the metrics of a file for which none are named: those that read real numbers if the factors are real."""
     if evaluation.factors.dtype.kind == "f":
         return {"dci": "eastwood2018", "mcc": "pearson"}
     return {name: metric_module(name).CARD.default_variant for name in FILE_METRICS.split(",")}
@@ -188,14 +188,14 @@ def score_results(
 
 
 def score_runs(first: Any, channel: Channel) -> None:
-    """Score runs in a process of their own; send for each why it could not be scored, or an empty text."""
+    """Score runs in a separate process; send for each the reason why it could not be scored, or an empty text."""
     for folder, metrics, dumped in further_tasks(first):
         try:
             _score_run(Path(folder), metrics, {name: File(**file) for name, file in dumped.items()})
             channel.send("")
         except BenchError as error:
             channel.send(one_line(error))
-        except Exception as error:  # one run's fault is not the other runs'
+        except Exception as error:  # a fault of one run does not stop the others
             channel.send(one_line(f"{type(error).__name__}: {error}: see the files in {folder}"))
 
 
@@ -236,5 +236,5 @@ def _rescore(folder: Path, metrics: dict[str, str], files: dict[str, File]) -> N
 
 
 def _name(metric: str, variant: str, own: dict[str, str]) -> str:
-    """A metric's name beside a record; one with another variant than the run's own carries it."""
+    """Return a metric's name for the arrays beside a record, with the variant if it is not the run's own."""
     return metric if own.get(metric, variant) == variant else f"{metric}[{variant}]"

@@ -1,4 +1,4 @@
-"""Claims on run folders: a lock that one process holds, and the heartbeat that says how far it is."""
+"""Claims on run folders: a lock that one process holds, and the heartbeat that reports its progress."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from disentangle_bench.store.files import SCHEMA, read_json, write_json
 PROGRESS, LOCK = "progress.json", "run.lock"
 BEAT_SECONDS = 5.0
 CLAIM_SECONDS = 0.2
-"""Time for which a claim is tried: somebody who only asks whether a run is alive holds its lock for a moment."""
+"""Time for which a claim is tried: a process that only checks whether a run is alive holds its lock for a moment."""
 
 
 class Busy(Exception):
-    """Another process is doing this run."""
+    """Error: another process is doing this run."""
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Hold a run: no other process, also on another machine that shares the file system, can do it meanwhile.
 
-    The lock is the kernel's (flock), so it ends with the process that holds it, however that dies. Raises ``Busy``
-    if it is held, and ``BenchError`` if the file system has no locks.
+    The lock is the kernel's (flock), so it ends with the process that holds it, however that process ends. Raises
+    ``Busy`` if it is held, and ``BenchError`` if the file system has no locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / LOCK).is_symlink():  # opening it would empty the file that it leads to
+    if (folder / LOCK).is_symlink():  # opening it would empty the file that it points to
         (folder / LOCK).unlink()
     lock = FileLock(folder / LOCK)
     try:
@@ -68,7 +68,7 @@ def is_claimed(folder: Path) -> bool:
         lock.acquire()
     except Timeout:
         return True
-    except (NotImplementedError, OSError):  # no locks here, or a folder that may only be read
+    except (NotImplementedError, OSError):  # no locks here, or a read-only folder
         return False
     lock.release()
     return False
@@ -101,7 +101,7 @@ class Heartbeat:
         self.path.unlink(missing_ok=True)
 
     def beat(self, phase: str, done: int, total: int) -> None:
-        """Note how far the run is: written at most every few seconds."""
+        """Note the progress of the run; it is written at most once every few seconds."""
         now = time.monotonic()
         if phase != self._phase:
             self._phase, self._began, self._first = phase, now, done
@@ -119,7 +119,7 @@ class Heartbeat:
             "host": socket.gethostname(),
             "pid": os.getpid(),
         }
-        # A full disk must not end the run here: the checkpoint will say so if it matters.
+        # A full disk must not end the run here: writing the checkpoint will fail if it matters.
         with contextlib.suppress(OSError):
             write_json(self.path, content)
 

@@ -28,7 +28,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def finite(value: Any) -> Any:
-    """Return ``value`` as JSON in UTF-8 has it: texts for keys, lists for tuples, None for NaN and infinity.
+    """Return ``value`` as JSON in UTF-8 can hold it: texts for keys, lists for tuples, None for NaN and infinity.
 
     Bytes of paths that are no text become backslashes and digits.
     """
@@ -55,7 +55,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         if not path.is_file():
-            path.stat()  # raises if there is nothing
+            path.stat()  # raises if there is no file
             raise BenchError(f"{path} is not a regular file: delete it")
         if path.stat().st_size > LARGEST:
             raise BenchError(f"{path} is larger than {LARGEST >> 20} MiB, so it is not a file of this suite: delete it")
@@ -110,7 +110,7 @@ def check_results(out: Path) -> None:
 
 
 def check_target(path: Path) -> None:
-    """Raise ``BenchError`` if the file ``path`` could not be written, before the work whose result it is to hold."""
+    """Raise ``BenchError`` if ``path`` could not be written; call it before the work whose result goes there."""
     if path.is_dir() or not path.parent.is_dir():
         problem = "is a folder" if path.is_dir() else "lies in a folder that does not exist"
         raise BenchError(f"--out {str(path)!r} {problem}: give a file in a folder that exists")

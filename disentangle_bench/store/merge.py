@@ -28,7 +28,7 @@ REMOVED = ".removed-"
 
 @dataclass
 class Merged:
-    """Names of the runs that were copied, those that were there already, and those that another process is doing."""
+    """Names of the runs that were copied, those that were there before, and those that another process is doing."""
 
     copied: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -93,7 +93,7 @@ def _scores(record: runs.Record) -> str:
 
 @contextmanager
 def _only_merge(out: Path) -> Iterator[None]:
-    """Hold the results folder against other merges, and remove what a killed one left in it."""
+    """Lock the results folder against other merges, and remove what a killed one left in it."""
     lock = FileLock(out / MERGE_LOCK, blocking=False)
     try:
         lock.acquire()
@@ -120,7 +120,7 @@ def _copy_run(folder: Path, out: Path, result: Merged) -> None:
                 return
         try:
             _copy(folder, temporary)
-            if target.exists():  # it was begun meanwhile
+            if target.exists():  # another process has begun it meanwhile
                 result.kept.append(folder.name)
                 return
             temporary.rename(target)
@@ -135,16 +135,16 @@ def _copy_run(folder: Path, out: Path, result: Merged) -> None:
 
 
 def copy_plugins(source: Path, out: Path) -> None:
-    """Copy the files of plug-ins that runs need to another results folder, where they are not yet."""
+    """Copy the files of plug-ins that runs need to another results folder, unless they are already there."""
     for path in sorted((source / plugins.FOLDER).glob("*.py")):
-        target = out / plugins.FOLDER / path.name  # a digest, so those of one name are the same
+        target = out / plugins.FOLDER / path.name  # named by digest, so files of the same name are equal
         if path.is_file() and not path.is_symlink() and not target.exists():
             with atomic_path(target) as temporary:
                 shutil.copyfile(path, temporary)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a folder's files and folders; not links, FIFOs and the like, nor what only its process needs."""
+    """Copy a folder's files and folders; not links, FIFOs and the like, nor files that only its process needs."""
     target.mkdir()
     with os.scandir(source) as entries:
         for entry in entries:

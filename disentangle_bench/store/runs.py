@@ -93,8 +93,8 @@ def has_failed(folder: Path) -> bool:
 def read_record(folder: Path) -> Record:
     """Return the record of the run in ``folder``.
 
-    Raises ``FileNotFoundError`` if there is none, and ``BenchError``, in one line that names the file, if it is damaged
-    or foreign, of a newer schema, or was edited.
+    Raises ``FileNotFoundError`` if there is none, and ``BenchError``, in one line that names the file, if it is
+    damaged, edited, foreign or of a newer schema.
     """
     path = folder / RECORD
     content = read_json(path)
@@ -148,7 +148,7 @@ def _name(entry: os.DirEntry[str]) -> str:
 def _is_run(entry: os.DirEntry[str]) -> bool:
     try:
         return not entry.name.startswith(".") and entry.is_dir()
-    except OSError:  # a link in a circle
+    except OSError:  # a circular link
         return False
 
 
@@ -200,7 +200,7 @@ def read_failure(folder: Path) -> dict[str, Any]:
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:
-    """One row per run and score: what was run, on what, and the number."""
+    """Return one row per run and score: what was run, on what, and the number."""
     import pandas as pd
 
     rows = []

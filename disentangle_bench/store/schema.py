@@ -1,4 +1,4 @@
-"""The shape of a run's ``record.json``: what whoever reads a record may rely on."""
+"""Schema of a run's ``record.json``: what readers of a record may rely on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grids of a results folder, and how far each of their runs is.
+"""Grids of a results folder, and the progress of each of their runs.
 
 Every ``dbench run`` leaves its grid in ``grids/``, compactly: each spec once, and the list of seeds.
 """
@@ -24,7 +24,7 @@ from disentangle_bench.store import claims, files, runs
 
 FOLDER = "grids"
 STALE_SECONDS = 60.0
-"""Age of a heartbeat from which it says nothing any more: twelve beats were missed."""
+"""Age from which a heartbeat counts as stale: twelve beats were missed."""
 
 
 def remember(out: Path, specs: Sequence[RunSpec]) -> None:
@@ -84,7 +84,7 @@ def _grid(content: dict[str, Any]) -> Iterator[RunSpec]:
 
 @dataclass(frozen=True)
 class State:
-    """How far a run is, and a line on it.
+    """Progress of a run, and a line on it.
 
     ``state`` is done, running, failed, stopped (it has begun and can be resumed), missing, or damaged (its record
     cannot be used, so it is done again). ``spec`` is None where no file says what was run. ``seconds`` are those that a
@@ -138,7 +138,7 @@ def _done(record: runs.Record) -> State:
 def _unfinished(spec: RunSpec | None, run_id: str, folder: Path, problem: str | None) -> State:
     if claims.is_claimed(folder):
         progress = claims.read_progress(folder)
-        # A beat from the future was written before the clock was set back.
+        # A heartbeat from the future was written before the clock was set back.
         if not progress or abs(progress["age"]) >= STALE_SECONDS:
             return State(spec, run_id, "running", "no news yet" if not progress else "no news for over a minute")
         left = progress["seconds_left"]
@@ -154,7 +154,7 @@ def _unfinished(spec: RunSpec | None, run_id: str, folder: Path, problem: str | 
 
 @dataclass(frozen=True)
 class Selection:
-    """Choice among the runs of a results folder: those that fit everything that is given.
+    """Choice among the runs of a results folder: those that match everything that is given.
 
     ``patterns`` are run ids, which may have ``*``, ``?`` and ``[...]``; the others are names, which may too.
     """
@@ -192,7 +192,7 @@ class Pace:
 
 
 def pace(rows: Sequence[State]) -> Pace:
-    """Estimate how fast a grid goes, from the time that finished runs of the same kind took and the runs going now."""
+    """Estimate how fast a grid goes, from the times of finished runs of the same kind and the runs in progress."""
     took: dict[Any, list[float]] = {}
     for row in rows:
         if row.state == "done" and row.seconds and row.spec:
@@ -244,7 +244,7 @@ def as_json(rows: Sequence[State]) -> dict[str, Any]:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds for people: ``42 s``, ``7 min``, ``3.5 h``, ``2.1 days``."""
+    """Return seconds as readable text: ``42 s``, ``7 min``, ``3.5 h``, ``2.1 days``."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     if seconds < 5970:

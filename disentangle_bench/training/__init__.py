@@ -1,1 +1,1 @@
-"""The only training loop, and what it is made of."""
+"""The only training loop, and its parts."""

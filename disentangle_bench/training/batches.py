@@ -1,4 +1,4 @@
-"""Which images are seen when: pure functions of seeds, the same on every machine and numpy version. No torch here."""
+"""Order of the training images: pure functions of seeds, equal on all machines and numpy versions. No torch here."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from disentangle_bench.spec import RunSpec, seed_for, split_sizes
 
 
 def permutation(n: int, *key: int | str) -> Index:
-    """A random order of 0 .. n-1 that depends on ``key`` only.
+    """Return a random order of 0 .. n-1 that depends on ``key`` only.
 
-    The ranks of n raw numbers of the Philox generator: numpy promises that stream for ever, unlike the one of
+    The ranks of n raw numbers of the Philox generator: numpy guarantees that stream for ever, unlike the one of
     ``Generator.permutation``.
     """
     return np.argsort(np.random.Philox(seed_for(*key)).random_raw(n), kind="stable").astype(np.int64)
 
 
 def with_replacement(n: int, draws: int, *key: int | str) -> Index:
-    """``draws`` numbers from 0 .. n-1, each as likely as the others, that depend on ``key`` only."""
+    """Return ``draws`` numbers from 0 .. n-1, all equally likely, that depend on ``key`` only."""
     # The remainder of 64 random bits favours small numbers by less than n / 2**64.
     return (np.random.Philox(seed_for(*key)).random_raw(draws) % np.uint64(n)).astype(np.int64)
 
@@ -36,7 +36,7 @@ class Split:
 
 
 def split(n: int, seed: int | None = None) -> Split:
-    """The split of a dataset of n images: the same for all models, seeds and protocols, unless a seed is given."""
+    """Return the split of n images: the same for all models, seeds and protocols, unless a seed is given."""
     order = permutation(n, "split", n) if seed is None else permutation(n, "split", n, seed)
     sizes = split_sizes(n)
     train, held_out = order[: sizes["train"]], order[sizes["train"] :]
@@ -44,12 +44,12 @@ def split(n: int, seed: int | None = None) -> Split:
 
 
 def split_of(spec: RunSpec, n: int) -> Split:
-    """The split of a dataset of n images that a run is trained and scored with."""
+    """Return the split of a dataset of n images that a run is trained and scored with."""
     return split(n, spec.seed if spec.training.split == "seed" else None)
 
 
 def evaluation_sample(spec: RunSpec, n: int) -> tuple[Index, int]:
-    """Positions of the images that a run on a dataset of n images is scored on, and how many of them fit predictors.
+    """Return positions of the images that a run on n images is scored on, and how many of them fit predictors.
 
     A split that is too small is used whole, in the same proportion.
     """
@@ -76,7 +76,7 @@ class Stream:
         self._order = lru_cache(maxsize=2)(lambda epoch: permutation(len(images), seed, "epoch", epoch))
 
     def batch(self, step: int) -> Index:
-        """Positions [batch_size] of the images of one update."""
+        """Return the positions [batch_size] of the images of one update."""
         parts, position, missing = [], step * self.batch_size, self.batch_size
         while missing:
             epoch, offset = divmod(position, len(self.images))

@@ -1,4 +1,4 @@
-"""An update as one CUDA graph: recorded once, then replayed by a single call.
+"""Updates as one CUDA graph: recorded once, then replayed by a single call.
 
 An update of a small network is about a hundred short kernels. Launched one by one from Python they leave a GPU idle
 most of the time; a replay launches them all at once. The graph holds forward pass, backward pass and Adam, draws from
@@ -19,7 +19,7 @@ WARM_UP = 3
 
 
 class CapturedUpdate:
-    """Calls ``compute`` as it is for the first updates, captures it in the next, and replays that from then on.
+    """Callable that calls ``compute`` for the first updates, captures it in the next, and replays it from then on.
 
     The tensors that a replay returns are the same ones each time, overwritten by the next replay.
     """
@@ -46,7 +46,7 @@ class CapturedUpdate:
 
     @staticmethod
     def _beside(compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Call ``compute`` on a stream of its own, as torch asks for work that is captured later."""
+        """Call ``compute`` on a separate stream, as torch requires for work that is captured later."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -55,7 +55,7 @@ class CapturedUpdate:
         return numbers
 
     def _capture(self) -> torch.cuda.CUDAGraph:
-        self._optimizer.zero_grad(set_to_none=True)  # so that the graph's gradients lie in its own memory
+        self._optimizer.zero_grad(set_to_none=True)  # so that the graph's gradients are in its own memory
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
         try:

@@ -1,7 +1,7 @@
-"""Checkpoints: a run's state on disk, whole or absent, with a checksum that is tested before anything is believed.
+"""Checkpoints: a run's state on disk, whole or absent, with a checksum that is tested before use.
 
 A file is what ``torch.save`` writes, followed by the SHA-256 of that. torch's own reader does not test its archive's
-checksums: one flipped bit of a weight would be trained on without a word.
+checksums: training would go on from a weight with a flipped bit, without any warning.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write ``state`` as the newest checkpoint in ``folder``; the one before stays as the previous generation."""
-    # Through memory: torch's own writer reports a full disk as an error that nobody can tell from others.
+    # Through memory: torch's own writer reports a full disk as an error that cannot be told from others.
     content = io.BytesIO()
     torch.save(state, content)
     current = folder / CHECKPOINT
@@ -33,15 +33,16 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
         with temporary.open("wb") as file:
             file.write(content.getbuffer())
             file.write(hashlib.sha256(content.getbuffer()).digest())
-        # Killed between the two renames, a run finds the previous generation alone, which does as well.
+        # A run killed between the two renames still has the previous generation, which is enough.
         if current.exists():
             current.replace(folder / PREVIOUS)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read the state in one checkpoint file, to the CPU; only tensors and plain values are ever loaded.
+    """Return the state in one checkpoint file, on the CPU; only tensors and plain values are ever loaded.
 
-    Raises ``ValueError`` for a file whose checksum does not fit, and whatever ``torch.load`` raises for a foreign one.
+    Raises ``ValueError`` for a file whose checksum does not match, and whatever ``torch.load`` raises for a foreign
+    one.
     """
     content = path.read_bytes()
     body, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
@@ -62,13 +63,13 @@ def checkpoints(folder: Path, run_digest: str, device_type: str) -> Iterator[tup
             continue
         try:
             state = read_checkpoint(path)
-        except Exception as error:  # what a damaged file raises depends on the damage
+        except Exception as error:  # the exception depends on the damage
             log.warning("%s cannot be read and is skipped: %s", path, error)
             continue
         if state.get("digest") != run_digest:
             log.warning("%s belongs to another run and is skipped", path)
         elif state.get("device") != device_type:
-            # The state of a random generator has a meaning on its own kind of device only.
+            # The state of a random generator is meaningful only on its own kind of device.
             log.warning("%s was made on another kind of device and is skipped", path)
         else:
             yield path, state

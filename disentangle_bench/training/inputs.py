@@ -1,8 +1,8 @@
-"""What one update is given: its images, the learning rates, and the model's clock.
+"""Inputs of one update: its images, the learning rates, and the model's clock.
 
-On the CPU these are made when the update asks for them. On a CUDA device they lie there for many updates ahead, and an
-update takes its row by a counter that lies there, too: it needs nothing from the host, so that it can be captured as a
-CUDA graph, and a captured update does the very arithmetic of one that is not.
+On the CPU these are made when the update asks for them. On a CUDA device they are stored there for many updates ahead,
+and an update takes its row by a counter that is there, too: it needs nothing from the host, so that it can be captured
+as a CUDA graph, and a captured update does the same arithmetic as one that is not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ AHEAD = 128
 """Updates whose images and numbers are laid out on the device at a time."""
 
 Rates: TypeAlias = Callable[[int], list[float]]
-"""From the number of an update to the learning rate of each parameter group."""
+"""Function from the number of an update to the learning rate of each parameter group."""
 
 
 class HostInputs:
@@ -35,7 +35,7 @@ class HostInputs:
         self._step = 0
 
     def seek(self, step: int) -> None:
-        """Set the learning rates of update ``step``, and remember which images are its."""
+        """Set the learning rates of update ``step``, and remember which images it uses."""
         self._step = step
         for group, rate in zip(self._optimizer.param_groups, self._rates(step), strict=True):
             group["lr"] = rate
@@ -61,7 +61,7 @@ class DeviceInputs:
         device: torch.device,
     ) -> None:
         self._batches, self._stream, self._rates, self._clock = batches, stream, rates, clock
-        # A placed dataset that can make batches from positions on the device says so; any other function cannot.
+        # Only a placed dataset that says so can make batches from positions on the device.
         self._gather: Any = getattr(batches, "gather", None) if getattr(batches, "resident", False) else None
         self._next = self._end = -1
         self._optimizer = optimizer
@@ -74,9 +74,9 @@ class DeviceInputs:
         self._pixels: Tensor | None = None
 
     def seek(self, step: int) -> None:
-        """Make sure that the row of update ``step`` lies on the device."""
+        """Make sure that the row of update ``step`` is on the device."""
         for group, rate in zip(self._optimizer.param_groups, self._lr, strict=True):
-            group["lr"] = rate  # loading a checkpoint puts other tensors there
+            group["lr"] = rate  # loading a checkpoint replaces the tensors
         if step != self._next or step == self._end:
             self._lay_out(step)
         self._next = step + 1

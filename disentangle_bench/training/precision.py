@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def cpu_computes_bfloat16() -> bool | None:
-    """Return whether this CPU has instructions for bfloat16 (AMX or AVX-512); None where the system does not tell."""
+    """Return whether this CPU has instructions for bfloat16 (AMX or AVX-512); None where that is unknown."""
     if not CPUINFO.exists():
         return None
     flags = CPUINFO.read_text(encoding="utf-8", errors="replace").split()
@@ -58,7 +58,7 @@ def compiled(model: nn.Module) -> None:
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Within, CUDA's float32 products may be rounded to TensorFloat-32, or not; put back as it was afterwards."""
+    """Context in which CUDA's float32 products may or may not be rounded to TensorFloat-32; restored afterwards."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = allowed

@@ -34,15 +34,15 @@ log = logging.getLogger(__name__)
 
 
 class Diverged(RuntimeError):
-    """The loss is no longer a finite number."""
+    """Error: the loss is no longer a finite number."""
 
 
 class Interrupted(Exception):
-    """Somebody asked the run to stop; its checkpoint is written."""
+    """Error: the run was asked to stop; its checkpoint is written."""
 
 
 def learning_rate(training: Training, step: int) -> float:
-    """Half a cosine from ``learning_rate`` at step 0 to ``final_learning_rate`` at the last step, or at step
+    """Return half a cosine from ``learning_rate`` at step 0 to ``final_learning_rate`` at the last step, or at step
     ``half_cosine``, from where it climbs back.
     """
     progress = step / (training.half_cosine or max(1, training.updates - 1))
@@ -51,8 +51,8 @@ def learning_rate(training: Training, step: int) -> float:
 
 
 def build_model(spec: RunSpec, card: Card, device: torch.device, *, n_train: int) -> Model:
-    """A fresh model on ``device``. Its initial weights are a function of the seed: torch's global generator is seeded
-    for the constructor only and put back as it was. Made on the CPU first, so that every device starts the same.
+    """Return a new model on ``device``. Its initial weights are a function of the seed: torch's global generator is
+    seeded for the constructor only and restored afterwards. Made on the CPU first, so that all devices start the same.
     """
     chosen = model_class(spec.model)
     config = model_config(spec.model, spec.settings)
@@ -65,30 +65,30 @@ def build_model(spec: RunSpec, card: Card, device: torch.device, *, n_train: int
 
 
 def build_optimizer(model: Model, training: Training) -> torch.optim.Optimizer:
-    """One Adam for all players, weight decay decoupled; each group keeps its ``lr_scale`` for the schedule."""
+    """Return one Adam for all players, weight decay decoupled; each group keeps its ``lr_scale`` for the schedule."""
     groups = [{"lr_scale": 1.0, "weight_decay": 0.0} | group for group in model.param_groups()]
     on_cuda = next(model.parameters()).device.type == "cuda"
     return torch.optim.AdamW(groups, lr=training.learning_rate, fused=True, capturable=on_cuda)
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """Bytes 0 .. 255 as numbers 0 .. 1."""
+    """Return bytes 0 .. 255 as numbers 0 .. 1."""
     return images.to(torch.float32).div_(255)
 
 
 def evaluated(losses: Losses) -> dict[str, torch.Tensor]:
-    """Each player's loss as a scalar, taken in their order."""
+    """Return each player's loss as a scalar, evaluated in their order."""
     return {player: loss if isinstance(loss, torch.Tensor) else loss() for player, loss in losses.items()}
 
 
 def sum_of(losses: Losses) -> torch.Tensor:
-    """The scalar whose gradient all players follow."""
+    """Return the scalar whose gradient all players follow."""
     return torch.stack(list(evaluated(losses).values())).sum()
 
 
 class Trainer:
-    """One run's training: the model, its optimiser and generator, and how far it has come. Never touches the disk
-    but in ``restore``, ``save``, and ``run`` with a folder.
+    """One run's training: the model, its optimiser and generator, and its progress. Never touches the disk
+    except in ``restore``, ``save``, and ``run`` with a folder.
 
     ``compile`` compiles the networks. ``capture`` makes updates one CUDA graph each, on a CUDA device and for a model
     that allows it; numbers are the same either way.
@@ -193,13 +193,13 @@ class Trainer:
         return self.model
 
     def training_images(self, n: int) -> Iterator[torch.Tensor]:
-        """The first n of the training images, or all where there are fewer, as numbers 0 .. 1, in batches."""
+        """Yield the first n training images, or all if there are fewer, as numbers 0 .. 1, in batches."""
         index = self.stream.images[:n]
         for start in range(0, len(index), FINISH_BATCH):
             yield to_float(self.images(index[start : start + FINISH_BATCH]))
 
     def log(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Add a row to the history: the losses and logs of the update just made."""
+        """Add a row to the history: the losses and logs of the latest update."""
         numbers = {name: float(value) for name, value in tensors.items()}
         wrong = [name for name, value in numbers.items() if not math.isfinite(value)]
         if wrong:
@@ -235,7 +235,7 @@ class Trainer:
             try:
                 self._load(state)
                 return
-            except Exception as error:  # readable, but not a state of this model: what is raised depends on what is odd
+            except Exception as error:  # readable, but not a state of this model: raises anything
                 log.warning("%s cannot be used and is skipped: %s", path, " ".join(str(error).split()))
                 self._load(begin)
 

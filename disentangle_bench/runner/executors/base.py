@@ -2,8 +2,8 @@
 
 An executor is a module with two functions. ``parse(resources)`` returns the executor's own frozen settings, and raises
 ``BenchError`` for any that are wrong before anything is prepared or looked for. ``execute(work, settings, listen)``
-calls ``attempt`` once for every spec, in any process on any machine that sees the results folder, and tells ``listen``
-what happens.
+calls ``attempt`` once for every spec, in any process on any machine that sees the results folder, and reports to
+``listen`` what happens.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STOP_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a run.
+    """Event in a run's life.
 
     ``kind`` is started, progress, retried, done, failed, stopped (it can be resumed) or busy (another process is
     running it); ``text`` is the phase, the error or the reason; ``done`` of ``total`` counts within the phase.

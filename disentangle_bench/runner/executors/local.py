@@ -16,20 +16,20 @@ from disentangle_bench.runner.resources import Resources
 
 @dataclass(frozen=True)
 class Settings:
-    """The devices on which runs go, one entry for each run that may go at a time."""
+    """Devices for the runs, one entry for each run that may go at a time."""
 
     slots: tuple[str, ...]
 
 
 def parse(resources: Resources) -> Settings:
-    """Return the devices that this machine has for runs; there are no settings beside ``Resources``."""
+    """Return the devices that this machine has for runs; there are no settings besides ``Resources``."""
     if pairs("local", resources.settings):
         raise BenchError(f"--executor local has no settings: leave out {resources.settings!r}")
     return Settings(resources.slots())
 
 
 def execute(work: Work, settings: Settings, listen: Listen) -> None:
-    """Do all runs and tell ``listen`` what happens; a failing run does not stop the others.
+    """Do all runs and report to ``listen`` what happens; a failing run does not stop the others.
 
     A process that has imported torch forks one process for each run, so that a crash takes one run with it, memory is
     given back, and the peak memory recorded is that run's. A run whose process is lost (killed, out of memory) is tried

@@ -31,7 +31,7 @@ from disentangle_bench.store import runs
 
 REPORT_SECONDS = 0.2
 RELEASED = "released"
-"""Kind of the message that a run needs its device no more."""
+"""Kind of the message that a run no longer needs its device."""
 
 
 @dataclass
@@ -72,7 +72,7 @@ class _Server:
         self.context: Any = multiprocessing.get_context("fork" if self.forks else "spawn")
 
     def run(self) -> None:
-        """Work until nothing is left or the command has closed its end of the pipe."""
+        """Work until no run is left or the command has closed its end of the pipe."""
         command = _command()
         try:
             while self.waiting or self.active:
@@ -99,7 +99,7 @@ class _Server:
         receiver, sender = self.context.Pipe(duplex=False)
         resources = self.work.resources.on(device).model_dump_json()
         arguments = (sender, spec.model_dump_json(), self.work.out, resources, self.work.fresh and number == 1)
-        # A forked process inherits all ends of pipes. Unless it closes them, nobody finds out that this one has died.
+        # A forked process inherits all ends of pipes. Unless it closes them, the end of this process goes unnoticed.
         inherited = [self.channel, receiver, *(item.connection for item in self.active)] if self.forks else []
         process = self.context.Process(target=_child, args=(inherited, *arguments), name=spec.run_id)
         process.start()
@@ -149,7 +149,7 @@ class _Server:
         hint = " (out of memory is a common cause: try fewer --jobs)" if code == -signal.SIGKILL else ""
         error = f"the process of this run ended unexpectedly, {ATTEMPTS} times: {cause(code)}{hint}"
         folder, options = runs.run_folder(self.work.out, item.spec), self.work.resources.options()
-        with contextlib.suppress(OSError):  # as in attempt: the line still reaches the one who listens
+        with contextlib.suppress(OSError):  # as in attempt: the line still reaches the listener
             runs.write_failure(folder, item.spec, error, "", self.work.out, options)
         self._tell(item, Event(item.spec.run_id, "failed", error))
 
@@ -158,7 +158,7 @@ class _Server:
         deadline = time.monotonic() + STOP_SECONDS
         while (alive := [item for item in self.active if item.process.is_alive()]) and time.monotonic() < deadline:
             for item in alive:
-                item.process.terminate()  # again and again: one that has only just begun does not listen yet
+                item.process.terminate()  # repeatedly: a process that has only just begun does not listen yet
             wait([item.process.sentinel for item in alive], timeout=1.0)
         for item in alive:
             item.process.kill()
@@ -168,7 +168,7 @@ class _Server:
 
 
 def _command() -> Any:
-    """Return what becomes readable when the command has closed its end of the input."""
+    """Return an object that becomes readable when the command has closed its end of the input."""
     if hasattr(os, "fork"):
         return sys.stdin.fileno()
     reader, writer = multiprocessing.Pipe(duplex=False)
@@ -184,7 +184,7 @@ def _command() -> Any:
 def _child(
     inherited: Sequence[Any], connection: Connection, spec_json: str, out: Path, resources_json: str, fresh: bool
 ) -> None:
-    """Do one run in the process that is there for it, and send how it goes. Without a listener it stops."""
+    """Do one run in its own process, and send its progress. The run stops if nobody listens any more."""
     for end in inherited:
         end.close()
     spec, resources = RunSpec.model_validate_json(spec_json), Resources.model_validate_json(resources_json)

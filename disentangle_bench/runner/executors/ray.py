@@ -1,6 +1,6 @@
 """Runs as tasks of a Ray cluster. The results folder must be on a disk that all its nodes share.
 
-Every run has a process of its own, which ends with it (``max_calls=1``). Ray's own retries are off: whether a lost run
+Every run has a separate process, which ends with it (``max_calls=1``). Ray's own retries are off: whether a lost run
 is tried again, and from where, is decided here, as for the other executors.
 """
 
@@ -30,7 +30,7 @@ POLL_SECONDS = 2.0
 CONNECT_SECONDS = 10.0
 DEVICES = ("auto", "cpu", "cuda")
 MOVES = 10
-"""How often a run is moved because its node died: more often, and the run itself is what ends nodes."""
+"""How often a run is moved because its node died: beyond that, the run itself probably ends the nodes."""
 
 STORE_BYTES = 100_000_000
 """Size of Ray's shared memory on this machine: tasks take and give a few kilobytes."""
@@ -44,7 +44,7 @@ class Settings:
 
 
 def parse(resources: Resources) -> Settings:
-    """Return the settings ``address=host:port``; raise ``BenchError`` for others and for what no cluster can give."""
+    """Return the settings ``address=host:port``; raise ``BenchError`` for other settings and impossible resources."""
     given = pairs("ray", resources.settings)
     for key in given:
         if key != "address":
@@ -64,7 +64,7 @@ def parse(resources: Resources) -> Settings:
 
 
 def execute(work: Work, settings: Settings, listen: Listen) -> None:
-    """Do all runs as Ray tasks and tell ``listen`` what happens.
+    """Do all runs as Ray tasks and report to ``listen`` what happens.
 
     A run takes ``threads`` CPUs and, on a GPU, one GPU divided by ``runs_per_device``; ``jobs`` limits how many go at a
     time. A run whose node dies is resumed elsewhere from its checkpoint; one whose process alone is lost is tried once
@@ -82,13 +82,13 @@ def execute(work: Work, settings: Settings, listen: Listen) -> None:
 
 
 def _connect(address: str | None) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports to its makers otherwise
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise Ray sends usage reports to its developers
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address is None:
         quiet |= {"num_cpus": available(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
         if match := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or ""):
-            # Ray itself tries for many minutes to reach an address where nobody is.
+            # Ray itself tries for many minutes to reach an address where nothing answers.
             socket.create_connection((match[1], int(match[2])), timeout=CONNECT_SECONDS).close()
         ray.init(address=address or "local", **quiet)
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
@@ -104,13 +104,13 @@ def shares(resources: Resources, cluster: Mapping[str, float]) -> tuple[str, dic
     if device == "auto":
         device = "cuda" if cluster.get("GPU") else "cpu"
     gpus = 1 / int(resources.runs_per_device) if device == "cuda" else 0
-    # Where a task takes no GPU, Ray may leave all of them visible: the device must be said.
+    # Where a task takes no GPU, Ray may leave all of them visible: the device must be named.
     return device, {"num_cpus": resources.threads, "num_gpus": gpus}
 
 
 @dataclass
 class _Run:
-    """A run, how often its process was lost, and how often it moved because its node went."""
+    """A run, how often its process was lost, and how often it moved because its node was lost."""
 
     spec: RunSpec
     lost: int = 0
@@ -132,16 +132,16 @@ class _Tasks:
         self.active: dict[Any, _Run] = {}
 
     def run(self) -> None:
-        """Work until nothing is left."""
+        """Work until no run is left."""
         while self.waiting or self.active:
             while self.waiting and len(self.active) < self.limit:
                 self._start(self.waiting.pop())
             self._look(POLL_SECONDS)
 
     def stop(self) -> None:
-        """Ask what is left to write a checkpoint and end, and wait ten seconds for it."""
+        """Ask the remaining runs to write a checkpoint and end, and wait ten seconds for them."""
         for reference in self.active:
-            ray.cancel(reference)  # SIGINT in the task's process; a task that has not begun never does
+            ray.cancel(reference)  # SIGINT in the task's process; a task that has not begun never begins
         deadline = time.monotonic() + STOP_SECONDS
         while self.active and time.monotonic() < deadline:
             self._look(0.5, stopping=True)
@@ -173,7 +173,7 @@ class _Tasks:
                 self.listen(Event(run.spec.run_id, "started"))
 
     def _lost(self, run: _Run, error: RayError, stopping: bool) -> None:
-        """A task ended without a result: it is tried again, or has failed for good."""
+        """Try a task that ended without a result again, or record that it has failed for good."""
         moved = isinstance(error, NodeDiedError)
         if stopping:
             self.listen(Event(run.spec.run_id, "stopped", "its process was lost"))

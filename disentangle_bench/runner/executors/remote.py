@@ -19,7 +19,7 @@ PATIENCE = 120.0
 
 
 def resources(work: Work, device: str) -> Resources:
-    """Return a run's resources for a machine that sees the same folders by the same absolute names."""
+    """Return a run's resources for a machine that sees the same folders under the same absolute paths."""
     return work.resources.model_copy(update={"devices": device, "data": work.resources.data.resolve()})
 
 
@@ -57,7 +57,7 @@ def do(
 def fail(spec: RunSpec, out: Path, cause: str, details: str, listen: Listen, times: int = ATTEMPTS) -> None:
     """Record a run that was lost for good, by its cause in one line and what its process wrote."""
     error = f"the process of this run ended unexpectedly, {times} times: {' '.join(cause.split())}"
-    with contextlib.suppress(OSError):  # as in attempt: the line still reaches the one who listens
+    with contextlib.suppress(OSError):  # as in attempt: the line still reaches the listener
         runs.write_failure(runs.run_folder(out, spec), spec, error, details, out)
     listen(Event(spec.run_id, "failed", error))
 
@@ -70,11 +70,11 @@ class Heartbeats:
         self._last: dict[str, dict[str, Any] | None] = {}
 
     def expect(self, spec: RunSpec) -> None:
-        """Note the heartbeat that is there before a process for this run is asked for: it is stale."""
+        """Note the heartbeat that exists before a process for this run is requested: it is stale."""
         self._last[spec.run_id] = self._read(spec)
 
     def look(self, spec: RunSpec) -> bool:
-        """Pass on progress since the last look; return whether there was any."""
+        """Pass on progress since the last call; return whether there was any."""
         beat = self._read(spec)
         if beat is None or beat == self._last.get(spec.run_id):
             return False
@@ -85,5 +85,5 @@ class Heartbeats:
     def _read(self, spec: RunSpec) -> dict[str, Any] | None:
         try:
             return files.read_json(runs.run_folder(self._out, spec) / claims.PROGRESS)
-        except (FileNotFoundError, BenchError):  # none yet, or one that a lost process left half written
+        except (FileNotFoundError, BenchError):  # none yet, or one that a lost process left half-written
             return None

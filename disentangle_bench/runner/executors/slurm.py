@@ -1,7 +1,7 @@
 """Runs as jobs of a Slurm cluster, submitted as arrays with submitit. The results folder must be on a shared disk.
 
 A job does one run. Asked to end (before its time limit, or to make room for others), it writes a checkpoint and
-requeues itself; so it goes on until it is done even if the command that submitted it has gone. The command knows its
+requeues itself; so it continues until it is done even if the command that submitted it has ended. The command knows its
 jobs by name and array index and asks ``squeue`` for them, which works without accounting; how a job ended is a JSON
 file beside submitit's. submitit pickles what a job is to do into the results folder: who can write there can run code
 as the user, as everybody can who may write to the user's folders.
@@ -50,11 +50,11 @@ HINTS = {
 
 
 def execute(work: Work, settings: Settings, listen: Listen) -> None:
-    """Do all runs as Slurm jobs and tell ``listen`` what happens.
+    """Do all runs as Slurm jobs and report to ``listen`` what happens.
 
     ``jobs`` limits how many run at a time. Jobs of an earlier command that still wait or run are taken over. A job that
     is lost is submitted once more; one that somebody cancels is reported as stopped. On KeyboardInterrupt all jobs are
-    cancelled, which leaves them Slurm's KillWait to write a checkpoint; if this process just dies they continue.
+    cancelled, which leaves them Slurm's KillWait to write a checkpoint; if this process is killed they continue.
     """
     if not shutil.which("sbatch") or not shutil.which("squeue"):
         raise BenchError("--executor slurm needs Slurm's commands sbatch and squeue: run it where jobs are submitted")
@@ -112,7 +112,7 @@ class _Jobs:
         self.waiting = deque((spec, 0) for spec in specs.values())
 
     def submit(self) -> None:
-        """Submit what waits, as arrays. What Slurm does not take now is tried again while other jobs are going."""
+        """Submit waiting runs as arrays. Those that Slurm does not accept now are tried again while other jobs run."""
         while self.waiting and time.monotonic() >= self.next_try:
             batch = [self.waiting.popleft() for _ in range(min(self.size, len(self.waiting)))]
             try:
@@ -150,7 +150,7 @@ class _Jobs:
             for spec, _ in batch:
                 self.beats.expect(spec)
             executor.map_array(task, *zip(*calls, strict=True))
-        except BaseException:  # also where Slurm took the jobs and the answer was lost
+        except BaseException:  # also if Slurm accepted the jobs and its answer was lost
             command("scancel", f"--name={name}")
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -158,7 +158,7 @@ class _Jobs:
         self.active |= {(name, index): _Job(spec, name, index, lost) for index, (spec, lost) in enumerate(batch)}
 
     def look(self) -> None:
-        """See what has happened to all jobs. While slurmctld is away nothing is concluded."""
+        """Check all jobs. While slurmctld does not answer, nothing is concluded."""
         names = {job.name for job in self.active.values()}
         known = states(names)
         if known is None:
@@ -190,7 +190,7 @@ class _Jobs:
         return content["kind"], content["text"]
 
     def _ended(self, job: _Job, kind: str, text: str, state: str) -> None:
-        """A job has said how it ended. Stopped, and not by somebody who cancelled it, the run goes on in a new one."""
+        """Handle a job that reported how it ended. A run that stopped and was not cancelled is resumed in a new job."""
         if kind == "stopped" and state not in ("CANCELLED", ""):
             self._again(job, job.lost)
             return
@@ -199,7 +199,7 @@ class _Jobs:
         self.listen(Event(job.spec.run_id, kind, text + cancelled))
 
     def _gone(self, job: _Job, state: str) -> None:
-        """A job has ended without a word."""
+        """Handle a job that ended without a report."""
         if state in ("CANCELLED", ""):
             how = "was cancelled" if state else "is not known any more"
             self._remove(job, keep=not state)
@@ -226,13 +226,13 @@ class _Jobs:
             shutil.rmtree(self.folder / job.name, ignore_errors=True)
 
     def _log(self, job: _Job) -> str:
-        """The end of what a lost job printed."""
+        """Return the end of what a lost job printed."""
         names = re.compile(rf"\d+(_{job.index})?_0_log\.err")
         paths = [path for path in (self.folder / job.name).iterdir() if names.fullmatch(path.name)]
         return paths[0].read_text(errors="replace")[-5000:] if paths else ""
 
     def cancel(self) -> None:
-        """Cancel all jobs, and tell of those that end within ten seconds."""
+        """Cancel all jobs, and report those that end within ten seconds."""
         names = {job.name for job in self.active.values()}
         if not names:
             return

@@ -1,4 +1,4 @@
-"""What a Slurm job does on the machine where it runs, and questions to Slurm. ``executors/slurm.py`` submits it."""
+"""Work of a Slurm job on the machine where it runs, and queries to Slurm. ``executors/slurm.py`` submits it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from disentangle_bench.store import files, runs
 WAIT_SECONDS = 5.0
 WAITS = 60
 EARLY_SECONDS = 60
-"""Slurm may tell a job this much before it was asked to."""
+"""Seconds by which Slurm may signal a job earlier than asked."""
 
 
 def task(spec_json: str, out: Path, resources: Resources, fresh: bool, again: bool, end: Path, delay: int) -> None:
     """Do one run, then write to ``end`` how it ended. Asked to end, write a checkpoint and requeue this job instead.
 
-    ``delay`` is how many seconds before its time limit Slurm tells the job. Restarted by Slurm, a run goes on.
+    Slurm signals the job ``delay`` seconds before its time limit. A run that Slurm restarts is resumed.
     """
     spec = RunSpec.model_validate_json(spec_json)
     restarted = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
@@ -37,11 +37,11 @@ def task(spec_json: str, out: Path, resources: Resources, fresh: bool, again: bo
         phases.add(phase)
 
     with stopping() as should_stop:
-        # The note is all that the signal may leave: submitit's handler would end the process amid an update.
+        # The signal must only be noted: submitit's handler would end the process in the middle of an update.
         signal.signal(signal.SIGUSR2, signal.getsignal(signal.SIGTERM))
         kind, text = remote.do(spec, out, resources, report, should_stop, fresh=fresh, again=again)
         if kind == "stopped":
-            # A job that was cancelled is not running any more in Slurm's eyes, and must not come back.
+            # For Slurm a cancelled job is no longer running, and it must not be requeued.
             state, left = _own_state()
             if state == "RUNNING" and phases and "training" not in phases and left < delay + EARLY_SECONDS:
                 kind, text = "failed", "scoring takes longer than a job may: give --slurm time=... more minutes"
@@ -52,14 +52,14 @@ def task(spec_json: str, out: Path, resources: Resources, fresh: bool, again: bo
 
 
 def _own_id() -> str:
-    """The id that means this job alone: the number in SLURM_JOB_ID is, for one job of an array, also the array's."""
+    """Return the id of this job alone: the number in SLURM_JOB_ID is, for one job of an array, also the array's."""
     array, index = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
     return f"{array}_{index}" if array and index else os.environ["SLURM_JOB_ID"]
 
 
 def _own_state() -> tuple[str, float]:
-    """The state of the job that this is, and the seconds it has left. Waits for slurmctld while that is away: it cannot
-    end the job then either.
+    """Return the state of this job, and the seconds it has left. Waits while slurmctld does not answer: it cannot end
+    the job then either.
     """
     words = ("squeue", "--noheader", "--states=all", f"--jobs={_own_id()}", "--format=%T|%L")
     for _ in range(WAITS):
@@ -72,7 +72,7 @@ def _own_state() -> tuple[str, float]:
 
 
 def seconds(left: str) -> float:
-    """Slurm's days-hours:minutes:seconds, with parts missing from the left; no limit is infinity."""
+    """Return the seconds in Slurm's days-hours:minutes:seconds, left parts may be missing; infinity if no limit."""
     match = re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", left)
     if not match:
         return float("inf")
@@ -81,7 +81,7 @@ def seconds(left: str) -> float:
 
 
 def states(names: Iterable[str]) -> dict[tuple[str, int], str] | None:
-    """The states of all jobs of these names that Slurm still knows, by name and index; None if it does not answer."""
+    """Return the states of all jobs of these names that Slurm still knows, by name and index; None if no answer."""
     if not (listed := ",".join(names)):
         return {}
     form = "--format=%j|%K|%T"
@@ -93,7 +93,7 @@ def states(names: Iterable[str]) -> dict[tuple[str, int], str] | None:
 
 
 def command(*words: str) -> str | None:
-    """What one of Slurm's commands prints; None if it fails."""
+    """Return the output of one of Slurm's commands; None if it fails."""
     try:
         return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError):

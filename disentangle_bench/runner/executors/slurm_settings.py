@@ -1,4 +1,4 @@
-"""Settings of the Slurm executor: what ``--slurm partition=gpu,time=60`` may say."""
+"""Settings of the Slurm executor: the keys and values of ``--slurm partition=gpu,time=60``."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ TIME = r"\d+|(\d+:)?\d+:\d+|\d+-\d+(:\d+){0,2}|UNLIMITED|INFINITE"
 class Settings(BaseModel):
     """Settings of a submission.
 
-    ``time`` is sbatch's: minutes, ``hours:minutes:seconds`` or ``days-hours``; None is the partition's limit. A job is
-    told ``signal_delay_s`` seconds before that limit. ``poll`` seconds lie between two looks at the queue. At most
-    ``array_parallelism`` jobs of an array run at a time, with ``cpus_per_task`` cores each. ``options`` are others of
-    sbatch, by name.
+    ``time`` is sbatch's: minutes, ``hours:minutes:seconds`` or ``days-hours``; None is the partition's limit. A job
+    gets a signal ``signal_delay_s`` seconds before that limit. ``poll`` seconds lie between two looks at the queue. At
+    most ``array_parallelism`` jobs of an array run at a time, with ``cpus_per_task`` cores each. ``options`` are others
+    of sbatch, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,9 +66,9 @@ class Settings(BaseModel):
         return {"wckey": None, "time": _number(self.time)} | known | {name: getattr(self, name) for name in names}
 
     def others(self) -> dict[str, Any]:
-        """Return what goes to sbatch as it is."""
+        """Return the options that are passed to sbatch unchanged."""
         others: dict[str, Any] = {key: _number(v) for key, v in self.options.items() if key not in SUBMITIT}
-        # "B:": to the batch shell, which is the run itself. Steps would be told otherwise, and there are none.
+        # "B:": to the batch shell, which is the run itself. Else only job steps get the signal; there are none.
         return others | {"signal": f"B:USR2@{self.signal_delay_s}", "requeue": True}
 
 
