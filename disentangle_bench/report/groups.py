@@ -1,4 +1,4 @@
-"""Scores of groups of runs that differ in their seed only, such as consistency, read from ``groups.json``."""
+"""Read scores of groups of runs that differ in their seed only, such as consistency, from ``groups.json``."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def _place(score: str) -> int:
 
 
 def file_name(text: str) -> str:
-    """Return ``text`` as a file name: other characters become ``_``, and then a digest keeps the name unique."""
+    """Return ``text`` as a file name: if it is not one already, it is spelled with ``_`` and gets its own digest."""
     safe = re.sub(r"[^A-Za-z0-9._=-]+", "_", text).strip("._")[:80]
     return safe if text and safe == text else f"{safe or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 

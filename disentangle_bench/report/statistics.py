@@ -23,13 +23,13 @@ FEWEST = 3
 LEVEL = 0.95
 RESAMPLES = 10_000
 RANK_RESAMPLES = 2_000
-"""Resamples for intervals of ranks, which are whole numbers and need fewer."""
+"""Number of resamples for intervals of ranks, which are whole numbers and need fewer."""
 EXACT_UP_TO = 5
 """Largest number of seeds whose n^n resamples are all listed instead of drawn: 5^5 = 3,125."""
 SEED = 20_251_124
 
 _CELLS = 4_000_000
-"""Resampled means held at a time (32 MB)."""
+"""Largest number of resampled means in memory at a time (32 MB)."""
 
 
 def mean(values: Floats) -> Floats:

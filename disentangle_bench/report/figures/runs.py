@@ -29,7 +29,7 @@ MILLISECONDS = 120
 SIDE = 96
 """Smallest width of an image in pixels: smaller images are enlarged by a whole factor."""
 CAPTION = 14
-"""Pixels above each image, in which the latent is named."""
+"""Height in pixels of the space above each image, which names the latent."""
 
 
 def tile(images: npt.NDArray[np.uint8], gap: int = 2) -> npt.NDArray[np.uint8]:

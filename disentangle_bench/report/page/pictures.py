@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Budget:
-    """Bytes that pictures may still take in the page."""
+    """The number of bytes that pictures may still take in the page."""
 
     def __init__(self, size: int) -> None:
         self.left = size

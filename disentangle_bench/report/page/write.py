@@ -36,7 +36,7 @@ EMBEDDED = set(TABLE_FIGURES) - {"scores", "reconstruction", "improvement"}
 DOCUMENTATION = "https://github.com/disentangle-bench/disentangle-bench/blob/main/docs"
 
 LARGEST = 11_000_000
-"""Largest number of bytes of pictures in the page; a note in the page counts the runs without pictures."""
+"""Largest number of bytes of pictures, as they stand in the page; further runs have none and the page says so."""
 
 
 def write_page(results: Results, target: Path, figures: Sequence[Path], refresh: int | None = None) -> Path:
