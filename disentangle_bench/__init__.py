@@ -100,5 +100,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Names for completion: the public ones, imported or not."""
+    """Return names for completion: the public ones, imported or not."""
     return [*__all__, "__version__"]

@@ -1,4 +1,4 @@
-"""``python -m disentangle_bench`` is the command ``dbench``."""
+"""Entry point of ``python -m disentangle_bench``, which is the command ``dbench``."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Writing of files that are either complete or absent."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def remove_leftovers(folder: Path, *, held: bool = False) -> None:
     """Remove the temporary files that killed processes left in ``folder``, not in folders within it.
 
     A file is a leftover if the process of this machine that made it has ended, if it is a day old, or if the caller
-    holds the folder (``held``), so that nobody else writes there.
+    locks the folder (``held``), so that nobody else writes there.
     """
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):

@@ -1,4 +1,4 @@
-"""What a model says about images, and all that a metric may see of a run.
+"""Codes that a model gives to images, and all that a metric may see of a run.
 
 Axis words used everywhere: n images, b batch, d latents, k factors, v symbols per latent, c h w.
 """
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Codes:
-    """The codes of some images.
+    """Codes of some images.
 
     ``values`` [n, d] is the latents' numeric value (posterior mean, quantised scalar): tree-based metrics read its
     order. ``indices`` [n, d] is the chosen symbol of each latent, or None for a continuous model: estimators for
@@ -28,7 +28,7 @@ class Codes:
 
     @property
     def discrete(self) -> bool:
-        """Whether the model's latents are symbols."""
+        """Return whether the model's latents are symbols."""
         return self.indices is not None
 
 

@@ -1,4 +1,4 @@
-"""How many threads the metrics' kernels may use. Their results do not depend on it."""
+"""Number of threads that the metrics' kernels may use. Their results do not depend on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _limit: ContextVar[int | None] = ContextVar("limit", default=None)
 
 
 def available() -> int:
-    """The limit that is in force, else the processors this process may use, which under Slurm are fewer than all."""
+    """Return the limit in force, else the number of processors this process may use (under Slurm not all)."""
     limit = _limit.get()
     if limit is not None:
         return limit
@@ -20,7 +20,7 @@ def available() -> int:
 
 @contextmanager
 def limited(threads: int) -> Iterator[None]:
-    """Within, kernels use at most ``threads`` threads: for several runs at a time on one machine."""
+    """Limit kernels in this context to ``threads`` threads: for several runs at a time on one machine."""
     token = _limit.set(threads)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how they are worded."""
+"""Errors that a user can fix, and the wording of their messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 
 
 class BenchError(Exception):
-    """Something the user gave or has cannot be used.
+    """Error: something that the user gave or has cannot be used.
 
     The message is one line that says what was given, what is allowed and what to do. The command prints it and
     ends with status 2; nobody sees a traceback.

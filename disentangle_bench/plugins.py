@@ -27,7 +27,7 @@ _KEPT = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.AsyncFun
 
 @dataclass(frozen=True)
 class Source:
-    """A file's text, and where it was found."""
+    """Text of a file, and the path that it was read from."""
 
     path: Path
     text: str
@@ -63,7 +63,7 @@ def read(word: str) -> tuple[Source, str | None]:
 def of_class(thing: type) -> tuple[Source, str]:
     """Return the source of a class that was given as an object, and its name there.
 
-    Of a script that is being executed only imports, definitions and plain values count, so that importing it in another
+    In a script that is being executed only imports, definitions and plain values count, so that importing it in another
     process does not run it. Raises ``BenchError`` for a class without a file, such as one from a notebook's cell.
     """
     try:
@@ -135,7 +135,7 @@ def _line(error: BaseException, path: str) -> str:
 
 
 def keep(file: File, out: Path) -> None:
-    """Copy a file that this process has read into a results folder, where it is not yet."""
+    """Copy a file that this process has read into a results folder, unless it is already there."""
     path = out / FOLDER / f"{file.sha256}.py"
     if not path.exists() and file.sha256 in _SOURCES:
         write_text(path, _SOURCES[file.sha256].text)
@@ -157,5 +157,5 @@ def kept(file: File, out: Path) -> Source:
 
 
 def version(file: File) -> int:
-    """Return the version of what a file holds: 52 bits of its SHA-256, so that another content is another version."""
+    """Return the version of what a file holds: 52 bits of its SHA-256, so that new content is a new version."""
     return int(file.sha256[:13], 16)

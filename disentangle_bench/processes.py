@@ -1,8 +1,8 @@
 """Start processes of this package: the one way for runs, scores and figures.
 
 A process is a fresh interpreter that imports nothing from the current folder (``python -P``, begun in the root folder)
-and never runs the user's script again, whether that has a guard or not. The two talk in lines of JSON through pipes;
-nothing is pickled.
+and never runs the user's script again, whether it has a ``__main__`` guard or not. The two talk in lines of JSON
+through pipes; nothing is pickled.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Channel:
-    """The way from a process to the one that started it."""
+    """Channel from a process to the one that started it."""
 
     def __init__(self, descriptor: int) -> None:
         self._file = os.fdopen(descriptor, "wb", buffering=0)
 
     def send(self, value: Any) -> None:
-        """Send a JSON value; raise ``BrokenPipeError`` if nobody listens any more."""
+        """Send a JSON value; raise ``BrokenPipeError`` if the other end is closed."""
         self._file.write(json.dumps(value).encode() + b"\n")
 
     def close(self) -> None:
-        """Give up this end, as a forked process does that has not to use it."""
+        """Close this end, for a forked process that must not use it."""
         self._file.close()
 
 
@@ -60,7 +60,7 @@ class Process:
             cwd=os.path.abspath(os.sep),
             env=environment(),
         )
-        with contextlib.suppress(BrokenPipeError):  # it has ended already: iterating finds that out
+        with contextlib.suppress(BrokenPipeError):  # it has already ended: iterating will show that
             self.send(argument)
 
     def __enter__(self) -> Self:
@@ -94,7 +94,7 @@ class Process:
             self.process.stdin.close()
 
     def wait(self) -> str:
-        """Wait until the process has ended; return how it did, for people."""
+        """Wait until the process has ended; return how it ended, as readable text."""
         return cause(self.process.wait())
 
 
@@ -155,7 +155,7 @@ def further_tasks(first: Any) -> Iterator[Any]:
 
 
 def cause(code: int) -> str:
-    """Return an exit code in words: ``killed by SIGKILL``, ``exit status 1``."""
+    """Return an exit code as text: ``killed by SIGKILL``, ``exit status 1``."""
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
 
@@ -188,4 +188,4 @@ def serve(target: str, folder: str) -> None:
 
 
 def _pass_over(number: int, frame: object) -> None:
-    """Do nothing at a signal; unlike SIG_IGN, this tells a forked process that the signal was not ignored before."""
+    """Ignore a signal; unlike SIG_IGN, this tells a forked process that the signal was not ignored before."""

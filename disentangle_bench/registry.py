@@ -66,7 +66,7 @@ class Registry:
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
-        """All rows by name. A plug-in with a name that is already taken is an error."""
+        """Return all rows by name. A plug-in with a name that is already taken is an error."""
         rows = {entry.name: entry for entry in self._builtin}
         for point in entry_points(group=self.group):
             if point.name in rows:
@@ -79,7 +79,7 @@ class Registry:
 
     @property
     def groups(self) -> dict[str, list[str]]:
-        """The words that stand for several rows, and the names of these rows."""
+        """Return the group names that stand for several rows, and the names of these rows."""
         words = {entry.group: (entry.group,) for entry in self.entries.values()} | self._aliases
         return {
             word: [entry.name for entry in self.entries.values() if entry.group in groups]
@@ -89,7 +89,7 @@ class Registry:
     def names(self, asked: str) -> list[str]:
         """Expand a comma-separated list of names and groups, in the order given, each once.
 
-        A name with a comma in it, such as a path, stands in double quotes.
+        A name with a comma in it, such as a path, must be in double quotes.
         """
         names: dict[str, None] = {}
         files: dict[str, str] = {}
@@ -112,7 +112,7 @@ class Registry:
         return self.entries[name].summary
 
     def opens(self, name: str) -> bool:
-        """Return whether ``name``, which is not in the table, can be opened all the same, as a file can."""
+        """Return whether ``name``, which is not in the table, can be opened nevertheless, as a file can."""
         return False
 
     def open(self, name: str) -> Any:
@@ -268,7 +268,7 @@ class _Datasets(Registry):
     """The table of datasets; the path of an image file is a name, too."""
 
     def summary(self, name: str) -> str:
-        """Return the summary of the dataset's card, or why a plug-in's cannot be had."""
+        """Return the summary of the dataset's card, or the reason why a plug-in's cannot be loaded."""
         try:
             return self.entries[name].summary or str(self.load(name).card.summary)
         except BenchError as error:
@@ -441,7 +441,7 @@ NETWORKS = _Networks(
 
 
 def model_class(name: str) -> type[Model]:
-    """Return the model class called ``name`` (imports torch); raise ``BenchError`` if it lacks what a model has."""
+    """Return the model class called ``name`` (imports torch); raise ``BenchError`` if it lacks part of the contract."""
     loaded: type[Model] = MODELS.load(name)
     for attribute in ("version", "Config", "losses", "encode", "decode"):
         if not hasattr(loaded, attribute):

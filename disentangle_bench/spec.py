@@ -69,10 +69,10 @@ class File(Part):
 
 
 class RunSpec(Part):
-    """Everything that decides a run's numbers on one machine; the run's identity is the digest of this, never of code.
+    """Everything that decides a run's numbers on one machine; a run's identity is the digest of this, never of code.
 
-    ``settings`` are the model's own, complete. ``changed`` names the values that the user set away from what the
-    protocol and the baseline say: a record with any is off-protocol and is never ranked. ``protocol_ranked`` says so of
+    ``settings`` are the model's own, complete. ``changed`` names the values that the user set to something else than
+    the protocol and the baseline: a record with any is off-protocol and is never ranked. ``protocol_ranked`` says so of
     a protocol that is not built in, whose name ends with digits of its digest. ``files`` are those of plug-ins in one
     file, by the name that the plug-in has in this spec.
     """
@@ -92,10 +92,10 @@ class RunSpec(Part):
     files: dict[str, File] = Field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
-        """Return what the digest is made of, as JSON has it.
+        """Return the content of which the digest is made, in a form for JSON.
 
-        Fields that came later are left out where they are empty or false, so that older records keep their digests. A
-        dataset that is a file counts by its name and content (``dataset_version``), wherever it lies.
+        Fields added later are left out where they are empty or false, so that older records keep their digests. A
+        dataset that is a file counts by its name and content (``dataset_version``), not by its folder.
         """
         content = self.model_dump(mode="json", exclude=None if self.protocol_ranked else {"protocol_ranked"})
         content["dataset"] = self.dataset.rpartition("/")[2]
@@ -106,13 +106,13 @@ class RunSpec(Part):
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hexadecimal) of the canonical JSON: keys sorted, no spaces, shortest float representation."""
+        """Return SHA-256 (hexadecimal) of the canonical JSON: keys sorted, no spaces, shortest float representation."""
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def run_id(self) -> str:
-        """Name of the run and its folder: readable parts, and ten digits of the digest that make it unique.
+        """Return the name of the run and its folder: readable parts, and ten digits of the digest that make it unique.
 
         Only the file's name is in it where a part is the path of a file.
         """
@@ -153,7 +153,7 @@ def flat(spec: RunSpec) -> dict[str, Any]:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first of a validation's problems, on one line: the key, what was given, what is wrong."""
+    """Return the first problem of a validation, on one line: the key, what was given, what is wrong."""
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":

@@ -1,7 +1,7 @@
 """Check the suite's contracts: ``check_model``, ``check_dataset``, ``check_metric`` and ``check_network``.
 
 The suite runs these functions on its own registry; authors of plug-ins run them on theirs, for instance from pytest.
-Each raises ``Violation`` at the first thing that breaks the contract, and returns None if nothing does.
+Each raises ``Violation`` at the first breach of the contract, and returns None if there is none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GROUP_KEYS = {"params", "lr_scale", "betas", "weight_decay"}
 
 
 class Violation(AssertionError):
-    """A model, dataset or metric breaks the suite's contract; the message says which rule."""
+    """Error: a model, dataset or metric breaks the suite's contract; the message names the rule."""
 
 
 def _require(condition: bool, message: str) -> None:

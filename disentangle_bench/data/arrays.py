@@ -81,7 +81,7 @@ class ArrayDataset(Dataset, ABC):
         if 2 * size <= free:
             try:
                 batches = resident(self._array, device)
-            except torch.cuda.OutOfMemoryError:  # somebody else was faster
+            except torch.cuda.OutOfMemoryError:  # another caller was faster
                 free = torch.cuda.mem_get_info(device)[0]
             else:
                 _log.info("%s: %.1f GB on %s, which had %.1f GB free", name, size / 1e9, device, free / 1e9)
@@ -143,7 +143,7 @@ def staged(array: npt.NDArray[np.uint8], device: torch.device) -> Batches:
     """Return batches that are gathered from ``array`` [n, h, w, c] and copied to ``device``.
 
     A CUDA device gets them from page-locked buffers, so that the copy runs beside the computation. The array itself is
-    not page-locked: its rows have to be gathered anyhow, and the system could never use that memory otherwise.
+    not page-locked: its rows have to be gathered anyway, and the system could never use that memory otherwise.
     """
     import torch
 

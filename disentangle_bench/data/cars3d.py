@@ -69,7 +69,7 @@ def _read(source: Path, card: Card) -> tuple[list[str], dict[str, npt.NDArray[np
     """Return the names of the cars in their order, and the views [elevation, azimuth, h, w, c] by name."""
     listed: list[str] | None = None
     views = {}
-    # From end to end, and nothing is written to the disk.
+    # Read from end to end; nothing is written to the disk.
     with gzip.open(source) as content, tarfile.open(fileobj=content, mode="r|") as archive:
         for member in archive:
             path = PurePosixPath(member.name)

@@ -1,4 +1,4 @@
-"""Datasets from a file of the user's, without touching the package: ``--datasets path/to/data.npz``.
+"""Datasets from a user's file, without touching the package: ``--datasets path/to/data.npz``.
 
 The file is a ``.npz`` or an HDF5 file (``.h5``, ``.hdf5``) with the arrays
 
@@ -34,7 +34,7 @@ from disentangle_bench.errors import BenchError, listed, one_line
 _log = logging.getLogger(__name__)
 
 OPTIONS = {"resize": range(8, 1025), "scale": range(1, 256), "bins": range(2, 1001)}
-"""What may follow a path: the side of the images, a factor for bytes, the number of bins for continuous factors."""
+"""Options that may follow a path: side of the images, factor for bytes, number of bins for continuous factors."""
 CHANNELS = (1, 3, 4)
 SAMPLE = 64
 """Images that are looked at to find bytes 0 and 1."""
@@ -56,7 +56,7 @@ class CustomDataset(ArrayDataset):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Map the images where they lie, or, from a compressed file, unpack them to ``folder`` first."""
+        """Map the images in their file, or, from a compressed file, unpack them to ``folder`` first."""
         return cls.prepare(folder)
 
     @classmethod
@@ -141,7 +141,7 @@ def _cannot_open(name: str, error: Exception) -> BenchError:
 def custom_class(name: str) -> type[CustomDataset]:
     """Return the dataset class for the file ``name``; its card's version is a hash of the file's content.
 
-    Raises ``BenchError`` if the file is missing or not as this module describes it.
+    Raises ``BenchError`` if the file is missing or not in the format that this module describes.
     """
     name = canonical_name(name)
     path, _ = _parsed(name)

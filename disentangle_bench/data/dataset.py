@@ -43,7 +43,7 @@ class Batches:
 
     @property
     def resident(self) -> bool:
-        """Whether the images, or all they are made from, lie on the device: whether there is ``gather``."""
+        """Return whether the images, or all that they are made from, are on the device: then there is ``gather``."""
         return self.gather is not None
 
 
@@ -71,7 +71,7 @@ class Card:
     ``factor_names`` and ``factor_sizes`` are in grid order, slowest first, and ``factor_values`` says what the
     positions along each factor stand for (empty: just 0, 1, ...); ``image_shape`` is (c, h, w).
     ``files`` are the official files (empty: nothing has to be downloaded), ``source`` the page that describes
-    them. ``resized`` names the filter and the original size of resized images; ``notes`` are the traps.
+    them. ``resized`` names the filter and the original size of resized images; ``notes`` are the pitfalls.
     ``images`` is their number where they are not the full grid.
     """
 
@@ -92,12 +92,12 @@ class Card:
 
     @property
     def n(self) -> int:
-        """The number of images."""
+        """Number of images."""
         return len(self.grid) if self.images is None else self.images
 
     @property
     def grid(self) -> FactorGrid:
-        """The dataset's factor grid."""
+        """Factor grid of the dataset."""
         return FactorGrid(self.factor_sizes)
 
 

@@ -47,11 +47,11 @@ RESERVE_BYTES = 10**9
 
 
 class _Refused(Exception):
-    """The mirror will not give the file."""
+    """Error: the mirror does not give the file."""
 
 
 class _Cut(Exception):
-    """The connection broke or the server is busy: worth another attempt, after ``wait`` seconds if it named any."""
+    """Error: connection broken or server busy; worth another attempt, after ``wait`` seconds if it named any."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -59,7 +59,7 @@ class _Cut(Exception):
 
 
 class _Unreachable(_Cut):
-    """No server, no name or no network."""
+    """Error: no server, no name or no network."""
 
 
 def is_offline() -> bool:
@@ -114,7 +114,7 @@ class _Job:
 
 
 def _has_checksum(file: OfficialFile) -> bool:
-    """Whether a checksum decides if the file is right."""
+    """Return whether a checksum decides if the file is right."""
     return bool(file.sha256 or (file.md5 and not file.advisory))
 
 
@@ -123,7 +123,7 @@ def _from_mirror(url: str, file: OfficialFile, target: Path, report: Report) -> 
     part = target.with_name(target.name + ".part")
     state = target.with_name(target.name + ".part.json")
     job = _Job(url, file, part, state, report, time.monotonic() + LONGEST_SECONDS)
-    # Another mirror may hold another upload; only a checksum would find that out.
+    # Another mirror may hold another upload; only a checksum would show that.
     resumed = part.exists() and (_has_checksum(file) or _read_state(state).get("url") == url)
     if not resumed:
         part.unlink(missing_ok=True)
@@ -155,12 +155,12 @@ def _read_state(state: Path) -> dict[str, Any]:
 
 
 def _until_whole(job: _Job) -> None:
-    """Attempt after attempt, until the file is as long as the server says; raises ``_Refused``."""
+    """Repeat attempts until the file is as long as the server says; raises ``_Refused``."""
     import requests
 
     tries, best, answered = 0, job.size, False
     with requests.Session() as session:  # reads the proxies from the environment
-        # Bytes as they lie there: a compressed answer has other lengths, and a .gz must stay one.
+        # Bytes as stored there: a compressed answer has other lengths, and a .gz must stay one.
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": "disentangle-bench"})
         while True:
             try:
@@ -180,7 +180,7 @@ def _until_whole(job: _Job) -> None:
 
 
 def _attempt(session: Any, job: _Job) -> None:
-    """One answer of the server, written to ``job.part``; raises ``_Cut`` and ``_Refused``."""
+    """Write one answer of the server to ``job.part``; raises ``_Cut`` and ``_Refused``."""
     import requests
     from urllib3.exceptions import HTTPError
 
@@ -210,7 +210,7 @@ def _attempt(session: Any, job: _Job) -> None:
 def _in_time(items: Iterator[Any]) -> Generator[Any, None, None]:
     """Yield ``items``, made in a thread; raise ``_Cut`` if one takes longer than ``SLOW_SECONDS``.
 
-    A read from a socket waits anew after each byte, so a server that sends one now and then would hold it for ever.
+    A read from a socket waits anew after each byte, so a server that sends one now and then would block it for ever.
     A thread that waits for such a server is abandoned.
     """
     ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=4)
@@ -336,7 +336,7 @@ class _Page(html.parser.HTMLParser):
         self._tag = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Called by ``feed``."""
+        """Note the start of an element; called by ``feed``."""
         self._tag = tag
         values = {name: value or "" for name, value in attrs}
         if tag == "form" and values.get("id") == "download-form":
@@ -345,14 +345,14 @@ class _Page(html.parser.HTMLParser):
             self.fields[values.get("name", "")] = values.get("value", "")
 
     def handle_data(self, data: str) -> None:
-        """Called by ``feed``."""
+        """Note the text of an element; called by ``feed``."""
         if self._tag == "title":
             self.title += data
             self._tag = ""
 
 
 def _judged(answer: Any, begin: int, job: _Job) -> tuple[int, int | None]:
-    """Return the position of the answer's first byte, and the length of the whole file; raise if it is of no use."""
+    """Return the position of the answer's first byte, and the length of the whole file; raise if it cannot be used."""
     status, file, part = answer.status_code, job.file, job.part
     if status == 416:
         # Nothing comes after the bytes in part: it is whole, or longer than the file. The checksum will tell.

@@ -1,4 +1,4 @@
-"""dsprites_rendered: dSprites drawn from its geometry; needs no download and is named as what it is."""
+"""dsprites_rendered: dSprites drawn from its geometry; needs no download; its name marks it as rendered."""
 
 from __future__ import annotations
 

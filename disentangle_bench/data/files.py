@@ -44,7 +44,7 @@ def data_folder(given: str | Path | None = None) -> Path:
     """Return the folder of datasets: ``given``, else $DBENCH_DATA, else the user's cache folder; created if absent.
 
     It need not be writable: a shared folder of prepared datasets serves as it is, and drawn datasets need none. Raises
-    ``BenchError`` if it is something else than a folder.
+    ``BenchError`` if it is not a folder.
     """
     folder = expanded(
         given or os.environ.get(VARIABLE) or platformdirs.user_cache_path("disentangle-bench", appauthor=False)
@@ -126,7 +126,7 @@ def problem(path: Path, official: OfficialFile, report: Report = silent) -> str:
 
 
 def other_content(head: bytes) -> str:
-    """Return what a file that begins with ``head`` is in place of data, as the end of a sentence; empty if data."""
+    """Return the kind of non-data file that begins with ``head``, as the end of a sentence; empty if it is data."""
     if is_page(head):
         return "is a web page and not the dataset; the server wanted an answer from a person"
     if head.startswith(b"version https://git-lfs"):
@@ -141,7 +141,7 @@ def is_page(head: bytes) -> bool:
 
 
 def megabytes(size: float | None) -> str:
-    """Return a size in bytes as text for people."""
+    """Return a size in bytes as readable text."""
     if size is None:
         return "size unknown"
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

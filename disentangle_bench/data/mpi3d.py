@@ -1,7 +1,7 @@
 """MPI3D (Gondal et al., 2019): a robot arm, rendered simply, rendered realistically, and photographed.
 
-The official ``.npz`` files hold one array in grid order. Where it is stored as it is, it is checked once and mapped in
-place, which saves 12.7 GB; where it is compressed, it is unpacked.
+The official ``.npz`` files hold one array in grid order. Where it is stored uncompressed, it is checked once and mapped
+in place, which saves 12.7 GB; where it is compressed, it is unpacked.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class NumberedPNGs(OfficialDataset):
             if absent:
                 raise BenchError(f"{paths[0]} has no {absent}; {card.name} has {len(names)} images.")
             for begin in range(0, len(names), BLOCK):
-                # Read here, in the archive's order; decoded side by side, as Pillow lets other threads run.
+                # Read here, in the archive's order; decoded in parallel, as Pillow lets other threads run.
                 content = [archive.read(name) for name in names[begin : begin + BLOCK]]
                 yield np.stack(list(pool.map(lambda png: _decoded(png, card), content)))
 

@@ -1,4 +1,4 @@
-"""The outlines of dSprites as polygons, and how they are filled. The same bytes on every machine.
+"""Outlines of dSprites as polygons, and their filling. The same bytes on every machine.
 
 A pixel is on if its centre lies inside the outline; there is no antialiasing. Positions fall on fractions of a pixel
 that differ for 31 of 32 positions along each axis, so there is no small stock of masks to copy from: each image is
@@ -49,9 +49,9 @@ def heart() -> Floats:
 
 @functools.cache
 def polygons() -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Return all outlines about their centre: corners (x, y) in a row [m, 2], and the begin of each case, [721].
+    """Return all outlines about their centre: corners (x, y) in a row [m, 2], and the start of each case, [721].
 
-    Cases are shape, scale and orientation in grid order. The first corner of each stands once more at its end. y
+    Cases are shape, scale and orientation in grid order. The first corner of each is repeated at its end. y
     points down, and orientations turn counter-clockwise.
     """
     parts = []
@@ -76,8 +76,8 @@ def centres() -> Floats:
 def _fill(corners: Any, begins: Any, case: Any, x: Any, y: Any, out: Any, crossings: Any, count: Any) -> None:
     """Fill images ``out`` [b, 64, 64], zeros, with 255 inside the outlines ``case`` whose centres are ``x`` and ``y``.
 
-    For each edge the rows whose middle line it crosses, and where; then each row is filled between its first and second
-    crossing, its third and fourth. ``crossings`` [64, 8] and ``count`` [64] are scratch. Compiled by numba.
+    Each edge gives its crossings with the rows' middle lines; then each row is filled between its first and second
+    crossing, and its third and fourth. ``crossings`` [64, 8] and ``count`` [64] are scratch. Compiled by numba.
     """
     for image in range(case.shape[0]):
         count[:] = 0

@@ -84,7 +84,7 @@ def array_digest(array: Bytes, name: str, report: Report = silent) -> str:
 
 
 def _checked(card: Card, blocks: Iterator[Bytes]) -> Iterator[Bytes]:
-    """Yield the same blocks; raise ``BenchError`` unless they are the card's number of images of its shape."""
+    """Yield ``blocks`` unchanged; raise ``BenchError`` unless they are the card's number of images of its shape."""
     c, h, w = card.image_shape
     done = 0
     for block in blocks:
@@ -109,7 +109,7 @@ def write_array(target: Path, card: Card, blocks: Iterator[Bytes], record: dict[
             "make room or give another data folder."
         )
     for stale in target.parent.glob(f".{target.stem}-*.tmp*"):
-        stale.unlink()  # of a process that was killed: nobody writes while we hold the lock
+        stale.unlink()  # left by a killed process: nobody else writes while we hold the lock
     state = hashlib.sha256()
     # A plain file, not a memory map: written pages of a map count as this process's memory.
     with atomic_path(target) as temporary:
@@ -122,7 +122,7 @@ def write_array(target: Path, card: Card, blocks: Iterator[Bytes], record: dict[
                 state.update(pixels)
                 done += block.nbytes
                 report(f"preparing {card.name}", done, total)
-        # First the record: an array that is there always has one.
+        # The record comes first, so that an existing array always has one.
         sample = sample_digest(np.load(temporary, mmap_mode="r", allow_pickle=False))
         content = {"array": target.name, "bytes": total, "sha256": state.hexdigest(), "sample": sample}
         write_record(target, record | content)
@@ -137,7 +137,7 @@ def check_in_place(
     record: dict[str, Any],
     report: Report,
 ) -> None:
-    """Check the images where they lie, and write the record that lets them be mapped."""
+    """Check the images in their own file, and write the record that lets them be mapped."""
     stored = stored_array(path, member)
     assert stored is not None
     state, done, total = hashlib.sha256(), 0, stored.array.nbytes

@@ -1,4 +1,4 @@
-"""The ray caster of rooms3d: rooms with one object, as masks without colour. The same bytes on every machine.
+"""Ray caster of rooms3d: rooms with one object, as masks without colour. The same bytes on every machine.
 
 A mask says how much of each pixel is floor, wall, object or sky, times how brightly that part is lit. Light and camera
 are fixed to each other; scale, shape and orientation are all that the masks depend on.
@@ -20,7 +20,7 @@ SCALES = tuple(0.75 + 0.5 * k / 7 for k in range(8))
 SHAPES = ("cube", "cylinder", "sphere", "capsule")
 CASES = len(SCALES) * len(SHAPES) * 15
 # The same pixels on every machine: the ray caster uses only + - * / sqrt, comparisons and floor in float64, which
-# IEEE 754 rounds correctly everywhere. Sines and cosines differ between C libraries, so theirs stand here as numbers.
+# IEEE 754 rounds correctly everywhere. Sines and cosines differ between C libraries, so they are given here as numbers.
 # Angles k * 30 / 7 degrees, k = 0 .. 7.
 _COS = (
     1.0,
@@ -110,7 +110,7 @@ def _nearer_root(a: Floats, half_b: Floats, c: Floats) -> Floats:
 
 
 def _ball(start: Vector, ray: Vector, radius: float, centre: float) -> tuple[Floats, Vector]:
-    """As ``_cube``, for a ball with its centre at height ``centre`` above the room's centre."""
+    """Return the same as ``_cube``, for a ball with its centre at height ``centre`` above the room's centre."""
     x, y, z = start[0], start[1], start[2] - centre
     a = ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2]
     half_b = x * ray[0] + y * ray[1] + z * ray[2]
@@ -120,7 +120,7 @@ def _ball(start: Vector, ray: Vector, radius: float, centre: float) -> tuple[Flo
 
 
 def _tube(start: Vector, ray: Vector, radius: float, low: float, high: float) -> tuple[Floats, Vector]:
-    """As ``_cube``, for the open side of an upright cylinder from height ``low`` to ``high``."""
+    """Return the same as ``_cube``, for the open side of an upright cylinder from height ``low`` to ``high``."""
     a = ray[0] * ray[0] + ray[1] * ray[1]
     half_b = start[0] * ray[0] + start[1] * ray[1]
     t = _nearer_root(a, half_b, start[0] * start[0] + start[1] * start[1] - radius * radius)
@@ -129,7 +129,7 @@ def _tube(start: Vector, ray: Vector, radius: float, low: float, high: float) ->
 
 
 def _disc(start: Vector, ray: Vector, radius: float, height: float) -> tuple[Floats, Vector]:
-    """As ``_cube``, for a level disc seen from above."""
+    """Return the same as ``_cube``, for a level disc seen from above."""
     t = (height - start[2]) / ray[2]
     x, y, _ = _at(start, ray, t)
     zero = np.zeros_like(x)

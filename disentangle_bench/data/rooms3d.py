@@ -61,7 +61,7 @@ def _read(file: Path) -> npt.NDArray[np.uint8] | None:
     """Return the cached masks, None if they are absent or not the published ones."""
     try:
         masks: npt.NDArray[np.uint8] = np.load(file, allow_pickle=False)
-    except Exception:  # a damaged file makes numpy raise nearly anything, BadZipFile and MemoryError among them
+    except Exception:  # numpy raises nearly anything for a damaged file, BadZipFile and MemoryError included
         return None
     return masks if masks.shape == (CASES, 4, SIDE, SIDE) and _digest(masks) == MASKS_SHA256 else None
 
@@ -110,9 +110,9 @@ def _draw() -> npt.NDArray[np.uint8]:
 def _compose(masks: Any, colours: Any, case: Any, hues: Any, out: Any) -> None:
     """Fill images ``out`` [b, 128, 96] from masks [480, 4, 128, 96] and colours [1000, 4, 96]; compiled by numba.
 
-    Shaped so that the inner loop is fixed, walks through memory in steps of one and fits 16 bits, which makes the
-    compiler use vectors (15 times faster): the masks of a pixel sum to at most 255, so a sum of products is at most
-    255 * 255, and (s + (s >> 8)) >> 8 with s = sum + 128 is that sum / 255, rounded to nearest.
+    The arrays are shaped so that the inner loop is fixed, walks through memory in steps of one and fits 16 bits, which
+    makes the compiler use vectors (15 times faster): the masks of a pixel sum to at most 255, so a sum of products is
+    at most 255 * 255, and (s + (s >> 8)) >> 8 with s = sum + 128 is that sum / 255, rounded to nearest.
     """
     for image in range(case.shape[0]):
         mask = masks[case[image]]

@@ -63,7 +63,7 @@ def draw_sheet(dataset: Dataset, target: Path, seed: int = 0, position: int | No
 
     ``seed`` chooses the random images, ``position`` the image whose factors the rows hold.
     """
-    # Figure and not pyplot: no window system is looked for, and the caller's state stays as it is.
+    # Figure instead of pyplot: no window system is needed, and the caller's state does not change.
     from matplotlib.figure import Figure
 
     card = dataset.card
@@ -86,7 +86,7 @@ def draw_sheet(dataset: Dataset, target: Path, seed: int = 0, position: int | No
     figure = Figure(figsize=((left + width) / 100, height / 100), dpi=100, facecolor="white")
 
     def write(x: float, y: float, lines: Sequence[str], side: Literal["center", "right"]) -> None:
-        """Write lines of text below the point, each at its own height, whatever letters hang down."""
+        """Write lines of text below the point, each at its own height, whichever letters have descenders."""
         for j, text in enumerate(lines):
             at = (x / (left + width), (y - 1 - line * j) / height)
             figure.text(*at, text, ha=side, va="top", fontsize=6)

@@ -1,4 +1,4 @@
-"""Image files of the user's: ``.npz``, HDF5, or a ``.csv`` beside pictures. Nothing in them is trusted or unpickled.
+"""Image files of users: ``.npz``, HDF5, or a ``.csv`` beside pictures. Nothing in them is trusted or unpickled.
 
 Each source says what it holds before anything large is read, and raises ``BenchError`` where a file promises more than
 it has.
@@ -47,7 +47,7 @@ class Source(ABC):
         """Return a hash of everything in the file."""
 
     def mapped(self) -> npt.NDArray[np.uint8] | None:
-        """Return the images mapped where they lie in the file; None where that cannot be done."""
+        """Return the images mapped in their file; None where that cannot be done."""
         return None
 
     @abstractmethod
@@ -55,7 +55,7 @@ class Source(ABC):
         """Yield the images, some at a time; pictures may have different sizes and then come one by one."""
 
     def rows(self) -> int:
-        """Return how many images make a block."""
+        """Return the number of images in a block."""
         return max(1, BLOCK_BYTES // max(1, math.prod(self.shape[1:])))
 
 
@@ -98,7 +98,7 @@ class Npz(Source):
         return info
 
     def _header(self, file: Any, key: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-        """Return shape, type and size in bytes of the array at whose beginning ``file`` is."""
+        """Return shape, type and size in bytes of the array at whose start ``file`` is positioned."""
         shape, fortran, dtype = array_header(file)
         size = math.prod(shape) * dtype.itemsize
         if size > self._members[key].file_size or min(shape, default=0) < 0:
@@ -133,7 +133,7 @@ class Npz(Source):
 
 
 class Hdf5(Source):
-    """An HDF5 file. Links and storage outside the file are refused: they would read any file of this machine."""
+    """An HDF5 file. Links and storage outside the file are rejected: they could read any file of this machine."""
 
     def __init__(self, path: Path) -> None:
         import h5py

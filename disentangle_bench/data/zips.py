@@ -1,4 +1,4 @@
-"""Arrays in zip files (``.npz`` is one): mapped where they lie, or read from end to end in little memory."""
+"""Arrays in zip files (``.npz`` is one): mapped in place, or read from end to end in little memory."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An array mapped where it lies in a zip file, and the CRC-32 that the zip file gives for it."""
+    """An array mapped inside a zip file, and the CRC-32 that the zip file gives for it."""
 
     array: npt.NDArray[np.uint8]
     crc: int
 
 
 def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, whether in Fortran order, and type of the .npy at whose beginning ``file`` is."""
+    """Return shape, whether in Fortran order, and type of the .npy at whose start ``file`` is positioned."""
     major, _ = np.lib.format.read_magic(file)
     if major == 1:
         return np.lib.format.read_array_header_1_0(file)
@@ -50,7 +50,7 @@ def stored_array(path: Path, member: str) -> StoredArray | None:
     with path.open("rb") as file:
         file.seek(info.header_offset)
         fields = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-        # The lengths of name and extra field stand here once more, and may differ from those in the directory.
+        # The lengths of name and extra field are repeated here, and may differ from those in the directory.
         file.seek(fields[9] + fields[10], 1)
         shape, fortran, kind = array_header(file)
         offset = file.tell()
