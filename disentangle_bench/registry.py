@@ -140,7 +140,7 @@ class Registry:
             ) from error
 
     def canonical(self, word: str) -> str:
-        """Return the name that ``word`` stands for; a Python file stands for what is in it, which has a row then."""
+        """Return the name that ``word`` stands for; a Python file stands for what is in it, which then gets a row."""
         if not plugins.is_file(word):
             return word
         return self._adopt(*plugins.read(word))
@@ -215,7 +215,7 @@ def _classes(module: ModuleType) -> list[type]:
 
 
 class _Models(Registry):
-    """The table of models."""
+    """Table of models."""
 
     wanted = "a class that derives from disentangle_bench.Model; dbench new model NAME writes one"
 
@@ -231,7 +231,7 @@ class _Models(Registry):
 
 
 class _Metrics(Registry):
-    """The table of metrics."""
+    """Table of metrics."""
 
     wanted = "CARD, a disentangle_bench.MetricCard, and a function score; dbench new metric NAME writes them"
 
@@ -245,7 +245,7 @@ class _Metrics(Registry):
 
 
 class _Networks(Registry):
-    """The table of networks."""
+    """Table of networks."""
 
     wanted = "a class with the methods encoder and decoder"
 
@@ -265,7 +265,7 @@ def _words(text: str) -> list[str]:
 
 
 class _Datasets(Registry):
-    """The table of datasets; the path of an image file is a name, too."""
+    """Table of datasets; the path of an image file is a name, too."""
 
     def summary(self, name: str) -> str:
         """Return the summary of the dataset's card, or the reason why a plug-in's cannot be loaded."""

@@ -106,7 +106,7 @@ class Run:
 
 
 class Results:
-    """The finished runs of a results folder, in the order of their names.
+    """Finished runs of a results folder, in the order of their names.
 
     ``results["qlae", 0]`` is the run of that model and seed; words may name model, dataset and protocol in any order, a
     number is the seed. ``problems`` has a line for each record that cannot be used, ``failures`` the error of each run

@@ -1,4 +1,4 @@
-"""The contract of datasets: a card, a grid of factors, and images as bytes by index. No torch at import."""
+"""Contract of datasets: a card, a grid of factors, and images as bytes by index. No torch at import."""
 
 from __future__ import annotations
 

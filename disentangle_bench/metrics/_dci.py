@@ -59,7 +59,7 @@ def dci(
     variant: str = "locatello2019",
     rng: int = 0,
 ) -> MetricResult:
-    """Return DCI of codes [n, d] and factors [n, k] (Eastwood & Williams 2018, section 2; Locatello et al. 2019, C).
+    """Return DCI of codes [n, d] and factors [n, k] (Eastwood & Williams 2018, sec. 2; Locatello et al. 2019, app. C).
 
     ``codes`` is Codes, or an array that stands for the values and, if of integers, for the indices too. The first
     ``n_train`` rows train the classifiers and the rest test them; None keeps the last third (rounded down) for the

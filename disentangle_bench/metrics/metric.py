@@ -1,4 +1,4 @@
-"""The contract of a metric: its card, its result, and the checks of its input.
+"""Contract of a metric: its card, its result, and the checks of its input.
 
 A metric is a module with ``CARD`` and ``score(evaluation, *, variant, rng) -> MetricResult``, where ``variant`` is one
 of the card's, and a public function of arrays that ``score`` calls.

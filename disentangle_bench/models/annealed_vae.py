@@ -16,7 +16,7 @@ from disentangle_bench.models.networks import Network
 
 @final
 class AnnealedVAE(Model):
-    """MSE + kl_weight * |KL - C(step)|: the KL divergence of the codes, summed over latents, mean
+    """Model with the loss MSE + kl_weight * |KL - C(step)|: the KL divergence of the codes, summed over latents, mean
     over the batch, is held at a capacity C that grows linearly from 0 to ``capacity`` over ``capacity_steps`` and then
     stays. Codes are posterior means.
     """

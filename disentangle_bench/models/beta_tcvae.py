@@ -16,7 +16,7 @@ from disentangle_bench.models.networks import Network
 
 @final
 class BetaTCVAE(Model):
-    """MSE + kl_weight * (MI + tc_weight * TC + dimension-wise KL) (paper, equation 4 with alpha = gamma = 1).
+    """Model with loss MSE + kl_weight * (MI + tc_weight * TC + dimension-wise KL) (paper, eq. 4; alpha = gamma = 1).
 
     The three terms are minibatch estimates of the parts of the KL divergence; see ``gaussian.split_kl``.
     """

@@ -16,7 +16,8 @@ from disentangle_bench.models.networks import Network
 
 @final
 class BetaVAE(Model):
-    """MSE + kl_weight * mean over the batch of sum_j KL(q(z_j | x) || N(0, 1)). Codes are posterior means.
+    """Model with the loss MSE + kl_weight * mean over the batch of sum_j KL(q(z_j | x) || N(0, 1)). Codes are posterior
+    means.
 
     MSE is a mean over pixels and channels, so ``kl_weight`` is beta divided by about the number of those.
     """

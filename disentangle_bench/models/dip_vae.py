@@ -20,7 +20,7 @@ from disentangle_bench.models.networks import Network
 
 @final
 class DIPVAE(Model):
-    """MSE + kl_weight * (KL + lambda_od * sum_{i != j} C_ij^2 + lambda_d * sum_i (C_ii - 1)^2).
+    """Model with the loss MSE + kl_weight * (KL + lambda_od * sum_{i != j} C_ij^2 + lambda_d * sum_i (C_ii - 1)^2).
 
     C is the minibatch's covariance of the posterior means (DIP-VAE-I) or of the samples z ~ q(z | x), which adds the
     mean of the posterior variances on the diagonal (DIP-VAE-II). KL is summed over latents, mean over the batch. Codes

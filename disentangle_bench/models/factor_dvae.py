@@ -20,8 +20,9 @@ from disentangle_bench.models.networks import Network
 
 @final
 class FactorDVAE(Model):
-    """The loss of ``dvae`` + gamma * TC(w): the discriminator of FactorVAE sees the d * K weights of the Gumbel-softmax
-    sample, a latent's K weights shuffled together. With ``gamma = 0`` there is no discriminator, and this is ``dvae``.
+    """Model with the loss of ``dvae`` + gamma * TC(w): the discriminator of FactorVAE sees the d * K weights of the
+    Gumbel-softmax sample, a latent's K weights shuffled together. With ``gamma = 0`` there is no discriminator, and
+    this is ``dvae``.
     """
 
     version = 1

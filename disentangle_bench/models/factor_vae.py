@@ -16,9 +16,9 @@ from disentangle_bench.models.networks import Network
 
 @final
 class FactorVAE(Model):
-    """beta-VAE's loss + gamma * mean(D(z)[0] - D(z)[1]), with a discriminator D that learns to tell z from z with
-    shuffled latents (paper, equation 2 and algorithm 2). The shuffled codes come from the second half of an update's
-    images. With ``gamma = 0`` there is no discriminator, and this is beta-VAE.
+    """Model with beta-VAE's loss + gamma * mean(D(z)[0] - D(z)[1]), with a discriminator D that learns to tell z from z
+    with shuffled latents (paper, equation 2 and algorithm 2). The shuffled codes come from the second half of an
+    update's images. With ``gamma = 0`` there is no discriminator, and this is beta-VAE.
     """
 
     version = 1

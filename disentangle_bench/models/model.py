@@ -1,4 +1,4 @@
-"""The contract of a model. One file, one frozen ``Config``, one final class; shared parts are functions."""
+"""Contract of a model. One file, one frozen ``Config``, one final class; shared parts are functions."""
 
 from __future__ import annotations
 

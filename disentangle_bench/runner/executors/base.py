@@ -1,4 +1,4 @@
-"""The contract of an executor.
+"""Contract of an executor.
 
 An executor is a module with two functions. ``parse(resources)`` returns the executor's own frozen settings, and raises
 ``BenchError`` for any that are wrong before anything is prepared or looked for. ``execute(work, settings, listen)``

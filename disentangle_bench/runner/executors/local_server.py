@@ -1,4 +1,4 @@
-"""The process from which the runs of this machine are forked: it has imported torch, so that starting one is quick.
+"""Process from which the runs of this machine are forked: it has imported torch, so that a run starts quickly.
 
 The command talks to it through pipes (``local``). If the command ends, however that happens, its runs are asked to
 write a checkpoint and end.

@@ -38,7 +38,7 @@ STORE_BYTES = 100_000_000
 
 @dataclass(frozen=True)
 class Settings:
-    """The address of a running cluster; without one, Ray is started on this machine's cores."""
+    """Address of a running cluster; without one, Ray is started on this machine's cores."""
 
     address: str | None = None
 

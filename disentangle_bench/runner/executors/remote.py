@@ -35,7 +35,7 @@ def do(
 ) -> tuple[str, str]:
     """Call ``attempt`` on the machine that a run was given; ``resources.devices`` is as the user gave it.
 
-    ``again`` says that the run was lost before, so that nobody may be holding its lock for a while.
+    ``again`` says that the run was lost before, so that a dead process may still hold its lock for a while.
     """
     try:
         if "," in resources.devices:
