@@ -6,6 +6,7 @@ import re
 import runpy
 import shlex
 import shutil
+from functools import partial
 from pathlib import Path
 
 import click
@@ -26,6 +27,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*
 MADE = {"reference/commands.md", "contributing.md", "changelog.md"}
 """Pages that docs/pages.py makes when the site is built."""
 README = (ROOT / "README.md").read_text()
+
+LONG_SECONDS = 1200
+"""The longest that a command of the main job or the first hour may take."""
 
 
 def blocks(page, language):
@@ -98,7 +102,7 @@ def test_the_main_job(smoke_grid, tmp_path):
 
 @pytest.mark.slow
 def test_the_main_job_as_it_stands(tmp_path):
-    check_main_job(tmp_path, main_job(tmp_path, "quick", in_subprocess))
+    check_main_job(tmp_path, main_job(tmp_path, "quick", partial(in_subprocess, seconds=LONG_SECONDS)))
 
 
 def test_the_test_command_is_what_ci_runs():
@@ -128,7 +132,7 @@ def test_the_first_hour_as_it_stands(tmp_path):
     """The marked commands of the page, one after another."""
     text = (ROOT / "docs" / "first_hour.md").read_text()
     for command in re.findall(r"<!-- walk -->\n```bash\n(.*?)\n```", text):
-        done = in_subprocess(shlex.split(command)[1:], {}, tmp_path)
+        done = in_subprocess(shlex.split(command)[1:], {}, tmp_path, seconds=LONG_SECONDS)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "results" / "first" / "report.html").exists()
 

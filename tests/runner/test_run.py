@@ -244,7 +244,7 @@ def test_signals_end_a_command_within_ten_seconds_with_checkpoints(started, numb
     began = time.monotonic()
     os.killpg(command.pid, number)  # SIGHUP comes from a terminal that is closed
     _, errors = command.communicate(timeout=60)
-    assert time.monotonic() - began < 30  # three times the promise: other tests share the machine
+    assert time.monotonic() - began < 10
     assert command.returncode == 128 + number, errors
     assert "Traceback" not in errors
     assert list(command.out.glob("runs/*/checkpoint.pt"))

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from disentangle_bench.cli import main
 
-SECONDS = 1200
+SECONDS = 300
 """The longest that a command of its own process may take."""
 
 
@@ -50,8 +50,10 @@ def in_process(words: list[str], env: dict[str, str], cwd: Path, input: str | No
     return Done(result.exit_code, result.stdout, errors)
 
 
-def in_subprocess(words: list[str], env: dict[str, str], cwd: Path, input: str | None = None) -> Done:
-    """Start the command and wait for it."""
+def in_subprocess(
+    words: list[str], env: dict[str, str], cwd: Path, input: str | None = None, seconds: float = SECONDS
+) -> Done:
+    """Start the command and wait for it, for ``seconds`` at most."""
     done = subprocess.run(
         [sys.executable, "-m", "disentangle_bench", *words],
         capture_output=True,
@@ -59,7 +61,7 @@ def in_subprocess(words: list[str], env: dict[str, str], cwd: Path, input: str |
         cwd=cwd,
         env={**os.environ, **env},
         input=input,
-        timeout=SECONDS,
+        timeout=seconds,
     )
     return Done(done.returncode, done.stdout, done.stderr)
 
