@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.files import data_folder
-from disentangle_bench.models.networks import ChannelsLast
+from disentangle_bench.models.networks import lay_out
 from disentangle_bench.registry import MODELS, dataset_class
 from disentangle_bench.runner.attempt import repeatable
 from disentangle_bench.training.precision import tf32
@@ -216,12 +216,8 @@ def shared(device: str, out: Path, tiny: bool) -> None:
 
 def with_layout(trainer: Trainer, memory_format: torch.memory_format) -> Trainer:
     """Put weights, images and the decoder's maps of a new trainer into one memory format."""
-    model: Any = trainer.model.to(memory_format=memory_format)  # type: ignore[call-overload]
-    losses = model.losses
-    model.losses = lambda x, step, noise: losses(x.contiguous(memory_format=memory_format), step, noise)
-    for module in model.modules():
-        if isinstance(module, ChannelsLast):
-            module.forward = lambda x, shape=module.shape: x.unflatten(1, shape).contiguous(memory_format=memory_format)
+    lay_out(trainer.model, memory_format)
+    trainer.memory_format = memory_format
     return trainer
 
 
@@ -244,7 +240,7 @@ def layouts(device: str, out: Path, tiny: bool) -> None:
     where = torch.device(device)
     dataset = dataset_class("rooms3d").load(data_folder(None))
     formats = {"channels last": torch.channels_last, "separate channels": torch.contiguous_format}
-    rows = [("conv64", "fp32"), ("conv64", "bf16"), ("residual", "bf16"), ("residual", "tf32"), ("conv64", "tf32")]
+    rows = [("conv64", "fp32"), ("residual", "bf16"), ("conv64", "bf16"), ("conv64", "tf32"), ("residual", "tf32")]
     for network, precision in rows[:1] if tiny else rows:
         for name, memory_format in formats.items():
             for deterministic, search in [(True, False)] if tiny else [(True, False), (True, True), (False, True)]:

@@ -56,7 +56,7 @@ class Conv64:
         c, h, w = self.check(image_shape)
         start = (self.CHANNELS[-1], h // 16, w // 16)
         layers: list[nn.Module] = [nn.Linear(inputs, self.HIDDEN), nn.ReLU()]
-        layers += [nn.Linear(self.HIDDEN, start[0] * start[1] * start[2]), nn.ReLU(), ChannelsLast(start)]
+        layers += [nn.Linear(self.HIDDEN, start[0] * start[1] * start[2]), nn.ReLU(), ToMap(start)]
         channels = [*reversed(self.CHANNELS), c]
         for before, after in pairwise(channels):
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1), nn.ReLU()]
@@ -102,7 +102,7 @@ class Residual:
         """Return the module from [b, inputs] to images [b, c, h, w]."""
         c, h, w = self.check(image_shape)
         start = (self.START, h // 4, w // 4)
-        layers: list[nn.Module] = [nn.Linear(inputs, start[0] * start[1] * start[2]), ChannelsLast(start)]
+        layers: list[nn.Module] = [nn.Linear(inputs, start[0] * start[1] * start[2]), ToMap(start)]
         widths = tuple(reversed(self.channels))
         layers += self._blocks(self.START, widths, kernels=(1, 3, 3, 3), between=lambda: nn.Upsample(scale_factor=2))
         layers += [nn.ReLU(), nn.Conv2d(self.channels[0], c, 1), Shift(0.5)]
@@ -160,16 +160,28 @@ class Shift(nn.Module):
         return x + self.amount
 
 
-class ChannelsLast(nn.Module):
-    """Layer from vectors [b, c*h*w] to maps [b, c, h, w], channels last in memory, which suits convolutions."""
+class ToMap(nn.Module):
+    """Layer from vectors [b, c*h*w] to maps [b, c, h, w], in memory as ``lay_out`` says: channels last at first."""
 
     def __init__(self, shape: ImageShape) -> None:
         super().__init__()
         self.shape = shape
+        self.memory_format = torch.channels_last
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the same numbers as a map."""
-        return x.unflatten(1, self.shape).contiguous(memory_format=torch.channels_last)
+        return x.unflatten(1, self.shape).contiguous(memory_format=self.memory_format)
+
+
+def lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
+    """Put a model's weights, and the maps that its decoder begins with, into one memory format.
+
+    A convolution keeps the format of what it is given, so that no layer in between has to know.
+    """
+    model.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's own types leave this call out
+    for module in model.modules():
+        if isinstance(module, ToMap):
+            module.memory_format = memory_format
 
 
 def _normal(network: nn.Sequential) -> nn.Sequential:

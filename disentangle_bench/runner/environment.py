@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,10 +114,14 @@ def peak_device_memory(device: torch.device) -> int | None:
 
 @functools.cache
 def commit() -> str | None:
-    """Return the commit of the checkout that the package lies in, with ``+`` if files differ; None if installed."""
+    """Return the commit of the checkout that the package lies in, with ``+`` if files differ, or the one that git wrote
+    into an archive of it; None if installed.
+    """
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
-        return None
+        archived = root / ".git_archival.txt"
+        name = archived.read_text(encoding="utf-8").strip() if archived.exists() else ""
+        return name if re.fullmatch("[0-9a-f]{40}", name) else None
     try:
         words = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
         return subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -52,11 +52,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def checkpoints(folder: Path, run_digest: str, device_type: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+def checkpoints(folder: Path, run_digest: str, device_type: str, updates: int) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the states in ``folder`` of the run with this digest, the newest first.
 
     A checkpoint that is damaged, belongs to another run, or was made on another kind of device is skipped with a
-    warning: training from further back gives the same numbers.
+    warning: training from further back gives the same numbers. After the last of ``updates`` the kind of device no
+    longer matters: a run that was trained on a GPU may be scored elsewhere.
     """
     for path in (folder / CHECKPOINT, folder / PREVIOUS):
         if not path.exists():
@@ -68,7 +69,7 @@ def checkpoints(folder: Path, run_digest: str, device_type: str) -> Iterator[tup
             continue
         if state.get("digest") != run_digest:
             log.warning("%s belongs to another run and is skipped", path)
-        elif state.get("device") != device_type:
+        elif state.get("device") != device_type and state.get("step") != updates:
             # The state of a random generator is meaningful only on its own kind of device.
             log.warning("%s was made on another kind of device and is skipped", path)
         else:

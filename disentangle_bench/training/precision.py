@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 CPUINFO = Path("/proc/cpuinfo")
 
+SEPARATE_CHANNELS = {("cuda", "fp32")}
+"""Devices and precisions whose convolutions are faster on images with separate channels than with channels last."""
+
 log = logging.getLogger(__name__)
 
 
@@ -22,6 +25,12 @@ def cpu_computes_bfloat16() -> bool | None:
         return None
     flags = CPUINFO.read_text(encoding="utf-8", errors="replace").split()
     return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def memory_format(device: torch.device, precision: str) -> torch.memory_format:
+    """Return the order of images in memory that is fastest there."""
+    separate = (device.type, precision) in SEPARATE_CHANNELS
+    return torch.contiguous_format if separate else torch.channels_last
 
 
 def in_bfloat16(model: nn.Module, device: torch.device) -> None:

@@ -17,13 +17,14 @@ import torch
 from disentangle_bench.atomic import write_text
 from disentangle_bench.data.dataset import Card, Dataset
 from disentangle_bench.models.model import Losses, Model, Noise
+from disentangle_bench.models.networks import lay_out
 from disentangle_bench.registry import model_class, model_config, network
 from disentangle_bench.spec import RunSpec, Training, seed_for
 from disentangle_bench.training.batches import Stream, split_of
 from disentangle_bench.training.capture import CapturedUpdate
 from disentangle_bench.training.checkpoints import checkpoints, write_checkpoint
 from disentangle_bench.training.inputs import DeviceInputs, HostInputs
-from disentangle_bench.training.precision import compiled, in_bfloat16, tf32
+from disentangle_bench.training.precision import compiled, in_bfloat16, memory_format, tf32
 
 HISTORY = "history.csv"
 HISTORY_ROWS = 100
@@ -60,7 +61,8 @@ def build_model(spec: RunSpec, card: Card, device: torch.device, *, n_train: int
         torch.manual_seed(seed_for(spec.seed, "weights"))
         make: Any = chosen  # the abstract class has no constructor of its own to check against
         built: Any = make(config, image_shape=card.image_shape, n_train=n_train, network=network(spec.training.network))
-    model: Model = built.to(device=device, memory_format=torch.channels_last)
+    model: Model = built.to(device=device)
+    lay_out(model, memory_format(device, spec.training.precision))
     return model
 
 
@@ -114,6 +116,7 @@ class Trainer:
         clock = players if training.clock == "optimiser_steps" else 1
         inputs = (self.images, self.stream, self.optimizer, self._rates, clock)
         on_device = device.type == "cuda" and self.model.capturable
+        self.memory_format = memory_format(device, training.precision)
         self.inputs = DeviceInputs(*inputs, device) if on_device else HostInputs(*inputs)
         self.captured = on_device and capture
         self._compute: Callable[[], dict[str, torch.Tensor]] = self._uncaptured
@@ -139,7 +142,8 @@ class Trainer:
 
     def _uncaptured(self) -> dict[str, torch.Tensor]:
         images, clock = self.inputs.take()
-        losses, logs = self.model.losses(to_float(images), clock, self.noise)
+        x = to_float(images).contiguous(memory_format=self.memory_format)
+        losses, logs = self.model.losses(x, clock, self.noise)
         in_turn = self.spec.training.steps == "in_turn"
         values: dict[str, torch.Tensor] = {}
         for turn in [{player: loss} for player, loss in losses.items()] if in_turn else [losses]:
@@ -231,7 +235,8 @@ class Trainer:
     def restore(self, folder: Path) -> None:
         """Continue from the newest usable checkpoint in ``folder``; without one, stay at the beginning."""
         begin = copy.deepcopy(self._state())
-        for path, state in checkpoints(folder, self.spec.digest, self.generator.device.type):
+        device, updates = self.generator.device.type, self.spec.training.updates
+        for path, state in checkpoints(folder, self.spec.digest, device, updates):
             try:
                 self._load(state)
                 return
@@ -242,5 +247,6 @@ class Trainer:
     def _load(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generators"]["noise"])
+        if state["device"] == self.generator.device.type:
+            self.generator.set_state(state["generators"]["noise"])
         self.step, self.history, self.seconds = state["step"], state["history"], state["seconds"]

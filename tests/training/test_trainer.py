@@ -217,3 +217,15 @@ def test_a_checkpoint_of_another_kind_of_device_is_passed_over(tmp_path, caplog)
     write_checkpoint(tmp_path / "parts", state_on_cuda)  # the previous generation, too
     assert same(state(whole), state(trained(tmp_path / "parts")))
     assert "another kind of device" in caplog.text
+
+
+def test_a_finished_training_of_another_kind_of_device_is_not_repeated(tmp_path):
+    """A run that was trained on a GPU may be scored elsewhere."""
+    whole = trained(tmp_path)
+    write_checkpoint(tmp_path, read_checkpoint(tmp_path / CHECKPOINT) | {"device": "cuda"})
+    steps = []
+    again = started(tmp_path)
+    again.run(tmp_path, progress=steps.append)
+    assert steps == []
+    weights = whole.model.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in again.model.state_dict().items())
