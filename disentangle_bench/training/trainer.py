@@ -58,7 +58,8 @@ def build_model(spec: RunSpec, card: Card, device: torch.device, *, n_train: int
     chosen = model_class(spec.model)
     config = model_config(spec.model, spec.settings)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.manual_seed(seed_for(spec.seed, "weights"))
+        # Of the CPU alone: torch.manual_seed would seed every CUDA device, and fork_rng restores none.
+        torch.default_generator.manual_seed(seed_for(spec.seed, "weights"))
         make: Any = chosen  # the abstract class has no constructor of its own to check against
         built: Any = make(config, image_shape=card.image_shape, n_train=n_train, network=network(spec.training.network))
     model: Model = built.to(device=device)
