@@ -1,10 +1,11 @@
-"""The script for machines with a GPU runs to its end, small, on a CPU."""
+"""The scripts of ``benchmarks`` run to their ends, small, on a CPU."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,15 @@ def test_a_stage_of_the_gpu_script(tmp_path, stage):
     rows = [json.loads(line) for line in (tmp_path / "speed.jsonl").read_text().splitlines()]
     assert rows
     assert not [row["error"] for row in rows if "error" in row]
+
+
+@pytest.mark.slow
+def test_the_comparison_with_other_libraries():
+    command = [sys.executable, str(ROOT / "benchmarks" / "side_by_side.py"), "--tiny"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "|"]
+    by = [row[1].split()[0] for row in rows[2:]]
+    assert by.count("disentangle-bench") == 3
+    assert {"bare", "disent", "pythae", "scikit-learn", "PNG"} < set(by)
+    assert all(row[2] for row in rows)

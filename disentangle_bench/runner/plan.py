@@ -28,6 +28,7 @@ from disentangle_bench.scoring.score import score
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store.status import duration
 from disentangle_bench.training.batches import evaluation_sample
+from disentangle_bench.training.precision import cpu_computes_bfloat16
 from disentangle_bench.training.trainer import Trainer, to_float
 
 PROBE_BATCH = 16
@@ -37,6 +38,8 @@ measured, and the seconds after which one is enough."""
 
 SCORED_ROWS = 600
 LONG_HOURS = 24.0
+WORTHWHILE = 0.9
+"""Share of the training time from which on bfloat16 is not worth leaving the protocol for."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Plan:
-    """A grid's costs, and the wall time if ``at_a_time`` runs go side by side."""
+    """A grid's costs, and the wall time if ``at_a_time`` runs go side by side.
+
+    ``bf16`` is the time of an update in bfloat16 as a share of that in float32, for the kind of run whose updates take
+    longest; None where the processor would emulate it, and for runs that are not in float32.
+    """
 
     costs: tuple[Cost, ...]
     device: str
     at_a_time: int
+    bf16: float | None = None
 
     @property
     def hours(self) -> float:
@@ -81,6 +89,8 @@ class Plan:
             f"{duration(3600 * self.hours)} on {self.device}, {self.at_a_time} at a time; "
             f"{self.disk / 1e6:,.0f} MB on disk"
         )
+        if self.bf16 is not None and self.bf16 < WORTHWHILE:
+            caption += f"\n--precision bf16 would take {self.bf16:.0%} of the training time, off-protocol"
         table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
         for name in ("run", "runs", "training", "scoring", "memory", "disk"):
             table.add_column(name, justify="left" if name == "run" else "right")
@@ -99,6 +109,7 @@ class Plan:
             "at_a_time": self.at_a_time,
             "hours": self.hours,
             "disk": self.disk,
+            "bf16": self.bf16,
             "runs": rows,
         }
 
@@ -107,13 +118,17 @@ def measure(specs: Sequence[RunSpec], slots: Sequence[str], resources: Resources
     """Measure a few updates and a small evaluation of each kind of run, and scale them up."""
     kinds = Counter(spec.model_copy(update={"seed": 0}).model_dump_json() for spec in specs)
     costs = []
+    device = torch.device(slots[0])
+    slowest: tuple[float, RunSpec] | None = None
     with repeatable(resources.threads):
         scoring: dict[str, float] = {}
         for text, runs in kinds.items():
             spec = RunSpec.model_validate_json(text)
             say(f"measuring {spec.model} on {spec.dataset}")
             dataset = _dataset(spec.dataset, resources.data)
-            trainer, update = _measured(spec, dataset, torch.device(slots[0]), resources)
+            trainer, update = _measured(spec, dataset, device, resources)
+            if slowest is None or update > slowest[0]:
+                slowest = update, spec
             key = f"{spec.dataset} {spec.settings['latents']} {spec.scoring}"
             if key not in scoring:
                 scoring[key] = _metric_seconds(spec, dataset)
@@ -129,7 +144,18 @@ def measure(specs: Sequence[RunSpec], slots: Sequence[str], resources: Resources
                     disk=_disk(trainer, dataset),
                 )
             )
-    return Plan(tuple(costs), slots[0], len(slots))
+        bf16 = None if slowest is None else _bf16_share(*slowest, device, resources)
+    return Plan(tuple(costs), slots[0], len(slots), bf16)
+
+
+def _bf16_share(seconds: float, spec: RunSpec, device: torch.device, resources: Resources) -> float | None:
+    """Return the time of an update in bfloat16 as a share of ``seconds``, those in float32."""
+    if spec.training.precision != "fp32" or (device.type == "cpu" and not cpu_computes_bfloat16()):
+        return None
+    training = spec.training.model_copy(update={"precision": "bf16"})
+    lowered = spec.model_copy(update={"training": training})
+    _, update = _measured(lowered, _dataset(spec.dataset, resources.data), device, resources)
+    return update / seconds
 
 
 class StandIn(Dataset):

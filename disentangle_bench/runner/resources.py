@@ -39,7 +39,7 @@ class Resources(BaseModel):
     trackers: tuple[str, ...] = ()
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     compile: bool = False
-    capture: bool = False
+    capture: bool = True
     executor: str = "local"
     settings: str = ""
 

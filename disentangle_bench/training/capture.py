@@ -64,7 +64,7 @@ class CapturedUpdate:
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise BenchError(
-                f"this model's update cannot be captured as a CUDA graph ({reason}): leave --capture out, and set "
+                f"this model's update cannot be captured as a CUDA graph ({reason}): give --no-capture, or set "
                 "capturable = False in the model's class if it needs the host in each update"
             ) from error
         return graph
