@@ -174,8 +174,8 @@ COMPILE = option("--compile", is_flag=True, help="Compile the networks with torc
 CAPTURE = option(
     "--capture/--no-capture",
     default=True,
-    help="Record an update as a CUDA graph and replay it, on a CUDA device and for models that allow it; the same bits, "
-    "two to thirteen times as fast.  [default: capture]",
+    help="On a CUDA device, record an update as a CUDA graph and replay it: the same bits, two to thirteen times as "
+    "fast; recorded.  [default: capture]",
 )
 DATA_DIR = option(
     "--data-dir", metavar="FOLDER", help="Folder with the datasets.  [default: $DBENCH_DATA or the user's cache]"
