@@ -68,13 +68,18 @@ class File(Part):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
+EXTERNAL = "external"
+"""The only entry in ``RunSpec.changed`` of codes from elsewhere."""
+
+
 class RunSpec(Part):
     """Everything that decides a run's numbers on one machine; a run's identity is the digest of this, never of code.
 
     ``settings`` are the model's own, complete. ``changed`` names the values that the user set to something else than
-    the protocol and the baseline: a record with any is off-protocol and is never ranked. ``protocol_ranked`` says so of
-    a protocol that is not built in, whose name ends with digits of its digest. ``files`` are those of plug-ins in one
-    file, by the name that the plug-in has in this spec.
+    the protocol and the baseline: a record with any is off-protocol and is never ranked. It is ``("external",)`` for
+    codes from elsewhere: their ``training`` is the protocol's, and nobody knows the real one. ``protocol_ranked`` says
+    whether a protocol that is not built in ranks; its name ends with digits of its digest. ``files`` are those of
+    plug-ins in one file, by the name that the plug-in has in this spec.
     """
 
     model: str
@@ -103,6 +108,11 @@ class RunSpec(Part):
         if files:
             content["files"] = {name: file["sha256"] for name, file in files.items()}
         return content
+
+    @property
+    def external(self) -> bool:
+        """Return whether the codes come from elsewhere (``dbench import``)."""
+        return self.changed == (EXTERNAL,)
 
     @property
     def digest(self) -> str:
@@ -147,7 +157,8 @@ def seed_for(*parts: int | str) -> int:
 def flat(spec: RunSpec) -> dict[str, Any]:
     """Return the spec as one table of dotted keys (``training.updates``, ``model.gamma``), as ``--set`` spells them."""
     table: dict[str, Any] = {f"model.{key}": value for key, value in spec.settings.items()}
-    table |= {f"training.{key}": value for key, value in spec.training.model_dump().items()}
+    if not spec.external:
+        table |= {f"training.{key}": value for key, value in spec.training.model_dump().items()}
     table |= {f"scoring.{key}": value for key, value in spec.scoring.model_dump().items() if key != "metrics"}
     return table | {f"scoring.metrics.{name}": variant for name, variant in spec.scoring.metrics.items()}
 

@@ -9,6 +9,7 @@ import click
 
 from disentangle_bench import __version__
 from disentangle_bench.cli.data import data
+from disentangle_bench.cli.import_codes import import_codes
 from disentangle_bench.cli.info import info, list_, show
 from disentangle_bench.cli.plugin import check, new
 from disentangle_bench.cli.report import report
@@ -67,5 +68,6 @@ def main() -> None:
     """Compare disentanglement models under one fair, versioned protocol."""
 
 
-for command in (run, plan, status, report, score, show, list_, info, new, check, data, merge, rm, reproduce, worker):
+_RUNS = (run, plan, status, report, score, import_codes, merge, rm, reproduce, worker)
+for command in (*_RUNS, show, list_, info, new, check, data):
     main.add_command(command)

@@ -208,6 +208,13 @@ METRICS = option(
     metavar="NAMES",
     help="Print the scores of these metrics, comma-separated, and compute what the protocol has not; files too.",
 )
+VARIANT = option(
+    "--variant",
+    "variants",
+    multiple=True,
+    metavar="NAME",
+    help="Variant of all metrics that have it (NAME) or of one (METRIC=NAME). Repeatable.",
+)
 YES = option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 WHAT = options("What to run", MODELS, DATASETS, SEEDS, PROTOCOL, SET, GRID, PRECISION)

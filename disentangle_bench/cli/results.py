@@ -168,12 +168,7 @@ def reproduce(run: Path, devices: str, threads: int, compile: bool, data_dir: st
 @click.option(
     "--metrics", metavar="NAMES", help="Metric names, comma-separated.  [default: dci,infomec; for runs, their own]"
 )
-@click.option(
-    "--variant",
-    "variants",
-    multiple=True,
-    help="Variant of all metrics that have it (NAME) or of one (METRIC=NAME). Repeatable.",
-)
+@opt.options("Options", opt.VARIANT)
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="JSON file for the scores of an .npz.")
 @click.option(
     "--bins",

@@ -10,6 +10,7 @@ import numpy as np
 from disentangle_bench.atomic import atomic_path
 from disentangle_bench.report import ranking, statistics
 from disentangle_bench.report.scores import GROUP, SCORE, TABLE
+from disentangle_bench.spec import EXTERNAL
 from disentangle_bench.store.files import safe_cells
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ NOTES = {
     "unranked-protocol": "Nothing here is ranked: this protocol ranks no models",
     "descriptive": "Scores that describe the codes and are no contest, so not ranked",
     "off-protocol": "Off-protocol (settings changed by hand), so not ranked",
+    EXTERNAL: "Codes from elsewhere, trained nobody knows how, so not ranked",
     "undefined": "Not defined for every seed, so not ranked",
     FEW: f"Fewer than {statistics.FEWEST} seeds, so not ranked",
 }
@@ -80,7 +82,8 @@ def leaderboard(scores: pd.DataFrame) -> pd.DataFrame:
         # A record off its protocol says that it is not ranked, under any protocol.
         "unranked-protocol": ~board["ranked"] & ~board["off_protocol"],
         "descriptive": board["descriptive"],
-        "off-protocol": board["off_protocol"],
+        "off-protocol": board["off_protocol"] & (board["changed"] != EXTERNAL),
+        EXTERNAL: board["changed"] == EXTERNAL,
         "undefined": board["undefined"] > 0,
         FEW: board["n"] < statistics.FEWEST,
     }

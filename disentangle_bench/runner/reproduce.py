@@ -66,6 +66,8 @@ def reproduce(folder: Path, resources: Resources) -> Reproduction:
         raise BenchError(
             f"there is no finished run in {str(folder)!r}: give a folder such as results/runs/ID"
         ) from error
+    if record.spec.external:
+        raise BenchError(f"the codes in {str(folder)!r} come from elsewhere: dbench import scores their file again")
     source = folder.resolve().parents[1]
     activate(record.spec, source)
     _check_versions(record)

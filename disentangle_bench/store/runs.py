@@ -172,6 +172,8 @@ def check_file(record: Record, name: str) -> Path:
     """
     path = record.folder / name
     again = "run the same dbench run with --rerun all to have it again"
+    if record.spec.external:
+        again = "the run's codes come from elsewhere, and dbench import keeps only codes.npz"
     if not path.is_file():
         raise BenchError(f"there is no file {str(path)!r}: {again}")
     expected = record.content.get("files", {}).get(name)

@@ -1,0 +1,58 @@
+"""The command import: codes from elsewhere become a row of a results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from disentangle_bench.cli import options as opt
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@opt.options(
+    "What it is",
+    opt.option("--model", required=True, metavar="NAME", help="Name of the model in tables; any will do."),
+    opt.option("--dataset", required=True, metavar="NAME", help="Dataset of the codes, or the path of an image file."),
+    opt.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Number of this training."),
+    opt.PROTOCOL,
+)
+@opt.options(
+    "Scores and results",
+    opt.option("--metrics", metavar="NAMES", help="Metric names, comma-separated.  [default: the protocol's]"),
+    opt.VARIANT,
+    opt.OUT,
+)
+def import_codes(
+    file: Path,
+    model: str,
+    dataset: str,
+    seed: int,
+    protocol: str,
+    metrics: str | None,
+    variants: tuple[str, ...],
+    out: Path,
+) -> None:
+    """Put the codes in FILE into a results folder: they are scored and get a row in its tables, figures and page.
+
+    FILE is one that dbench score reads, with the dataset's factors in its order. The row stands in the dataset's table
+    under --protocol, is marked "external" and never ranked: nobody knows how its model was trained. The training seeds
+    of one model, imported one by one, are pooled.
+    """
+    from disentangle_bench.cli.run import print_leaderboard
+    from disentangle_bench.scoring import external
+
+    record = external.import_codes(
+        file,
+        out,
+        model=model,
+        dataset=dataset,
+        seed=seed,
+        protocol_name=protocol,
+        metrics=metrics,
+        variants=variants,
+        progress=lambda metric: click.echo(f"scoring {metric}", err=True),
+    )
+    print_leaderboard(out, metrics=metrics)
+    click.echo(click.format_filename(record.folder))

@@ -1,0 +1,128 @@
+"""Codes from elsewhere as a run of a results folder: scored like the others, marked as external and never ranked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from disentangle_bench import __version__
+from disentangle_bench.codes import Evaluation
+from disentangle_bench.config.protocols import protocol
+from disentangle_bench.data.dataset import Card
+from disentangle_bench.errors import BenchError
+from disentangle_bench.registry import DATASETS, dataset_class
+from disentangle_bench.scoring.files import load_evaluation, save_arrays, save_evaluation
+from disentangle_bench.scoring.score import Scores, choose, score
+from disentangle_bench.spec import EXTERNAL, RunSpec
+from disentangle_bench.store import claims, files, runs
+
+
+def import_codes(
+    path: Path,
+    out: Path,
+    *,
+    model: str,
+    dataset: str,
+    seed: int = 0,
+    protocol_name: str = "standard",
+    metrics: str | None = None,
+    variants: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda metric: None,
+) -> runs.Record:
+    """Score the codes in the file ``path`` and keep them as a finished run of the results folder ``out``.
+
+    The run stands in the table of ``dataset`` and the protocol, under the name ``model``. Its spec says ``external``
+    where others name changed settings: nobody knows how it was trained, so it is never ranked. Without ``metrics``
+    those of the protocol are computed. The same file again is scored again.
+
+    Raises ``BenchError`` for a file that cannot be scored, factors that are not the dataset's, unknown names, and
+    other codes of the same name and seed.
+    """
+    if not re.fullmatch(r"[\w.+-]{1,60}", model, re.ASCII):
+        raise BenchError(f"the model is called {model!r}: give up to 60 letters, digits and any of . _ + -")
+    if not 0 <= seed < 2**63:
+        raise BenchError(f"the seed is {seed}: give a whole number from 0 to 2^63 - 1")
+    evaluation = load_evaluation(path)
+    dataset = DATASETS.canonical(dataset)
+    card, rules = dataset_class(dataset).card, protocol(protocol_name)
+    _check_factors(path, evaluation, card)
+    asked = choose(metrics, variants, rules.scoring.metrics)
+    if metrics is None and evaluation.squared_error is None:
+        asked.pop("mse", None)
+    fitted = {"train_images": evaluation.n_train, "test_images": len(evaluation.factors) - evaluation.n_train}
+    spec = RunSpec(
+        model=model,
+        model_version=1,
+        dataset=dataset,
+        dataset_version=card.version,
+        protocol=rules.label,
+        protocol_version=rules.version,
+        seed=seed,
+        settings={},
+        training=rules.training,
+        scoring=rules.scoring.model_copy(update=fitted),
+        changed=(EXTERNAL,),
+    )
+    folder, source = runs.run_folder(out, spec), {"file": path.name, "sha256": files.digest(path)}
+    (out / "runs").mkdir(parents=True, exist_ok=True)
+    try:
+        with claims.claimed(folder):
+            _check_free(folder, source)
+            scores = score(evaluation, asked, progress)
+            _write(folder, spec, card, evaluation, scores, source)
+    except claims.Busy as busy:
+        raise BenchError(f"{busy}: import the codes when that has ended") from busy
+    runs.write_results(out)
+    return runs.read_record(folder)
+
+
+def _check_factors(path: Path, evaluation: Evaluation, card: Card) -> None:
+    """Raise ``BenchError`` if the file's factors cannot be those of the dataset."""
+    factors = evaluation.factors
+    if factors.shape[1] != len(card.factor_names):
+        raise BenchError(
+            f"{path} has {factors.shape[1]} factors, and {card.name} has {len(card.factor_names)}: give "
+            f"{', '.join(card.factor_names)}, in this order"
+        )
+    if factors.dtype.kind != "i":
+        raise BenchError(f"{path} has factors that are real numbers, and those of {card.name} are classes: number them")
+    for name, size, column in zip(card.factor_names, card.factor_sizes, factors.T, strict=True):
+        if (count := len(np.unique(column))) > size:
+            raise BenchError(f"{path} has {count} values of {name}, and {card.name} has {size}: is it another dataset?")
+
+
+def _check_free(folder: Path, source: dict[str, str]) -> None:
+    """Raise ``BenchError`` if other codes have the run's name; set aside a record that cannot be used."""
+    if not runs.is_finished(folder):
+        runs.set_aside(folder)
+    elif runs.read_record(folder).content.get("external", {}).get("sha256") != source["sha256"]:
+        raise BenchError(f"{folder} has other codes: remove it with dbench rm, or give another --seed or --model")
+
+
+def _write(
+    folder: Path, spec: RunSpec, card: Card, evaluation: Evaluation, scores: Scores, source: dict[str, str]
+) -> None:
+    """Write codes, matrices and, last, the record."""
+    save_evaluation(folder / "codes.npz", evaluation)
+    save_arrays(folder / "matrices.npz", scores.arrays)
+    content = {
+        "schema": files.SCHEMA,
+        "run_id": spec.run_id,
+        "digest": spec.digest,
+        "spec": spec.model_dump(mode="json"),
+        "ranked": False,
+        "external": source,
+        "dataset": {"factor_names": card.factor_names, "factor_sizes": card.factor_sizes},
+        "package": {"version": __version__},
+        "images": {"evaluation": len(evaluation.factors)},
+        "seconds": {"metrics": scores.seconds},
+        "scores": scores.rows,
+        "notes": scores.notes,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": {"codes.npz": files.digest(folder / "codes.npz")},
+    }
+    runs.write_record(folder, content)

@@ -1,0 +1,117 @@
+"""``dbench import``: codes from elsewhere are runs of a results folder, marked, pooled over seeds, never ranked."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from disentangle_bench.data.rooms3d import Rooms3D
+from disentangle_bench.errors import BenchError
+from disentangle_bench.report import write_report
+from disentangle_bench.scoring.external import import_codes
+from disentangle_bench.scoring.score import score_results
+from disentangle_bench.store import runs, status
+from disentangle_bench.store.merge import merge
+from support import records
+from support.invoke import one_line
+
+CARD = Rooms3D.card
+MIG = {"model": "mine", "dataset": "rooms3d", "protocol_name": "cpu", "metrics": "mig"}
+
+
+def codes(path, seed=0, rows=300, **arrays):
+    rng = np.random.default_rng(seed)
+    factors = rng.integers(0, CARD.factor_sizes, size=(rows, len(CARD.factor_sizes)))
+    values = factors[:, :4] + 0.1 * rng.standard_normal((rows, 4))
+    np.savez(path, **{"codes": values, "factors": factors} | arrays)
+    return path
+
+
+def value(record):
+    return {row["score"]: row["value"] for row in record.scores}["score"]
+
+
+def test_imported_seeds_are_one_row_beside_trained_runs_without_a_rank(tmp_path):
+    out = tmp_path / "out"
+    for seed in range(3):
+        for model in ("qlae", "factor_vae"):
+            records.write_run(out, records.spec(model, seed, protocol_version=2), {"mig.score": 0.1 + 0.01 * seed})
+        import_codes(codes(tmp_path / "c.npz", seed), out, seed=seed, **MIG)
+    assert runs.read_records(out).problems == {}
+    board = write_report(out, figures=False, html=True).leaderboard
+    board = board[board["variant"] == "locatello2019"].set_index("model")
+    assert board.loc["mine"][["n", "changed", "note"]].tolist() == [3, "external", "external"]
+    assert board["rank"].isna().loc["mine"]
+    assert (out / "leaderboard.md").read_text().count("mine (external)") >= 1
+    assert "Codes from elsewhere" in (out / "leaderboard.md").read_text()
+    assert "mine" in (out / "report.html").read_text()
+    ranked = write_report(out, figures=False).leaderboard.query("model != 'mine'")
+    assert sorted(ranked["rank"]) == [1, 1]
+
+
+def test_scores_are_those_of_the_file_also_when_the_folder_is_scored_again(tmp_path):
+    out = tmp_path / "out"
+    first = import_codes(codes(tmp_path / "c.npz", discrete=False), out, **MIG)
+    assert first.content["external"]["file"] == "c.npz"
+    again, failed = score_results(out, "mig,sap", [], jobs=1, progress=lambda done, total: None)
+    assert not failed
+    assert {row["metric"] for row in again[0].scores} == {"mig", "sap"}
+    assert value(first) == next(row["value"] for row in again[0].scores if row["metric"] == "mig") > 0.3
+    merge([out], tmp_path / "merged")
+    assert [row.state for row in status.states(tmp_path / "merged")] == ["done"]
+
+
+def test_the_protocols_metrics_by_default_and_mse_only_with_errors(tmp_path):
+    options = {**MIG, "metrics": None, "variants": ["infomec=hsu2023"]}
+    path = codes(tmp_path / "c.npz", rows=30)
+    metrics = {row["metric"] for row in import_codes(path, tmp_path / "a", **options).scores}
+    assert metrics == {"dci", "infomec", "latents"}
+    path = codes(tmp_path / "d.npz", squared_error=np.full(300, 0.25))
+    rows = import_codes(path, tmp_path / "b", **{**MIG, "metrics": "mse"}).scores
+    assert rows[0]["value"] == 0.25
+
+
+def test_the_same_file_is_scored_again_and_another_is_not_put_over_it(tmp_path):
+    out = tmp_path / "out"
+    path = codes(tmp_path / "c.npz")
+    before = import_codes(path, out, **MIG)
+    assert import_codes(path, out, **MIG).folder == before.folder
+    (before.folder / "record.json").write_text("{")
+    assert value(import_codes(path, out, **MIG)) == value(before)
+    with pytest.raises(BenchError, match=r"has other codes: remove it with dbench rm, or give another --seed"):
+        import_codes(codes(path, 1), out, **MIG)
+    assert value(runs.read_record(before.folder)) == value(before)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options", "message"),
+    [
+        ({"factors": np.zeros((300, 2), int)}, {}, "has 2 factors, and rooms3d has 6"),
+        ({"factors": np.random.default_rng(0).random((300, 6))}, {}, "real numbers, and those of rooms3d are classes"),
+        ({"factors": np.arange(1800).reshape(300, 6) % 97}, {}, "97 values of .*, and rooms3d has"),
+        ({}, {"model": "../mine"}, "the model is called '../mine'"),
+        ({}, {"model": ""}, "give up to 60 letters"),
+        ({}, {"dataset": "romms3d"}, "romms3d.*rooms3d"),
+        ({}, {"protocol_name": "cpuu"}, "cpuu.*cpu"),
+        ({}, {"metrics": "mgi"}, "mgi.*mig"),
+        ({}, {"seed": -1}, "the seed is -1"),
+    ],
+)
+def test_what_does_not_fit_is_named_before_anything_is_written(tmp_path, arrays, options, message):
+    with pytest.raises(BenchError, match=message):
+        import_codes(codes(tmp_path / "c.npz", **arrays), tmp_path / "out", **MIG | options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command(dbench, tmp_path):
+    words = ["--model", "mine", "--dataset", "rooms3d", "--protocol", "cpu", "--metrics", "mig", "--out", "out"]
+    done = dbench("import", codes(tmp_path / "c.npz"), *words, "--seed", 4)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"mine\s+│|mine \(external\)", done.stdout)
+    (folder,) = (tmp_path / "out" / "runs").iterdir()
+    assert folder.name.startswith("rooms3d-cpu-mine-seed4-")
+    assert str(folder.name) in done.stdout
+    assert "come from elsewhere" in one_line(dbench("reproduce", folder))
+    assert "there is no" in one_line(dbench("import", "none.npz", *words))
