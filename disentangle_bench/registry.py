@@ -436,6 +436,10 @@ NETWORKS = _Networks(
     (
         Entry("conv64", "disentangle_bench.models.networks:Conv64", "small convolutions (Locatello et al. 2019)"),
         Entry("residual", "disentangle_bench.models.networks:Residual", "residual blocks (Baykal et al. 2024)"),
+        Entry(
+            "adain", "disentangle_bench.models.networks:AdaIN", "instance norm and AdaIN of Tripod (Hsu et al. 2024)"
+        ),
+        Entry("style", "disentangle_bench.models.networks:Style", "style-modulated network of QLAE (Hsu et al. 2023)"),
     ),
 )
 

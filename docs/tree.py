@@ -12,8 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "disentangle_bench"
 PAGE = Path(__file__).parent / "design.md"
 FOLDERS = (
-    ".", "data", "models", "metrics", "config", "training", "store", "scoring", "runner", "runner/executors",
-    "report", "report/tables", "report/figures", "report/page", "api", "cli",
+    ".", "data", "models", "models/networks", "metrics", "config", "training", "store", "scoring",
+    "runner", "runner/executors", "report", "report/tables", "report/figures", "report/page", "api", "cli",
 )  # fmt: skip
 """Folders in the order of the pipeline."""
 

@@ -1,0 +1,87 @@
+"""Parts that several networks share: layers, hidden layers by name, the order of maps in memory, checks of sizes"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from disentangle_bench.errors import BenchError
+from disentangle_bench.models.model import ImageShape
+
+
+class Shift(nn.Module):
+    """Layer that adds a constant."""
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = amount
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the input plus the constant."""
+        return x + self.amount
+
+
+class ToMap(nn.Module):
+    """Layer from vectors [b, c*h*w] to maps [b, c, h, w], in memory as ``lay_out`` says: channels last at first."""
+
+    def __init__(self, shape: ImageShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.memory_format = torch.channels_last
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the same numbers as a map."""
+        return x.unflatten(1, self.shape).contiguous(memory_format=self.memory_format)
+
+
+class StartMap(nn.Module):
+    """Map [c, h, w] that is learnt and the same for all inputs: where a decoder begins whose inputs only modulate."""
+
+    def __init__(self, shape: ImageShape, initial: float) -> None:
+        super().__init__()
+        self.map = nn.Parameter(torch.full((1, *shape), initial))
+        self.memory_format = torch.channels_last
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map once for each row of ``x`` [b, ...]."""
+        return self.map.expand(len(x), -1, -1, -1).contiguous(memory_format=self.memory_format)
+
+
+def lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
+    """Put a model's weights, and the maps that its decoder begins with, into one memory format.
+
+    A convolution keeps the format of what it is given, so that no layer in between has to know.
+    """
+    model.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's own types leave this call out
+    for module in model.modules():
+        if isinstance(module, ToMap | StartMap):
+            module.memory_format = memory_format
+
+
+def with_hidden_layers(decoder: nn.Module, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Return the hidden layers of a decoder for ``inputs`` [b, d], each [b, ...], and its output.
+
+    A decoder with a method ``with_hidden_layers`` says itself which they are. Those of a sequence of layers are what
+    comes out of its activation functions and upsamplings; another module has none.
+    """
+    own = getattr(decoder, "with_hidden_layers", None)
+    if own is not None:
+        layers: tuple[list[Tensor], Tensor] = own(inputs)
+        return layers
+    if not isinstance(decoder, nn.Sequential):
+        return [], decoder(inputs)
+    hidden, x = [], inputs
+    for layer in decoder:
+        x = layer(x)
+        if isinstance(layer, nn.ReLU | nn.Upsample):
+            hidden.append(x)
+    return hidden, x
+
+
+def check_sides(name: str, image_shape: ImageShape, multiple: int, least: int = 0) -> ImageShape:
+    """Return ``image_shape``; raise ``BenchError`` if a side is no multiple of ``multiple`` or is under ``least``."""
+    c, h, w = image_shape
+    if h % multiple or w % multiple or min(image_shape) < 1 or min(h, w) < least:
+        rule = f"multiples of {multiple}" + (f" from {least} on" if least else "")
+        raise BenchError(f"the network {name} takes images whose sides are {rule}, not {h} x {w} pixels")
+    return c, h, w
