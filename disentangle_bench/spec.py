@@ -72,6 +72,32 @@ EXTERNAL = "external"
 """The only entry in ``RunSpec.changed`` of codes from elsewhere."""
 
 
+class SearchPoint(Part):
+    """Place of a run in a search of settings: the number of its point (0 is the default, which every search has), how
+    and from which ``seed`` the point was drawn, and the version of the space.
+    """
+
+    point: Whole = Field(ge=0)
+    seed: Whole = Field(default=0, ge=0)
+    sampler: Literal["random", "tpe"] = "random"
+    space_version: Whole = Field(ge=1)
+
+
+class Tuning(Part):
+    """How the settings of a run were selected: by which ``criterion``, among how many points (``budget``) drawn how,
+    and from which version of the space.
+    """
+
+    criterion: str = Field(pattern=r"^[a-z0-9_.]{1,60}$")
+    budget: Whole = Field(ge=1)
+    sampler: Literal["random", "tpe"] = "random"
+    space_version: Whole = Field(ge=1)
+
+    def __str__(self) -> str:
+        adaptive = "" if self.sampler == "random" else f" by {self.sampler}"
+        return f"tuned by {self.criterion}, budget {self.budget}{adaptive}, space version {self.space_version}"
+
+
 class RunSpec(Part):
     """Everything that decides a run's numbers on one machine; a run's identity is the digest of this, never of code.
 
@@ -95,6 +121,8 @@ class RunSpec(Part):
     changed: tuple[str, ...] = ()
     protocol_ranked: bool = False
     files: dict[str, File] = Field(default_factory=dict)
+    tuned: Tuning | None = None
+    search: SearchPoint | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return the content of which the digest is made, in a form for JSON.
@@ -102,7 +130,8 @@ class RunSpec(Part):
         Fields added later are left out where they are empty or false, so that older records keep their digests. A
         dataset that is a file counts by its name and content (``dataset_version``), not by its folder.
         """
-        content = self.model_dump(mode="json", exclude=None if self.protocol_ranked else {"protocol_ranked"})
+        later = {"protocol_ranked": self.protocol_ranked, "tuned": self.tuned, "search": None}
+        content = self.model_dump(mode="json", exclude={name for name, value in later.items() if not value})
         content["dataset"] = self.dataset.rpartition("/")[2]
         files = content.pop("files")
         if files:
@@ -113,6 +142,11 @@ class RunSpec(Part):
     def external(self) -> bool:
         """Return whether the codes come from elsewhere (``dbench import``)."""
         return self.changed == (EXTERNAL,)
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """Return what sets the run apart from the baseline under its protocol: how it was tuned, what was changed."""
+        return (*([str(self.tuned)] if self.tuned else []), *self.changed)
 
     @property
     def digest(self) -> str:

@@ -129,6 +129,28 @@ GRID = option(
 PRECISION = option(
     "--precision", type=OneOf("precision", PRECISIONS), help="Training precision.  [default: the protocol's]"
 )
+SEARCH = option(
+    "--search",
+    "budget",
+    metavar="NUMBER",
+    type=click.IntRange(min=1),
+    help="Run this many points of each model's search space, the default first, and score them on validation images. "
+    "dbench select chooses among them.",
+)
+SEARCH_SEED = option(
+    "--search-seed",
+    metavar="SEED",
+    type=click.IntRange(min=0, max=2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Seed that the points are drawn from.",
+)
+SETTINGS = option(
+    "--settings",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File that dbench select wrote: run its settings in place of the baselines'.",
+)
 
 # Where and how.
 EXECUTOR = option(
@@ -217,5 +239,7 @@ VARIANT = option(
 )
 YES = option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
-WHAT = options("What to run", MODELS, DATASETS, SEEDS, PROTOCOL, SET, GRID, PRECISION)
+WHAT = options(
+    "What to run", MODELS, DATASETS, SEEDS, PROTOCOL, SET, GRID, PRECISION, SEARCH, SEARCH_SEED, SETTINGS
+)  # fmt: skip
 MACHINE = (DEVICE, JOBS, RUNS_PER_DEVICE, THREADS, DATA_DIR)

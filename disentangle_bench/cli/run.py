@@ -141,9 +141,12 @@ def _print_endings(how: str, reasons: dict[str, str]) -> None:
 def _specs(given: dict[str, Any]) -> list[RunSpec]:
     """Take the options of ``WHAT`` that name runs out of ``given``, and return the specs that they ask for."""
     from disentangle_bench.config.grids import expand
+    from disentangle_bench.config.search import Search
 
-    names = ("models", "datasets", "seeds", "protocol", "changes", "grid_file", "precision")
-    return expand(**{name: given.pop(name) for name in names})
+    names = ("models", "datasets", "seeds", "protocol", "changes", "grid_file", "precision", "settings")
+    budget, seed = given.pop("budget"), given.pop("search_seed")
+    search = None if budget is None else Search(budget, seed)
+    return expand(**{name: given.pop(name) for name in names}, search=search)
 
 
 def _resources(data_dir: str | None, **given: Any) -> Resources:
@@ -159,7 +162,7 @@ def _print_grid(specs: Sequence[RunSpec], todo: Sequence[RunSpec]) -> None:
     wanted = {spec.run_id for spec in todo}
     for spec in specs:
         state = "to do  " if spec.run_id in wanted else "skipped"
-        click.echo("  ".join([state, spec.run_id, *spec.changed]))
+        click.echo("  ".join([state, spec.run_id, *spec.departures]))
     click.echo(f"{len(wanted)} to do, {len(specs) - len(wanted)} skipped")
 
 
@@ -208,7 +211,8 @@ def print_leaderboard(out: Path, records: Records | None = None, metrics: str | 
 def plan(as_json: bool, keep: bool, out: Path, **given: Any) -> None:
     """Estimate what a grid costs on this machine in time, memory and disk.
 
-    A few updates of each kind of run are measured, and nothing is written. With --keep the grid is written into the
+    A few updates of each kind of run are measured (the points of a search are of one kind per model), and nothing is
+    written. With --keep the grid is written into the
     results folder instead, so that dbench worker can do its runs one by one under any scheduler.
     """
     import json

@@ -2,7 +2,8 @@
 
 ``[settings]`` are for every dataset. ``[datasets.NAME]`` adds a dataset's own settings and names their source. A
 line in ``[transfers]`` lets a dataset without published settings have those of another one. ``[protocols.NAME]`` is for
-a protocol that requires other settings, because two sources disagree.
+a protocol that requires other settings, because two sources disagree. ``[search]`` has the ranges in which settings are
+searched, each with its source (``config.search``).
 """
 
 from __future__ import annotations
@@ -47,6 +48,38 @@ class ProtocolSection(Part):
     settings: dict[str, Scalar]
 
 
+class Range(Part):
+    """Values among which a search draws a setting: log-uniform between two numbers, or one of several values.
+
+    A range of rates per update is meant for the length that the baseline's own value is meant for.
+    """
+
+    log: tuple[float, float] | None = None
+    choice: tuple[Scalar, ...] | None = None
+    source: str
+
+    @model_validator(mode="after")
+    def _is_one_range(self) -> Range:
+        if (self.log is None) == (self.choice is None):
+            raise ValueError("a range of [search] is either log = [LOW, HIGH] or choice = [...]")
+        if self.log and not 0 < self.log[0] < self.log[1]:
+            raise ValueError(f"log = {list(self.log)} is no range: give two positive numbers, the lower first")
+        if self.choice is not None and len(set(self.choice)) < max(2, len(self.choice)):
+            raise ValueError(f"choice = {list(self.choice)} is no choice: give two different values or more")
+        return self
+
+    def at(self, share: float) -> Scalar:
+        """Return the value at a ``share`` in [0, 1) of the range.
+
+        Numbers have three digits: those are the same on every machine, whatever its logarithms round to.
+        """
+        if self.choice:
+            return self.choice[int(share * len(self.choice))]
+        assert self.log
+        low, high = self.log
+        return min(max(float(f"{low * (high / low) ** share:.3g}"), low), high)
+
+
 @dataclass(frozen=True)
 class Layer:
     """Settings that replace those of the layers before, and the file, section and source that they come from."""
@@ -62,6 +95,7 @@ class Baseline(Part):
     datasets: dict[str, Section] = Field(default_factory=dict)
     transfers: dict[str, Transfer] = Field(default_factory=dict)
     protocols: dict[str, ProtocolSection] = Field(default_factory=dict)
+    search: dict[str, Range] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _transfers_have_an_origin(self) -> Baseline:

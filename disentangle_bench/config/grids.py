@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from disentangle_bench.config import search as searches
 from disentangle_bench.config.resolve import resolve
+from disentangle_bench.config.search import Search
 from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.registry import DATASETS, MODELS, dataset_class, network
@@ -103,22 +105,40 @@ def expand(
     changes: Sequence[str] = (),
     grid_file: Path | None = None,
     precision: str | None = None,
+    search: Search | None = None,
+    settings: Path | None = None,
 ) -> list[RunSpec]:
     """Return all specs of a grid: every model on every dataset with every seed and combination of changed values.
 
     Seeds are outermost, so that a grid that is stopped early has whole comparisons. ``precision`` is a change too.
+    A ``search`` makes each run one per point; points come before models, so that budgets are equal in a part of it
+    too. ``settings`` is a file of selected settings, which take the place of the baselines'.
     Raises ``BenchError`` for what cannot be run: unknown names, too many runs, a dataset that does not fit.
     """
+    if search and settings:
+        raise BenchError("--search looks for settings and --settings has them: give one of them")
     model_names, dataset_names, numbers = MODELS.names(models), DATASETS.names(datasets), parse_seeds(seeds)
     changes = [*changes, *([] if precision is None else [f"training.precision={precision}"])]
     combinations = alternatives(changes, grid_file)
-    _check_size(len(model_names) * len(dataset_names) * len(numbers) * len(combinations), "this grid")
+    budget = search.budget if search else 1
+    _check_size(len(model_names) * len(dataset_names) * len(numbers) * len(combinations) * budget, "this grid")
+    selection = searches.read_selection(settings) if settings else None
+
+    def variants(model: str, dataset: str, combination: list[str]) -> list[RunSpec]:
+        if search:
+            return searches.points(model, dataset, protocol, combination, search)
+        if selection:
+            return [searches.tuned(model, dataset, protocol, combination, selection, numbers)]
+        return [resolve(model, dataset, protocol, 0, combination).spec]
+
     resolved = [
-        resolve(model, name, protocol, 0, combination).spec
+        spec
         for name in dataset_names
         for model in model_names
         for combination in combinations
+        for spec in variants(model, name, combination)
     ]
+    resolved.sort(key=lambda spec: spec.search.point if spec.search else 0)
     for spec in resolved:
         check_fit(spec)
     return [spec.model_copy(update={"seed": seed}) for seed in numbers for spec in resolved]

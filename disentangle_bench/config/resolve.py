@@ -156,13 +156,13 @@ def _settings(model: str, dataset: str, rules: Protocol, latents: int) -> tuple[
     complete = _complete(model, given)
     default = f"default of {model_class(model).Config.__qualname__}"
     sources = dict.fromkeys((f"model.{key}" for key in complete), default) | sources
-    for key, value in _dosed(model, complete, rules).items():
+    for key, value in dosed(model, complete, rules).items():
         sources[f"model.{key}"] += f"; {complete[key]:g} there, here the dose of {rules.dose_updates:,} updates"
         complete[key] = value
     return complete, sources
 
 
-def _dosed(model: str, settings: dict[str, Scalar], rules: Protocol) -> dict[str, int | float]:
+def dosed(model: str, settings: dict[str, Scalar], rules: Protocol) -> dict[str, int | float]:
     """Return the settings that a protocol scales because its length is not the one they are meant for, as scaled."""
     scaled: dict[str, int | float] = {}
     for key, setting in model_class(model).Config.model_fields.items():

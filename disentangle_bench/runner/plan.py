@@ -115,8 +115,14 @@ class Plan:
 
 
 def measure(specs: Sequence[RunSpec], slots: Sequence[str], resources: Resources, say: Callable[[str], None]) -> Plan:
-    """Measure a few updates and a small evaluation of each kind of run, and scale them up."""
-    kinds = Counter(spec.model_copy(update={"seed": 0}).model_dump_json() for spec in specs)
+    """Measure a few updates and a small evaluation of each kind of run, and scale them up.
+
+    All points of a search count as its first one: they differ in settings only.
+    """
+    firsts: dict[tuple[str, ...], RunSpec] = {}
+    for spec in specs:
+        firsts.setdefault(_kind(spec), spec)
+    kinds = Counter(firsts[_kind(spec)].model_copy(update={"seed": 0}).model_dump_json() for spec in specs)
     costs = []
     device = torch.device(slots[0])
     slowest: tuple[float, RunSpec] | None = None
@@ -136,7 +142,7 @@ def measure(specs: Sequence[RunSpec], slots: Sequence[str], resources: Resources
                 Cost(
                     dataset=spec.dataset,
                     model=spec.model,
-                    changed=spec.changed,
+                    changed=spec.departures,
                     runs=runs,
                     training_seconds=update * spec.training.updates,
                     scoring_seconds=scoring[key] + _encoding_seconds(trainer, dataset),
@@ -156,6 +162,13 @@ def _bf16_share(seconds: float, spec: RunSpec, device: torch.device, resources: 
     lowered = spec.model_copy(update={"training": training})
     _, update = _measured(lowered, _dataset(spec.dataset, resources.data), device, resources)
     return update / seconds
+
+
+def _kind(spec: RunSpec) -> tuple[str, ...]:
+    """Return what runs of one cost share."""
+    if spec.search is None:
+        return (spec.model_copy(update={"seed": 0}).digest,)
+    return spec.model, spec.dataset, spec.training.model_dump_json(), spec.scoring.model_dump_json()
 
 
 class StandIn(Dataset):

@@ -217,7 +217,7 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
             "protocol": spec.protocol,
             "protocol_version": spec.protocol_version,
             "off_protocol": bool(spec.changed),
-            "changed": " ".join(spec.changed),
+            "changed": " ".join(spec.departures),
             "seed": spec.seed,
         }
         for score in record.scores:
@@ -262,6 +262,8 @@ def write_failure(
 
 def command(spec: RunSpec, out: Path, options: Sequence[str] = ()) -> str:
     """Return the command that does this one run, with further ``options``."""
+    if spec.tuned or spec.search:
+        return shlex.join(["dbench", "worker", spec.run_id, "--out", str(out)])
 
     def word(name: str) -> str:
         file = spec.files.get(name)

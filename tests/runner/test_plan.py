@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from disentangle_bench.config.grids import expand
+from disentangle_bench.config.search import Search
 from disentangle_bench.runner import plan
 from disentangle_bench.runner.resources import Resources
 from disentangle_bench.runner.run import estimate
@@ -32,9 +33,9 @@ def test_the_first_update_is_not_measured(monkeypatch, seconds, expected):
 
 def test_a_plan_needs_no_download(monkeypatch, tmp_path):
     monkeypatch.setattr(plan, "_metric_seconds", lambda spec, dataset: 1.0)
-    specs = expand("ae", "shapes3d", "2", "smoke", [])
-    (cost,) = estimate(specs, Resources(devices="cpu", data=tmp_path)).costs
-    assert (cost.dataset, cost.runs) == ("shapes3d", 2)
+    specs = expand("ae", "shapes3d", "2", "smoke", search=Search(3))
+    (cost,) = estimate(specs, Resources(devices="cpu", data=tmp_path)).costs  # the points of a search are of one kind
+    assert (cost.dataset, cost.runs) == ("shapes3d", 6)
     assert cost.training_seconds > 0
     assert not list(tmp_path.iterdir())
 

@@ -1,0 +1,209 @@
+"""Searches for settings: the points drawn from a model's space, and the selected settings that a file holds.
+
+Every model gets the same number of points. Point 0 is the default, and the others are from a fixed sequence per model
+and seed: in draw ``n``, setting ``key`` is at the share ``seed_for("search", model, seed, n, key) / 2**63`` of its
+range, a hash and thus the same on every machine. A draw that repeats an earlier point is skipped. A larger budget has
+the points of a smaller one and more.
+
+The runs of a search are scored on validation images. ``dbench select`` chooses a point by them, and writes the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from disentangle_bench.atomic import write_text
+from disentangle_bench.config import baselines
+from disentangle_bench.config.protocols import protocol
+from disentangle_bench.config.resolve import dosed, resolve
+from disentangle_bench.errors import BenchError, listed
+from disentangle_bench.registry import MODELS
+from disentangle_bench.spec import Part, RunSpec, Scalar, SearchPoint, Tuning, Whole, first_problem, seed_for
+
+SPACE_VERSION = 1
+"""Version of all spaces: any change of a range in ``baselines/`` bumps it."""
+
+IMAGES = "scoring.images"
+MOST_REPEATS = 1_000
+"""Draws in a row that repeat earlier points, after which a space counts as used up."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search: how many points each model gets, the default among them, and the seed that they are drawn from."""
+
+    budget: int
+    seed: int = 0
+    sampler: Literal["random", "tpe"] = "random"
+
+
+def space(model: str) -> dict[str, baselines.Range]:
+    """Return the ranges of a model's settings by name.
+
+    Raises ``BenchError`` if the model's baseline has none.
+    """
+    baseline, file = baselines.read(MODELS.canonical(model))
+    if not baseline.search:
+        raise BenchError(f"{model} has no ranges to search in: give {file} a table [search], as docs/reference says")
+    return baseline.search
+
+
+def draws(model: str, seed: int) -> Iterator[dict[str, Scalar]]:
+    """Yield the endless sequence of a model's drawn settings."""
+    model, ranges = MODELS.canonical(model), space(model)
+    for number in itertools.count(1):
+        yield {key: one.at(seed_for("search", model, seed, number, key) / 2**63) for key, one in ranges.items()}
+
+
+def point(
+    model: str, dataset: str, protocol_name: str, changes: Sequence[str], place: SearchPoint, values: dict[str, Scalar]
+) -> RunSpec:
+    """Return the spec with seed 0 of a search's point: ``values`` of settings, as [search] means them, on top of the
+    default with ``changes``, scored on validation images.
+    """
+    scaled = values | dosed(MODELS.canonical(model), values, protocol(protocol_name))
+    given = [*changes, f"{IMAGES}=validation", *_words(scaled)]
+    return resolve(model, dataset, protocol_name, 0, given).spec.model_copy(update={"search": place})
+
+
+def points(model: str, dataset: str, protocol_name: str, changes: Sequence[str], search: Search) -> list[RunSpec]:
+    """Return the specs with seed 0 of a search's points, all different, in order.
+
+    Raises ``BenchError`` for a protocol whose test images cannot be kept apart, a change of what is searched, and a
+    space with too few points.
+    """
+    rules, fixed = protocol(protocol_name), {word.partition("=")[0].strip() for word in changes}
+    if rules.training.split != "fixed" or rules.scoring.images == "all" or "training.split" in fixed:
+        raise BenchError(f"the protocol {rules.name} has no test images that a search leaves alone: take another one")
+    for key in [IMAGES, *(f"model.{name}" for name in space(model))]:
+        if key in fixed:
+            raise BenchError(f"--search decides {key}: leave it out of the changes")
+    specs: dict[str, RunSpec] = {}
+    repeats = 0
+    for values in itertools.chain([{}], draws(model, search.seed)):
+        place = SearchPoint(point=len(specs), seed=search.seed, sampler=search.sampler, space_version=SPACE_VERSION)
+        spec = point(model, dataset, protocol_name, changes, place, values)
+        repeats = repeats + 1 if spec.digest in specs else 0
+        specs.setdefault(spec.digest, spec)
+        if len(specs) == search.budget:
+            break
+        if repeats > MOST_REPEATS:
+            raise BenchError(f"the space of {model} has {len(specs)} points only: give --search {len(specs)} or fewer")
+    return list(specs.values())
+
+
+def base_changes(spec: RunSpec) -> tuple[str, ...]:
+    """Return the changes of a search's run that the search did not make, which its final runs must have too."""
+    own = {IMAGES, *(f"model.{name}" for name in space(spec.model))}
+    return tuple(change for change in spec.changed if change.partition("=")[0] not in own)
+
+
+class Selected(Part):
+    """Settings selected for one model on one dataset under one protocol (and ``changed``), and how: the point, the
+    seeds of its runs, and the criterion's value. ``settings`` are those that the search drew; none is the default.
+    """
+
+    model: str
+    model_version: Whole
+    dataset: str
+    dataset_version: Whole
+    protocol: str
+    protocol_version: Whole
+    changed: tuple[str, ...] = ()
+    tuned: Tuning
+    point: Whole
+    search_seed: Whole
+    seeds: tuple[Whole, ...]
+    value: float
+    settings: dict[str, Scalar] = Field(default_factory=dict)
+
+    def fits(self, spec: RunSpec) -> bool:
+        """Return whether these settings were selected for runs like ``spec``, which has other settings."""
+        shared = ("model", "model_version", "dataset", "dataset_version", "protocol", "protocol_version", "changed")
+        return all(getattr(self, name) == getattr(spec, name) for name in shared)
+
+
+class Selection(Part):
+    """Content of a file that ``dbench select`` writes. ``checksum`` tells edits, since records cite the selection."""
+
+    selected: tuple[Selected, ...]
+    checksum: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 (hexadecimal) of the selected settings."""
+        text = json.dumps(self.model_dump(mode="json")["selected"], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_selection(path: Path, selected: Sequence[Selected], remarks: Sequence[str]) -> None:
+    """Write a file for ``dbench run --settings``, atomically; ``remarks`` are lines of comment at its top."""
+    lines = [*(f"# {remark}" for remark in remarks), f'checksum = "{Selection(selected=tuple(selected)).digest}"']
+    for one in selected:
+        lines += ["", "[[selected]]"]
+        lines += [f"{key} = {_toml(value)}" for key, value in one.model_dump(mode="json").items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_selection(path: Path) -> Selection:
+    """Return the content of a file that ``dbench select`` wrote.
+
+    Raises ``BenchError`` if it cannot be read, is something else, or was edited.
+    """
+    try:
+        selection = Selection.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BenchError(f"--settings {str(path)!r} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise BenchError(f"--settings {str(path)!r} is no file of dbench select: {first_problem(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"--settings {str(path)!r} is not valid TOML: {error}") from error
+    if selection.digest != selection.checksum:
+        raise BenchError(f"--settings {str(path)!r} was edited: run dbench select again, or give own values with --set")
+    return selection
+
+
+def tuned(
+    model: str, dataset: str, protocol_name: str, changes: Sequence[str], selection: Selection, seeds: Sequence[int]
+) -> RunSpec:
+    """Return the spec with seed 0 of a run with selected settings, which is to be done with ``seeds``.
+
+    Raises ``BenchError`` if there are none for it, or if a seed had a part in the selection.
+    """
+    plain = resolve(model, dataset, protocol_name, 0, changes).spec
+    one = next((one for one in selection.selected if one.fits(plain)), None)
+    if one is None:
+        known = [" ".join([each.model, each.dataset, each.protocol, *each.changed]) for each in selection.selected]
+        wanted = " ".join([plain.model, plain.dataset, plain.protocol, *plain.changed])
+        raise BenchError(f"--settings has no settings for {wanted}: it has them for {listed(known)}")
+    if used := sorted(set(seeds) & set(one.seeds)):
+        raise BenchError(
+            f"--seeds: {listed(map(str, used))} had a part in selecting the settings of {model}: give others, such as "
+            f"{max(one.seeds) + 1}-{max(one.seeds) + 5}"
+        )
+    spec = resolve(model, dataset, protocol_name, 0, [*changes, *_words(one.settings)]).spec
+    return spec.model_copy(update={"changed": plain.changed, "tuned": one.tuned})
+
+
+def _words(settings: dict[str, Scalar]) -> list[str]:
+    # JSON's spelling of numbers, truth values and texts is TOML's, which resolve reads.
+    return [f"model.{key}={json.dumps(value)}" for key, value in settings.items()]
+
+
+def _toml(value: Any) -> str:
+    """Return a value of JSON as TOML on one line."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{json.dumps(key)} = {_toml(item)}' for key, item in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value)
