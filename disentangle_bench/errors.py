@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 LISTED = 10
 """Names that an error lists at most."""
@@ -19,6 +20,17 @@ class BenchError(Exception):
     The message is one line that says what was given, what is allowed and what to do. The command prints it and
     ends with status 2; nobody sees a traceback.
     """
+
+
+@contextmanager
+def torch_needed() -> Iterator[None]:
+    """Raise ``BenchError`` where the code inside imports PyTorch or safetensors and these are not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "safetensors"):
+            raise
+        raise BenchError("this needs PyTorch, which is not installed here: pip install torch safetensors") from error
 
 
 def one_line(text: object) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from disentangle_bench.atomic import write_text
-from disentangle_bench.errors import BenchError
+from disentangle_bench.errors import BenchError, torch_needed
 from disentangle_bench.spec import File
 
 FOLDER = "plugins"
@@ -113,7 +113,11 @@ def load(source: Source) -> ModuleType:
     module.__file__ = str(source.path)
     sys.modules[name] = module
     try:
-        exec(compile(source.text, str(source.path), "exec"), module.__dict__)
+        with torch_needed():
+            exec(compile(source.text, str(source.path), "exec"), module.__dict__)
+    except BenchError:
+        del sys.modules[name]
+        raise
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         line = _line(error, str(source.path))

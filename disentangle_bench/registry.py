@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from disentangle_bench import plugins
-from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.errors import BenchError, torch_needed, unknown
 from disentangle_bench.spec import File, RunSpec, Scalar
 
 if TYPE_CHECKING:
@@ -130,8 +130,11 @@ class Registry:
             return self._things(plugins.kept(file, Path()))[name]
         module, _, attribute = target.partition(":")
         try:
-            loaded: Any = importlib.import_module(module)
+            with torch_needed():
+                loaded: Any = importlib.import_module(module)
             return getattr(loaded, attribute) if attribute else loaded
+        except BenchError:
+            raise
         except (Exception, SystemExit) as error:  # the code of a plug-in may raise anything
             kind = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
             reason = " ".join(f"{kind}{error}".split())

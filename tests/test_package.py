@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import sysconfig
 import tarfile
 import venv
 import zipfile
+from configparser import RawConfigParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.packaging
@@ -48,6 +51,66 @@ def installed(built, tmp_path_factory):
     site = subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True)
     (Path(site.strip()) / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory):
+    """Python of a fresh environment with the light wheel and what it requires, downloaded by pip."""
+    out, folder = tmp_path_factory.mktemp("light"), tmp_path_factory.mktemp("lightenv")
+    words = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(out), str(ROOT / "light")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode and "No matching distribution" in done.stdout + done.stderr:
+        pytest.skip("the build system (setuptools, wheel) cannot be downloaded here")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = out.glob("disentangle_bench_light-*.whl")
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    done = subprocess.run([python, "-m", "pip", "install", "-q", wheel], capture_output=True, text=True)
+    if done.returncode and "No matching distribution" in done.stdout + done.stderr:
+        pytest.skip("the requirements cannot be downloaded here")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return python
+
+
+def test_the_light_wheel_scores_and_reports_without_torch(light, tmp_path):
+    rng = np.random.default_rng(0)
+    factors = rng.integers(0, 3, (300, 2))
+    np.savez(tmp_path / "codes.npz", codes=factors + 0.1 * rng.standard_normal((300, 2)), factors=factors)
+    shutil.copytree(ROOT / "results" / "shipped" / "rooms3d-quick", tmp_path / "results")
+
+    def command(*words):
+        words = [light, "-m", "disentangle_bench", *words]
+        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+
+    installed = subprocess.check_output([light, "-m", "pip", "list", "--format=freeze"], text=True)
+    assert "disentangle-bench-light==" in installed
+    assert not [line for line in installed.splitlines() if line.startswith(("torch==", "safetensors=="))]
+    for words in (["score", "codes.npz", "--out", "scores.json"], ["report", "results", "--html", "page.html"]):
+        done = command(*words)
+        assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"]
+    assert (tmp_path / "page.html").stat().st_size > 100_000
+    refused = command(*SMOKE)
+    assert refused.returncode == 2
+    assert refused.stderr == "Error: this needs PyTorch, which is not installed here: pip install torch safetensors\n"
+
+
+def test_the_light_distribution_differs_by_name_and_requirements_only(tmp_path):
+    runpy.run_path(str(ROOT / "light" / "backend.py"))["write_metadata"](ROOT / "setup.cfg", tmp_path / "setup.cfg")
+    full, light = RawConfigParser(), RawConfigParser()
+    full.read(ROOT / "setup.cfg")
+    light.read(tmp_path / "setup.cfg")
+    required = [set(config["options"]["install_requires"].split("\n")) for config in (full, light)]
+    assert {line.split()[0] for line in required[0] - required[1]} == {"torch", "safetensors"}
+    assert required[1] <= required[0]
+    assert light["metadata"]["name"] == "disentangle-bench-light"
+    assert light["metadata"]["version"] == full["metadata"]["version"]
+    for section, key in (
+        ("options", "packages"),
+        ("options", "package_dir"),
+        ("options.entry_points", "console_scripts"),
+    ):
+        assert light[section][key].split() == full[section][key].split()
 
 
 def test_wheel_has_code_and_baselines_and_nothing_else(built):

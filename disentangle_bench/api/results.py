@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from disentangle_bench.errors import BenchError
+from disentangle_bench.errors import BenchError, torch_needed
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import files, runs
 from disentangle_bench.store.runs import Record, Records
@@ -83,7 +83,8 @@ class Run:
 
     def model(self, device: str = "cpu", data_dir: str | None = None) -> TrainedModel:
         """Return the trained model in evaluation mode, on ``device``."""
-        from disentangle_bench.api.trained import load_trained
+        with torch_needed():
+            from disentangle_bench.api.trained import load_trained
 
         self._file("model.safetensors")
         threads = int(self.record.content.get("environment", {}).get("threads", 1))

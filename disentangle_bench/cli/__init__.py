@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from importlib import metadata
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from disentangle_bench.cli.plugin import check, new
 from disentangle_bench.cli.report import report
 from disentangle_bench.cli.results import merge, reproduce, rm, score, status
 from disentangle_bench.cli.run import plan, run, worker
-from disentangle_bench.errors import BenchError, one_line, unknown
+from disentangle_bench.errors import BenchError, one_line, torch_needed, unknown
 
 
 class _Refused(click.ClickException):
@@ -24,6 +25,13 @@ class _Refused(click.ClickException):
 
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt(number)
+
+
+def _check_installed_once() -> None:
+    """Raise ``BenchError`` if both distributions are installed: they have the same files, and pip lets them mix."""
+    names = ("disentangle-bench", "disentangle-bench-light")
+    if all(next(iter(metadata.distributions(name=name)), None) for name in reversed(names)):
+        raise BenchError(f"{names[0]} and {names[1]} are both installed: pip uninstall both of them, then install one")
 
 
 class _Commands(click.Group):
@@ -36,7 +44,9 @@ class _Commands(click.Group):
             if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
                 signal.signal(number, _interrupt)
         try:
-            return super().invoke(ctx)
+            _check_installed_once()
+            with torch_needed():
+                return super().invoke(ctx)
         except BenchError as error:
             raise _Refused(" ".join(one_line(error).split())) from error
         except click.UsageError as error:

@@ -95,8 +95,10 @@ def info(data_dir: str | None) -> None:
 
 
 def _devices() -> str:
-    import torch
-
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return "none that train: PyTorch is not installed"
     names = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         names.append("mps")

@@ -44,14 +44,16 @@ def check(target: str, data_dir: str | None) -> None:
 
     Prints a line for each point. The exit status is 0 if all are kept, and 1 otherwise.
     """
+    from disentangle_bench.testing import Violation
+
     broken = 0
     for kind, name in _targets(target):
         click.echo(f"{kind} {name}")
         try:
             for point, rule in _points(kind, name, data_dir):
-                broken += _verdict(point, rule)
+                broken += _verdict(point, rule, Violation)
         except Exception as error:  # the code of a plug-in may raise anything
-            broken += _verdict("can be loaded", _raiser(error))
+            broken += _verdict("can be loaded", _raiser(error), Violation)
     click.echo("everything is kept" if not broken else f"{broken} points are broken")
     if broken:
         sys.exit(1)
@@ -64,14 +66,12 @@ def _raiser(error: Exception) -> Callable[[], None]:
     return rule
 
 
-def _verdict(point: str, rule: Callable[[], None]) -> bool:
-    """Print whether a point is kept; return whether it is broken."""
-    from disentangle_bench.testing import Violation
-
+def _verdict(point: str, rule: Callable[[], None], plain: type[Exception]) -> bool:
+    """Print whether a point is kept; return whether it is broken. Errors of the type ``plain`` need no name of it."""
     try:
         rule()
     except Exception as error:  # the code of a plug-in may raise anything
-        kind = "" if isinstance(error, Violation | BenchError) else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, plain | BenchError) else f"{type(error).__name__}: "
         click.echo(f"  BROKEN  {point}: {kind}{one_line(error)}")
         return True
     click.echo(f"  ok      {point}")
