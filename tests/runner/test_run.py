@@ -29,6 +29,7 @@ from disentangle_bench.scoring.files import load_evaluation
 from disentangle_bench.scoring.score import score
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import runs
+from support.commands import kill_all
 from support.grid_runs import RUN, contents
 
 
@@ -230,8 +231,7 @@ def test_two_commands_never_do_a_run_twice(started):
 def test_a_killed_command_leaves_no_lock_behind(started):
     first = started("qlae", *LONG)
     run_process(first, "qlae")
-    os.killpg(first.pid, signal.SIGKILL)
-    first.communicate()
+    kill_all(first, first.out)
     second = started("qlae", *LONG)
     output, errors = second.communicate(timeout=120)
     assert "1 finished" in output, errors

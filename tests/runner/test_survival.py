@@ -7,7 +7,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import time
 
@@ -15,6 +14,7 @@ import pytest
 
 from disentangle_bench.registry import MODELS
 from disentangle_bench.store import runs
+from support.commands import kill_all, until
 from support.grid_runs import RUN, contents
 
 OFTEN = ("--checkpoint-seconds", "0")  # after every update, so that kills fall between files, too
@@ -51,8 +51,7 @@ def survive(tmp_path, whole, words, kills, seed):
         time.sleep(moments.uniform(0, 1.0))
         if command.poll() is None:
             phases.append(beat["phase"])
-            os.killpg(command.pid, signal.SIGKILL)
-        command.wait(timeout=60)
+            kill_all(command, out)
         seen.add(beat["pid"])
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -78,13 +77,6 @@ def test_longer_runs_killed_while_they_work(tmp_path, model):
 
 
 ONE = [*RUN, "--models", "qlae", "--jobs", "1"]
-
-
-def wait_for(pattern, out, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not list(out.glob(pattern)):
-        assert time.monotonic() < deadline, f"no {pattern}"
-        time.sleep(0.02)
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, smoke_grid):
@@ -135,7 +127,7 @@ def test_a_folder_deleted_in_mid_run(tmp_path, smoke_grid):
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for("runs/*/progress.json", out)
+    until(lambda: list(out.glob("runs/*/progress.json")), "the run's beginning")
     shutil.rmtree(out)
     output, errors = command.communicate(timeout=120)
     assert "Traceback" not in errors
@@ -154,9 +146,8 @@ def test_a_clock_that_was_set_back(tmp_path, smoke_grid, dbench):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    wait_for("runs/*/progress.json", out)
-    os.killpg(command.pid, signal.SIGKILL)
-    command.wait()
+    until(lambda: list(out.glob("runs/*/progress.json")), "the run's beginning")
+    kill_all(command, out)
     future = time.time() + 3 * 86400
     for path in [*out.rglob("*"), out]:
         os.utime(path, (future, future))

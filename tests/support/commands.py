@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+
+from disentangle_bench.store import claims
 
 GRID = ["--datasets", "rooms3d", "--protocol", "smoke"]
 LONG = ("--models", "beta_vae", "--seeds", "1", "--set", "training.updates=400")
@@ -19,6 +23,16 @@ def until(condition, what, seconds=120):
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(0.05)
     return found
+
+
+def kill_all(command, out):
+    """Kill a command and all its processes, and wait until the kernel has released their claims on the runs in ``out``.
+
+    A killed process ends only when it next gets a core, and only then are its locks free.
+    """
+    os.killpg(command.pid, signal.SIGKILL)
+    command.communicate(timeout=60)
+    until(lambda: not any(claims.is_claimed(folder) for folder in out.glob("runs/*")), "the end of killed processes")
 
 
 class Command:
