@@ -20,7 +20,7 @@ import disentangle_bench
 PACKAGE = "disentangle_bench"
 ROOT = Path(disentangle_bench.__file__).parent
 LAYERS = [
-    {"errors", "atomic", "spec", "codes", "cores", "processes"},
+    {"errors", "atomic", "spec", "codes", "cores", "jit", "processes"},
     {"data", "models", "metrics"},
     {"plugins", "registry"},
     {"config"},

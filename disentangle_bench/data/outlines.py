@@ -102,10 +102,9 @@ def _fill(corners: Any, begins: Any, case: Any, x: Any, y: Any, out: Any, crossi
 
 @functools.cache
 def _compiled() -> Callable[..., None]:
-    import numba
+    from disentangle_bench.jit import njit
 
-    compiled: Callable[..., None] = numba.njit(nogil=True)(_fill)
-    return compiled
+    return njit(nogil=True)(_fill)
 
 
 def draw(case: Positions, column: Positions, row: Positions) -> npt.NDArray[np.uint8]:

@@ -126,10 +126,9 @@ def _compose(masks: Any, colours: Any, case: Any, hues: Any, out: Any) -> None:
 
 @functools.cache
 def _compiled() -> Callable[..., None]:
-    import numba
+    from disentangle_bench.jit import njit
 
-    compiled: Callable[..., None] = numba.njit(nogil=True)(_compose)
-    return compiled
+    return njit(nogil=True)(_compose)
 
 
 class Rooms3D(Dataset):

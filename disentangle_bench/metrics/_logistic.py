@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from disentangle_bench.cores import available
 from disentangle_bench.errors import BenchError
-from disentangle_bench.metrics._jit import njit
+from disentangle_bench.jit import njit
 
 # What scikit-learn hands to scipy's L-BFGS-B for LogisticRegression with its default tol.
 _GRADIENT_TOLERANCE = 1e-4

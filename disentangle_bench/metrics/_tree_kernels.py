@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from disentangle_bench.metrics._jit import njit
+from disentangle_bench.jit import njit
 
 STAGES = 100
 LEARNING_RATE = 0.1

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from disentangle_bench.cores import available
+from disentangle_bench.jit import njit
 from disentangle_bench.metrics import _tree_kernels as kernels
-from disentangle_bench.metrics._jit import njit
 
 MAX_BINS = 256  # distinct values of a latent up to which histograms are the faster search
 MAX_SCRATCH = 400_000_000  # bytes for all threads together; fewer threads are used where it would not be enough

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -63,8 +63,8 @@ def tail(n: int, level: float = LEVEL) -> float:
     both factors: Phi(-sqrt(n / (n - 1)) * t) with t the (1 + level) / 2 quantile of Student's t with n - 1 degrees of
     freedom. It tends to (1 - level) / 2 as n grows.
     """
-    quantile = stats.t.ppf((1 + level) / 2, n - 1)
-    return float(stats.norm.cdf(-math.sqrt(n / (n - 1)) * quantile))
+    quantile = special.stdtrit(n - 1, (1 + level) / 2)
+    return float(special.ndtr(-math.sqrt(n / (n - 1)) * quantile))
 
 
 @functools.lru_cache(maxsize=16)
@@ -122,14 +122,16 @@ def probability_of_improvement(ours: npt.ArrayLike, theirs: npt.ArrayLike, highe
 
 def ranks(means: npt.ArrayLike, higher_is_better: bool = True) -> Floats:
     """Return the rank [g] of each mean; 1 is best. Equal means share the better rank (1, 2, 2, 4); NaN gives NaN."""
+    from scipy.stats import rankdata  # takes a second to import
+
     oriented = np.asarray(means, dtype=np.float64) * (-1 if higher_is_better else 1)
-    return stats.rankdata(oriented, method="min", nan_policy="omit").astype(np.float64)
+    return rankdata(oriented, method="min", nan_policy="omit").astype(np.float64)
 
 
 @functools.lru_cache(maxsize=1024)
 def stretch(n: int, level: float = LEVEL) -> float:
     """Return the factor by which ``tail`` widens a resample's deviation from the mean, for n >= 2 seeds."""
-    quantile = stats.t.ppf((1 + level) / 2, n - 1) / stats.norm.ppf((1 + level) / 2)
+    quantile = special.stdtrit(n - 1, (1 + level) / 2) / special.ndtri((1 + level) / 2)
     return float(math.sqrt(n / (n - 1)) * quantile)
 
 
@@ -148,7 +150,9 @@ def resampled_means(values: npt.ArrayLike, stream: int) -> Floats:
 
 def drawn_ranks(draws: Floats, higher_is_better: bool, method: Literal["min", "average"]) -> Floats:
     """Return the ranks [g, b] of g models in each of b resamples, from their means [g, b]; ``method`` is for ties."""
-    return np.asarray(stats.rankdata(draws * (-1 if higher_is_better else 1), method=method, axis=0), dtype=np.float64)
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(draws * (-1 if higher_is_better else 1), method=method, axis=0), dtype=np.float64)
 
 
 def rank_interval(drawn: Floats, rank: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:

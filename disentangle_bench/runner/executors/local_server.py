@@ -7,6 +7,7 @@ write a checkpoint and end.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from disentangle_bench.cores import available
 from disentangle_bench.processes import Channel, cause
@@ -55,7 +58,20 @@ def serve(argument: dict[str, Any], channel: Channel) -> None:
         Resources.model_validate(argument["resources"]),
         argument["fresh"],
     )
+    if set(argument["slots"]) == {"cpu"}:
+        _preload()
     _Server(work, argument["slots"], channel).run()
+
+
+def _preload() -> None:
+    """Import what runs import when they begin to train and to score, so that each forked one has it already.
+
+    This is for CPUs only: a forked process cannot use CUDA if an import has asked for devices before.
+    """
+    if hasattr(os, "fork"):
+        torch.optim.SGD([torch.zeros(1)])  # making the first optimizer imports torch._dynamo: two seconds
+        importlib.import_module("disentangle_bench.metrics._trees")
+        importlib.import_module("disentangle_bench.metrics._logistic")
 
 
 class _Server:

@@ -7,7 +7,7 @@ import tempfile
 import pytest
 from numba.core import caching, config
 
-from disentangle_bench.metrics import _jit
+from disentangle_bench import jit
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def kernel(x):
 
 def test_the_data_folder_keeps_machine_code(read_only, monkeypatch, tmp_path):
     monkeypatch.setenv("DBENCH_DATA", str(tmp_path))
-    assert _jit.njit(nogil=True)(kernel)(1) == 2
+    assert jit.njit(nogil=True)(kernel)(1) == 2
     assert list(tmp_path.glob("dbench-numba-*/**/*.nbi"))
 
 
@@ -33,11 +33,11 @@ def test_a_folder_that_others_can_write_is_not_used(read_only, monkeypatch, tmp_
         (tmp_path / name).mkdir()
     monkeypatch.setenv("DBENCH_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
-    assert _jit.njit(nogil=True)(kernel)(1) == 2
+    assert jit.njit(nogil=True)(kernel)(1) == 2
     (folder,) = (tmp_path / "data").iterdir()
     folder.chmod(0o777)
     monkeypatch.setattr(config, "CACHE_DIR", "")
-    assert _jit.njit(nogil=True)(kernel)(1) == 2
+    assert jit.njit(nogil=True)(kernel)(1) == 2
     assert list((tmp_path / "tmp").glob("dbench-numba-*/**/*.nbi"))
 
 
@@ -45,4 +45,4 @@ def test_without_any_folder_nothing_is_kept(read_only, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.delenv("DBENCH_DATA", raising=False)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "file"))
-    assert _jit.njit(nogil=True)(kernel)(1) == 2
+    assert jit.njit(nogil=True)(kernel)(1) == 2
