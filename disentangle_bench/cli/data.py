@@ -95,10 +95,12 @@ def info(name: str, data_dir: str | None) -> None:
         card = dataset.card
         c, h, w = card.image_shape
         click.echo(f"{card.name}, version {card.version}: {card.summary}")
-        click.echo(f"images     {card.n:,} of {h} x {w} x {c}, {len(card.grid):,} combinations of factors")
+        combinations = f"{len(card.grid):,} combinations of factors" if card.factor_names else "no factors"
+        click.echo(f"images     {card.n:,} of {h} x {w} x {c}, {combinations}")
         if card.resized:
             click.echo(f"resized    {card.resized}")
-        click.echo("factors    slowest first; position 0 has all factors 0")
+        if card.factor_names:
+            click.echo("factors    slowest first; position 0 has all factors 0")
         for k, (factor, size) in enumerate(zip(card.factor_names, card.factor_sizes, strict=True)):
             some = [value(card, k, j) for j in range(size)]
             shown = ", ".join(some if size <= 12 else [*some[:3], "...", some[-1]])

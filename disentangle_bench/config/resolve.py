@@ -53,7 +53,7 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
     model, dataset = MODELS.canonical(model), DATASETS.canonical(dataset)
     card, chosen, rules = dataset_class(dataset).card, model_class(model), protocol(protocol_name)
     fixed = dict(MODELS.entries[model].fixed)
-    settings, sources = _settings(model, dataset, rules, latents=2 * len(card.factor_names))
+    settings, sources = _settings(model, dataset, rules, len(card.factor_names))
     given = _changes(changes)
     if isinstance(own_network := given.get("training.network"), str):
         given["training.network"] = NETWORKS.canonical(own_network)
@@ -145,11 +145,15 @@ def comparison(first: Resolved, second: Resolved) -> list[str]:
     return lines
 
 
-def _settings(model: str, dataset: str, rules: Protocol, latents: int) -> tuple[dict[str, Scalar], dict[str, str]]:
-    """Return a model's complete settings on a dataset under a protocol, and the source of each."""
+NO_FACTORS = 10
+"""Latents where a dataset has no factors."""
+
+
+def _settings(model: str, dataset: str, rules: Protocol, factors: int) -> tuple[dict[str, Scalar], dict[str, str]]:
+    """Return a model's complete settings on a dataset of so many factors under a protocol, and the source of each."""
     baseline, file = baselines.read(model)
-    given: dict[str, Any] = {"latents": latents}
-    sources = {"model.latents": "twice the number of factors"}
+    given: dict[str, Any] = {"latents": 2 * factors or NO_FACTORS}
+    sources = {"model.latents": "twice the number of factors" if factors else "default without factors"}
     for layer in baseline.layers(dataset, rules.name, file):
         given |= layer.settings
         sources |= dict.fromkeys((f"model.{key}" for key in layer.settings), layer.source)

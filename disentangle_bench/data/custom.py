@@ -4,7 +4,7 @@ The file is a ``.npz`` or an HDF5 file (``.h5``, ``.hdf5``) with the arrays
 
 - ``images``: uint8 [n, h, w, c] or, of one channel, [n, h, w];
 - ``factors``: [n, k], numbers of any kind, one row for each image; or ``factor_sizes``: [k], where the images are a
-  full grid in C order, the last factor fastest;
+  full grid in C order, the last factor fastest; or neither, and then only what needs no factors is scored;
 - ``factor_names``: k words, optional;
 
 or a ``.csv`` whose first column names pictures beside it and whose other columns are factors. Options follow the path:
@@ -169,6 +169,8 @@ def _class(name: str, size: int, changed: int) -> type[CustomDataset]:
         state.update(name.partition("?")[2].encode())
     n, h, w, c = _image_shape(source, options)
     sizes, values, table = _factors(source, n, options.get("bins"))
+    if not sizes:
+        _log.warning("%s has no factors, so only what needs none is scored (mse, latents)", path)
     names = _names(path, source.arrays.get("factor_names"), len(sizes))
     card = Card(
         name=name,
@@ -209,9 +211,10 @@ def _factors(
     path = source.path
     if isinstance(source, Pictures):
         return _ranked(path, source.columns, n, bins)
+    if not source.arrays.keys() & {"factors", "factor_sizes"}:
+        return _ranked(path, [], n, bins)
     if "factors" not in source.arrays:
-        sizes = _sizes(path, source.arrays.get("factor_sizes", np.array([], dtype=np.int64)), n)
-        return sizes, (), None
+        return _sizes(path, source.arrays["factor_sizes"], n), (), None
     factors = source.arrays["factors"]
     if factors.ndim != 2 or len(factors) != n or not factors.shape[1] or factors.dtype.kind not in "biuf":
         raise BenchError(

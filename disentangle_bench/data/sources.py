@@ -233,10 +233,15 @@ class Pictures(Source):
 
         try:
             with Image.open(path) as image:
-                grey = image.mode in ("1", "L", "I", "I;16", "LA")
-                pixels = np.asarray(image.convert("L" if grey else "RGB"))
+                mode, deep = image.mode, image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+                grey = mode in ("1", "L", "LA") or deep
+                # Pillow would cut 16 bits off at 255; of colours it keeps the high byte.
+                pixels = np.asarray(image) >> 8 if deep else np.asarray(image.convert("L" if grey else "RGB"))
         except Exception as error:  # Pillow raises nearly anything for damaged pictures
             raise BenchError(f"{self.path}: the picture {path} cannot be read ({error})") from error
+        if mode in ("I", "F") and not deep:
+            raise BenchError(f"{self.path}: the picture {path} has 32 bits per pixel; save it with 8 or 16")
+        pixels = pixels.astype(np.uint8)
         return pixels[..., np.newaxis] if grey else pixels
 
     def content(self) -> bytes:

@@ -28,6 +28,7 @@ CARD = MetricCard(
         "tripod2024": "active: interquartile range > largest / 10 (continuous), > 0.1 (discrete, values in [-1, 1])",
     },
     permutations=0,
+    needs_factors=False,
 )
 
 

@@ -24,6 +24,7 @@ CARD = MetricCard(
         "factorqvae2024": "the same mean; the sample is drawn from the whole dataset, training images included",
     },
     permutations=0,
+    needs_factors=False,
 )
 
 

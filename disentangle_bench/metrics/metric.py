@@ -41,7 +41,8 @@ class MetricCard:
 
     ``variants`` maps each variant's name to one line that says what its choices are; the first is the default.
     ``permutations`` is how often the metric is computed on permuted codes to find its chance level: 0 where scores do
-    not depend on factors, 1 where the metric is slow. ``variant_versions`` are the versions of variants whose numbers
+    not depend on factors, 1 where the metric is slow. ``needs_factors`` is False for a metric of codes or images alone,
+    which is computed also where a dataset has no factors. ``variant_versions`` are the versions of variants whose numbers
     changed when the others' did not. A score is known by metric, score, variant and version together: scores that
     differ in one are never mixed.
     """
@@ -54,6 +55,7 @@ class MetricCard:
     variants: dict[str, str]
     permutations: int = 3
     variant_versions: dict[str, int] = field(default_factory=dict)
+    needs_factors: bool = True
 
     @property
     def default_variant(self) -> str:

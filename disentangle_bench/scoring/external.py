@@ -85,8 +85,8 @@ def _check_factors(path: Path, evaluation: Evaluation, card: Card) -> None:
     factors = evaluation.factors
     if factors.shape[1] != len(card.factor_names):
         raise BenchError(
-            f"{path} has {factors.shape[1]} factors, and {card.name} has {len(card.factor_names)}: give "
-            f"{', '.join(card.factor_names)}, in this order"
+            f"{path} has {factors.shape[1]} factors, and {card.name} has {len(card.factor_names)}: give them in the "
+            f"order of dbench data info {card.name}"
         )
     if factors.dtype.kind != "i":
         raise BenchError(f"{path} has factors that are real numbers, and those of {card.name} are classes: number them")

@@ -70,8 +70,9 @@ def evaluation_of(source: str, arrays: dict[str, npt.NDArray[Any]], bins: int | 
     symbols = Codes(codes, arrays["indices"]) if "indices" in arrays else None
     checked = read_codes(symbols, None) if symbols is not None else read_codes(codes, discrete)
     n_train = _scalar(source, arrays, "n_train", rows - rows // 3)
-    labels = as_arrays(codes, arrays["factors"], n_train, real_factors=True)
-    factors = labels.factors
+    none = arrays["factors"].shape == (rows, 0)  # images without factors
+    labels = as_arrays(codes, np.zeros((rows, 1)) if none else arrays["factors"], n_train, real_factors=True)
+    factors = labels.factors[:, :0] if none else labels.factors
     if bins is not None:
         factors = _binned(factors, bins)
     error, index = (_column(source, arrays, key, rows) for key in ("squared_error", "index"))

@@ -67,6 +67,7 @@ def score(
     """Run the metrics, given as name to variant, on one evaluation.
 
     Each score comes with its chance level: the same metric on codes whose rows are permuted against the factors.
+    Without factors, metrics that need them are left out, with a note.
     """
     scores = Scores()
     for name, variant in metrics.items():
@@ -74,6 +75,9 @@ def score(
         module = metric_module(name)
         if variant not in module.CARD.variants:
             raise unknown(f"variant of {name}", variant, module.CARD.variants)
+        if module.CARD.needs_factors and not evaluation.factors.shape[1]:
+            scores.notes[name] = {name: "left out: the dataset has no factors"}
+            continue
         began = time.monotonic()
         result = module.score(evaluation, variant=variant, rng=0)
         permuted = [

@@ -131,7 +131,7 @@ def test_a_wrong_name_is_still_a_wrong_name():
     ("arrays", "message"),
     [
         ({"factor_sizes": [3, 2]}, r"24 images and factor_sizes \[3, 2\]; give factors"),
-        ({}, r"24 images and factor_sizes \[\]; give factors"),
+        ({"factor_sizes": np.zeros(0, int)}, r"24 images and factor_sizes \[\]; give factors"),
         ({"factors": np.zeros((23, 2))}, r"factors float64 \(23, 2\) for 24 images"),
         ({"factors": np.zeros(24)}, r"factors float64 \(24,\) for 24 images"),
         ({"factors": np.full((24, 2), np.nan)}, "not finite"),

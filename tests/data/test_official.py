@@ -326,6 +326,20 @@ def test_a_prepared_array_that_has_changed_is_found_by_verify(case):
         case.dataset.verify(case.folder)
 
 
+def test_a_sparse_file_of_zeros_is_not_taken_for_the_prepared_array(case):
+    case.dataset.load(case.folder)
+    target = case.dataset.array_path(case.folder)
+    if not target.exists():
+        pytest.skip("mapped in place: the official file's own checks find it")
+    size, header = target.stat().st_size, target.read_bytes()[:128]
+    with target.open("wb") as file:
+        file.write(header)
+        file.truncate(size)
+    assert not np.load(target, mmap_mode="r").any()
+    with pytest.raises(BenchError, match=r"is not what .* describes; delete it and it is prepared again"):
+        case.dataset.load(case.folder)
+
+
 def test_nothing_there_to_verify_is_one_line(case, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(BenchError, match="needs the file"):

@@ -22,6 +22,7 @@ from disentangle_bench.data.files import data_folder
 from disentangle_bench.data.rooms3d import Rooms3D
 from disentangle_bench.errors import BenchError
 from disentangle_bench.registry import DATASETS
+from disentangle_bench.store import runs
 from disentangle_bench.testing import check_dataset
 
 N, SIZES = 24, np.array([3, 2, 4])
@@ -211,6 +212,53 @@ def test_pictures_with_a_table_of_factors(tmp_path):
     os.utime(tmp_path / "t.csv", (1, 1))
     with pytest.raises(BenchError, match=r"a picture has the shape \(8, 16, 3\)"):
         custom_class(str(tmp_path / "t.csv")).load(tmp_path / "data")
+
+
+def test_pictures_of_16_bits_keep_the_upper_8(tmp_path):
+    ramp = np.arange(16 * 16, dtype=np.uint16).reshape(16, 16) * 257
+    Image.fromarray(ramp).save(tmp_path / "0.png")
+    Image.fromarray(ramp.T).save(tmp_path / "1.tif")
+    (tmp_path / "t.csv").write_text("file\n0.png\n1.tif\n")
+    images = custom_class(str(tmp_path / "t.csv")).load(tmp_path / "data").images([0, 1])
+    np.testing.assert_array_equal(images[..., 0], [ramp // 257, ramp.T // 257])
+    Image.fromarray(ramp.astype(np.float32)).save(tmp_path / "1.tif")
+    os.utime(tmp_path / "t.csv", (1, 1))
+    with pytest.raises(BenchError, match=r"1\.tif has 32 bits per pixel; save it with 8 or 16"):
+        custom_class(str(tmp_path / "t.csv")).load(tmp_path / "data")
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.h5", "t.csv"])
+def test_images_without_factors_are_opened_with_a_warning(tmp_path, caplog, name):
+    if name == "t.csv":
+        for k in range(3):
+            Image.fromarray(IMAGES[k]).save(tmp_path / f"{k}.png")
+        (tmp_path / "t.csv").write_text("file\n0.png\n1.png\n2.png\n")
+    elif name == "a.npz":
+        np.savez(tmp_path / name, images=IMAGES)
+    else:
+        hdf5(tmp_path / name, factor_sizes=None)
+    dataset = custom_class(str(tmp_path / name)).load(tmp_path / "data")
+    assert dataset.factors([0, 2]).shape == (2, 0)
+    assert dataset.card.factor_names == ()
+    assert "has no factors" in caplog.text
+    check_dataset(dataset)
+
+
+def test_images_without_factors_are_trained_and_scored_by_what_needs_none(dbench, tmp_path):
+    """The record names the metrics that are left out, and everything that reads it works."""
+    np.savez(tmp_path / "a.npz", images=np.random.default_rng(0).integers(256, size=(60, 64, 64, 1), dtype=np.uint8))
+    words = ["--datasets", "a.npz", "--models", "qlae", "--protocol", "smoke", "--seeds", 1, "--jobs", 0]
+    done = dbench("run", *words, "--out", "out", "--data-dir", "data")
+    assert done.returncode == 0, done.stderr
+    (record,) = runs.load_records(tmp_path / "out")
+    assert {row["metric"] for row in record.scores} == {"mse", "latents"}
+    assert record.content["notes"]["dci"] == {"dci": "left out: the dataset has no factors"}
+    assert record.spec.settings["latents"] == 10
+    for words in (["report", "out", "--html", "page.html", "--no-figures"], ["score", "out"], ["data", "show", "a.npz"]):
+        done = dbench(*words)
+        assert done.returncode == 0, done.stderr
+    assert "no factors" in dbench("data", "info", "a.npz").stdout
+    assert {row["metric"] for row in runs.load_records(tmp_path / "out")[0].scores} == {"mse", "latents"}
 
 
 def test_four_spellings_of_a_path_are_one_dataset(tmp_path, monkeypatch):
