@@ -132,11 +132,16 @@ class RunSpec(Part):
         """
         later = {"protocol_ranked": self.protocol_ranked, "tuned": self.tuned, "search": None}
         content = self.model_dump(mode="json", exclude={name for name, value in later.items() if not value})
-        content["dataset"] = self.dataset.rpartition("/")[2]
+        content["dataset"] = self.dataset_name
         files = content.pop("files")
         if files:
             content["files"] = {name: file["sha256"] for name, file in files.items()}
         return content
+
+    @property
+    def dataset_name(self) -> str:
+        """Return the dataset's name without the folder of one that is a file."""
+        return self.dataset.rpartition("/")[2]
 
     @property
     def external(self) -> bool:

@@ -180,7 +180,7 @@ class Results:
 def _fits(spec: RunSpec, word: str | int) -> bool:
     if isinstance(word, int):
         return spec.seed == word
-    return word in (spec.model, spec.dataset, spec.protocol, spec.run_id)
+    return word in (spec.model, spec.dataset, spec.dataset_name, spec.protocol, spec.run_id)
 
 
 def load(folder: str | PathLike[str] = "results") -> Results:

@@ -16,10 +16,14 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from disentangle_bench.atomic import write_text
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.spec import Part, RunSpec, Scoring, Training, Whole, first_problem
 
 ENTRY_POINTS = "disentangle_bench.protocols"
+
+_TEXTS: dict[str, str] = {}
+"""Texts of the protocol files that this process has read, by the protocol's label."""
 
 
 class Protocol(Part):
@@ -205,7 +209,8 @@ def protocol(name: str) -> Protocol:
 
 def _read(path: Path) -> Protocol:
     try:
-        read = Protocol.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        read = Protocol.model_validate(tomllib.loads(text))
     except OSError as error:
         raise BenchError(f"--protocol {str(path)!r} cannot be read: {error.strerror}") from error
     except ValidationError as error:
@@ -214,7 +219,25 @@ def _read(path: Path) -> Protocol:
         raise BenchError(f"--protocol {str(path)!r} is not valid TOML: {error}") from error
     if read.name in PROTOCOLS:
         raise BenchError(f"--protocol {str(path)!r} has the name of a built-in protocol, {read.name!r}: choose another")
+    _TEXTS[read.label] = text
     return read
+
+
+def keep(label: str, folder: Path) -> None:
+    """Write a copy of the protocol file that has this label to ``folder``, if it is one that this process has read."""
+    if label in _TEXTS and not (path := kept_path(label, folder)).exists():
+        write_text(path, _TEXTS[label])
+
+
+def kept_path(label: str, folder: Path) -> Path:
+    """Return the path of the copy that ``keep`` makes."""
+    return folder / f"{label}.toml"
+
+
+def option(label: str, folder: Path) -> str:
+    """Return what ``--protocol`` takes for a protocol with this label: its name, or the copy of its file."""
+    name, at, _ = label.partition("@")
+    return str(kept_path(label, folder)) if at and name not in protocols() else name
 
 
 def is_ranked(spec: RunSpec) -> bool:

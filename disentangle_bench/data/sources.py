@@ -236,13 +236,13 @@ class Pictures(Source):
                 mode, deep = image.mode, image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
                 grey = mode in ("1", "L", "LA") or deep
                 # Pillow would cut 16 bits off at 255; of colours it keeps the high byte.
-                pixels = np.asarray(image) >> 8 if deep else np.asarray(image.convert("L" if grey else "RGB"))
+                pixels: Array = np.asarray(image) >> 8 if deep else np.asarray(image.convert("L" if grey else "RGB"))
         except Exception as error:  # Pillow raises nearly anything for damaged pictures
             raise BenchError(f"{self.path}: the picture {path} cannot be read ({error})") from error
         if mode in ("I", "F") and not deep:
             raise BenchError(f"{self.path}: the picture {path} has 32 bits per pixel; save it with 8 or 16")
-        pixels = pixels.astype(np.uint8)
-        return pixels[..., np.newaxis] if grey else pixels
+        small: npt.NDArray[np.uint8] = pixels.astype(np.uint8)
+        return small[..., np.newaxis] if grey else small
 
     def content(self) -> bytes:
         """Return a hash of the table and of all pictures."""

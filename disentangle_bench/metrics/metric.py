@@ -42,9 +42,9 @@ class MetricCard:
     ``variants`` maps each variant's name to one line that says what its choices are; the first is the default.
     ``permutations`` is how often the metric is computed on permuted codes to find its chance level: 0 where scores do
     not depend on factors, 1 where the metric is slow. ``needs_factors`` is False for a metric of codes or images alone,
-    which is computed also where a dataset has no factors. ``variant_versions`` are the versions of variants whose numbers
-    changed when the others' did not. A score is known by metric, score, variant and version together: scores that
-    differ in one are never mixed.
+    which is computed also where a dataset has no factors. ``variant_versions`` are the versions of variants whose
+    numbers changed when the others' did not. A score is known by metric, score, variant and version together: scores
+    that differ in one are never mixed.
     """
 
     name: str

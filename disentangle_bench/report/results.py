@@ -94,4 +94,5 @@ def _failure(folder: Path) -> dict[str, Any]:
     except (OSError, BenchError):
         spec = None
     known = {key: spec.get(key) for key in ("model", "dataset", "protocol", "seed")} if isinstance(spec, dict) else {}
+    known |= {"dataset": str(known["dataset"]).rpartition("/")[2]} if known else {}
     return known | runs.read_failure(folder)

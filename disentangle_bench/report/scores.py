@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.errors import one_line, unknown
@@ -49,12 +49,33 @@ def _changed(spec: RunSpec) -> str:
     return " ".join(f"{name}={values[name]}" if name in values else name for name in spec.changed)
 
 
-def run_row(record: Record, by_version: bool = False) -> dict[str, Any]:
-    """Return the facts of one run without its scores; texts are on one line, but for ``run_id``, its folder's name."""
+def dataset_names(records: Iterable[Record]) -> dict[tuple[str, int], str]:
+    """Return the name of each dataset that is a file, by the file's name and version, as ``run_row`` takes them.
+
+    It is the file's own name, and where files of other content have the same, it begins with folders that differ.
+    """
+    files: dict[str, dict[int, list[str]]] = {}
+    for spec in (record.spec for record in records):
+        if spec.dataset != spec.dataset_name:
+            files.setdefault(spec.dataset_name, {}).setdefault(spec.dataset_version, spec.dataset.split("/"))
+    names: dict[tuple[str, int], str] = {}
+    for name, paths in files.items():
+        ends = [{version: "/".join(parts[-k:]) for version, parts in paths.items()} for k in range(1, 10)]
+        most = max(len(set(end.values())) for end in ends)
+        shortest = next(end for end in ends if len(set(end.values())) == most)
+        names |= {(name, version): end for version, end in shortest.items()}
+    return names
+
+
+def run_row(record: Record, by_version: bool, names: Mapping[tuple[str, int], str]) -> dict[str, Any]:
+    """Return the facts of one run without its scores; texts are on one line, but for ``run_id``, its folder's name.
+
+    ``names`` are those of ``dataset_names``.
+    """
     spec, content = record.spec, record.content
     version = str(content.get("package", {}).get("version", ""))
     row: dict[str, Any] = {
-        "dataset": spec.dataset,
+        "dataset": names.get((spec.dataset_name, spec.dataset_version), spec.dataset),
         "dataset_version": spec.dataset_version,
         "protocol": spec.protocol,
         "protocol_version": spec.protocol_version,
@@ -86,8 +107,9 @@ def score_table(
     import pandas as pd
 
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS + _SCORE_COLUMNS}
+    names = dataset_names(records)
     for record in records:
-        run = run_row(record, by_version)
+        run = run_row(record, by_version, names)
         for score in record.scores:
             for name in _COLUMNS:
                 columns[name].append(run[name])

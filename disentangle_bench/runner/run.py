@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from disentangle_bench import plugins
+from disentangle_bench.config import protocols
 from disentangle_bench.errors import BenchError, one_line, unknown
 from disentangle_bench.registry import MODELS, activate, dataset_class, model_class, model_config
 from disentangle_bench.runner.attempt import attempt, stopping
@@ -116,13 +117,15 @@ def run_grid(
 
 
 def keep(specs: Sequence[RunSpec], out: Path) -> None:
-    """Keep a grid in the results folder ``out``, with copies of its plug-ins' files, so that its runs can be done.
+    """Keep a grid in the results folder ``out``, to do its runs, with the files of plug-ins and protocols.
 
     Raises ``BenchError`` if the folder cannot be written.
     """
     check_writable(out)
     for file in {file.sha256: file for spec in specs for file in spec.files.values()}.values():
         plugins.keep(file, out)
+    for label in {spec.protocol for spec in specs}:
+        protocols.keep(label, out / plugins.FOLDER)
     status.remember(out, specs)
 
 

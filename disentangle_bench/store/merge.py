@@ -135,8 +135,8 @@ def _copy_run(folder: Path, out: Path, result: Merged) -> None:
 
 
 def copy_plugins(source: Path, out: Path) -> None:
-    """Copy the files of plug-ins that runs need to another results folder, unless they are already there."""
-    for path in sorted((source / plugins.FOLDER).glob("*.py")):
+    """Copy files of plug-ins and protocols that runs need to another results folder, unless they are already there."""
+    for path in sorted(path for form in ("*.py", "*.toml") for path in (source / plugins.FOLDER).glob(form)):
         target = out / plugins.FOLDER / path.name  # named by digest, so files of the same name are equal
         if path.is_file() and not path.is_symlink() and not target.exists():
             with atomic_path(target) as temporary:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from disentangle_bench import plugins
 from disentangle_bench.atomic import atomic_path
-from disentangle_bench.config.protocols import PROTOCOLS
+from disentangle_bench.config import protocols
 from disentangle_bench.errors import BenchError, one_line
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import schema
@@ -103,7 +103,7 @@ def read_record(folder: Path) -> Record:
         raise BenchError(f"{path} was edited: its spec does not have the digest in it. Delete it and run again")
     if "checksum" in content and content["checksum"] != checksum(content):
         raise BenchError(f"{path} was edited: its content does not have the checksum in it. Delete it and run again")
-    protocol = PROTOCOLS.get(checked.spec.protocol)
+    protocol = protocols.PROTOCOLS.get(checked.spec.protocol)
     unranked = protocol is not None and protocol.version == checked.spec.protocol_version and not protocol.ranked
     if checked.ranked and (unranked or checked.spec.changed):
         raise BenchError(f"{path} was edited: its spec cannot be ranked. Delete it and run again")
@@ -270,8 +270,9 @@ def command(spec: RunSpec, out: Path, options: Sequence[str] = ()) -> str:
         return name if file is None else f"{out / plugins.FOLDER / file.sha256}.py:{name.partition('@')[0]}"
 
     models, datasets = word(spec.model), word(spec.dataset)
-    words = ["dbench", "run", "--models", models, "--datasets", datasets, "--protocol", spec.protocol]
-    words += ["--seeds", f"{spec.seed}-{spec.seed}", "--out", str(out)]
+    words = ["dbench", "run", "--models", models, "--datasets", datasets, "--protocol"]
+    words += [protocols.option(spec.protocol, out / plugins.FOLDER), "--seeds", f"{spec.seed}-{spec.seed}"]
+    words += ["--out", str(out)]
     for change in spec.changed:
         key, _, value = change.partition("=")
         words += ["--set", f"{key}={word(value)}"]

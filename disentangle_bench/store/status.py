@@ -169,10 +169,10 @@ class Selection:
         """Return the rows that are chosen. Raises ``BenchError`` for a run, model, dataset or protocol without any."""
         chosen = [row for row in rows if row.state == "failed"] if self.failed else list(rows)
         chosen = _fitting("run", self.patterns, chosen, lambda row: row.run_id)
-        for part in ("model", "dataset", "protocol"):
-            words = getattr(self, f"{part}s")
-            chosen = _fitting(part, words, chosen, lambda row, part=part: getattr(row.spec, part, ""))
-        return chosen
+        files = tuple(word.rpartition("/")[2] for word in self.datasets)  # a file is known by its name alone
+        chosen = _fitting("model", self.models, chosen, lambda row: row.spec.model if row.spec else "")
+        chosen = _fitting("dataset", files, chosen, lambda row: row.spec.dataset_name if row.spec else "")
+        return _fitting("protocol", self.protocols, chosen, lambda row: row.spec.protocol if row.spec else "")
 
 
 def _fitting(kind: str, words: Sequence[str], rows: list[State], name: Any) -> list[State]:
@@ -196,7 +196,7 @@ def pace(rows: Sequence[State]) -> Pace:
     took: dict[Any, list[float]] = {}
     for row in rows:
         if row.state == "done" and row.seconds and row.spec:
-            for key in ((row.spec.dataset, row.spec.protocol, row.spec.model), None):
+            for key in ((row.spec.dataset_name, row.spec.protocol, row.spec.model), None):
                 took.setdefault(key, []).append(row.seconds)
     active = sum(row.state == "running" for row in rows)
     if not took or not active:
@@ -204,7 +204,7 @@ def pace(rows: Sequence[State]) -> Pace:
     expected, left = [], 0.0
     for row in rows:
         if row.state in PENDING and row.spec:
-            same = took.get((row.spec.dataset, row.spec.protocol, row.spec.model), took[None])
+            same = took.get((row.spec.dataset_name, row.spec.protocol, row.spec.model), took[None])
             expected.append(fmean(same))
             left += row.seconds if row.state == "running" and row.seconds is not None else expected[-1]
     return Pace(3600 * active / fmean(expected) if expected else None, left / active)
@@ -221,7 +221,7 @@ def by_model(rows: Sequence[State]) -> dict[tuple[str, str, str], dict[str, int]
     groups: dict[tuple[str, str, str], list[State]] = {}
     for row in rows:
         if row.spec:
-            groups.setdefault((row.spec.dataset, row.spec.protocol, row.spec.model), []).append(row)
+            groups.setdefault((row.spec.dataset_name, row.spec.protocol, row.spec.model), []).append(row)
     return {key: {name: sum(row.state == name for row in group) for name in STATES} for key, group in groups.items()}
 
 

@@ -254,7 +254,11 @@ def test_images_without_factors_are_trained_and_scored_by_what_needs_none(dbench
     assert {row["metric"] for row in record.scores} == {"mse", "latents"}
     assert record.content["notes"]["dci"] == {"dci": "left out: the dataset has no factors"}
     assert record.spec.settings["latents"] == 10
-    for words in (["report", "out", "--html", "page.html", "--no-figures"], ["score", "out"], ["data", "show", "a.npz"]):
+    for words in (
+        ["report", "out", "--html", "page.html", "--no-figures"],
+        ["score", "out"],
+        ["data", "show", "a.npz"],
+    ):
         done = dbench(*words)
         assert done.returncode == 0, done.stderr
     assert "no factors" in dbench("data", "info", "a.npz").stdout

@@ -10,7 +10,8 @@ from pandas.testing import assert_frame_equal
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.report import leaderboard, statistics
-from disentangle_bench.report.scores import GROUP, score_table
+from disentangle_bench.report.scores import GROUP, TABLE, score_table
+from disentangle_bench.store import status
 from disentangle_bench.store.runs import load_records
 from support import records as synthetic
 from support.boards import board, record, three
@@ -86,6 +87,20 @@ def test_changed_values_are_told_apart_though_their_names_are_the_same():
     assert dict(board(records).set_index("changed")["mean"]) == pytest.approx(
         {"model.beta=2.0": 0.2, "model.beta=4.0": 0.8}
     )
+
+
+def test_a_file_is_named_without_its_folder_and_with_one_where_another_has_its_name(tmp_path):
+    """The same content in two folders is one dataset, and the runs on it are pooled."""
+    paths = [("a/x/d.npz", 7), ("b/x/d.npz", 8), ("c/e.npz?resize=64", 9), ("d/e.npz?resize=64", 9)]
+    for seed, (path, version) in enumerate(paths):
+        synthetic.write_run(tmp_path, synthetic.spec("ae", seed, dataset=f"/home/{path}", dataset_version=version))
+    table = score_table(load_records(tmp_path))
+    assert set(table["dataset"]) == {"a/x/d.npz", "b/x/d.npz", "e.npz?resize=64"}
+    assert set(table[table["dataset"] == "e.npz?resize=64"]["seed"]) == {2, 3}
+    assert len(table[TABLE].drop_duplicates()) == 3
+    rows = status.states(tmp_path)
+    assert len(status.Selection(datasets=("/elsewhere/d.npz",)).of(rows)) == 2
+    assert {key[0] for key in status.by_model(rows)} == {"d.npz", "e.npz?resize=64"}
 
 
 @pytest.mark.parametrize("field", ["variant", "version"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from click.testing import CliRunner
 from disentangle_bench.cli import main
 from disentangle_bench.cli.run import _print_endings
 from disentangle_bench.config.grids import expand
+from disentangle_bench.config.protocols import protocol
 from disentangle_bench.registry import MODELS
 from disentangle_bench.runner import attempt
 from disentangle_bench.runner.resources import Resources
@@ -29,6 +31,7 @@ from disentangle_bench.scoring.files import load_evaluation
 from disentangle_bench.scoring.score import score
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import runs
+from disentangle_bench.store.merge import merge
 from support.commands import kill_all
 from support.grid_runs import RUN, contents
 
@@ -310,6 +313,29 @@ def test_whatever_a_run_raises_is_its_failure_alone(monkeypatch, tmp_path, error
     command = json.loads(failed.read_text())["command"]
     assert "/\\xff" in command
     assert f"--data-dir {tmp_path / 'data'}" in command
+
+
+def test_the_command_of_a_failure_under_a_protocol_file_works_when_pasted(dbench, monkeypatch, tmp_path):
+    """Also when the file has been deleted, and from a folder to which the run was merged."""
+    table = protocol("smoke").model_copy(update={"name": "mine"}).model_dump(mode="json")
+    lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    metrics = table["scoring"].pop("metrics")
+    for name, part in {"training": table["training"], "scoring": table["scoring"], "scoring.metrics": metrics}.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in part.items())]
+    (tmp_path / "mine.toml").write_text("\n".join(lines))
+    monkeypatch.setattr(attempt, "_train", lambda *words: 1 / 0)
+    specs = expand("ae", "rooms3d", "1", str(tmp_path / "mine.toml"), [])
+    run_grid(specs, tmp_path / "out", Resources(jobs=0, devices="cpu", data=tmp_path / "data"))
+    (tmp_path / "mine.toml").unlink()
+    (failed,) = tmp_path.glob("out/runs/*/failed.json")
+    program, *words = shlex.split(json.loads(failed.read_text())["command"])
+    assert program == "dbench"
+    done = dbench(*words, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert specs[0].run_id in done.stdout
+    merge([tmp_path / "out"], tmp_path / "merged")
+    assert runs.command(specs[0], tmp_path / "merged").count(str(tmp_path / "merged" / "plugins")) == 1
+    assert list((tmp_path / "merged" / "plugins").glob("mine@*.toml"))
 
 
 def test_equal_reasons_are_one_line(capsys):

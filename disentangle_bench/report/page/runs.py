@@ -12,7 +12,7 @@ from disentangle_bench.errors import one_line
 from disentangle_bench.report.companions import Unreadable, read_arrays, read_history
 from disentangle_bench.report.figures.runs import MOST, active_latents, tile
 from disentangle_bench.report.page.pictures import Budget, webp
-from disentangle_bench.report.scores import run_row
+from disentangle_bench.report.scores import dataset_names, run_row
 from disentangle_bench.spec import flat
 from disentangle_bench.store.runs import command
 
@@ -34,7 +34,8 @@ def run_panels(results: Results, budget: Budget) -> tuple[list[dict[str, Any]], 
     If the budget does not last for all, the runs of the lowest seeds have pictures.
     """
     records = results.records[:MOST_PANELS]
-    panels = [_finished(record, results.by_version) for record in records]
+    names = dataset_names(results.records)
+    panels = [_finished(record, results.by_version, names) for record in records]
     left_out = 0
     for index in sorted(range(len(records)), key=lambda index: records[index].spec.seed):
         pictures = _pictures(records[index], budget) if budget.left > 0 else None
@@ -45,9 +46,9 @@ def run_panels(results: Results, budget: Budget) -> tuple[list[dict[str, Any]], 
     return panels, left_out
 
 
-def _finished(record: Record, by_version: bool) -> dict[str, Any]:
+def _finished(record: Record, by_version: bool, names: Mapping[tuple[str, int], str]) -> dict[str, Any]:
     spec, content = record.spec, record.content
-    row = run_row(record, by_version)
+    row = run_row(record, by_version, names)
     scores = [
         [one_line(f"{score['metric']}.{score['score']}"), float(score["value"]), one_line(score.get("unit") or ""),
          one_line(f"{score['variant']}, version {score['version']}"), score.get("chance")]
