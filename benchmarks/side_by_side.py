@@ -3,9 +3,10 @@
     python benchmarks/side_by_side.py                # print it
     python benchmarks/side_by_side.py --write        # and put it into docs/speed.md
 
-Compared are an update of the beta-VAE (``conv64``, 64 images, one thread) with a bare PyTorch loop and with the
-beta-VAEs of disent and pythae around the same network; DCI with scikit-learn's boosted trees on the same codes; and
-batches of images with PNG files read by a DataLoader. disent and pythae are optional: without them their rows say so.
+Compared are an update of the beta-VAE (``conv64``, 64 images, one thread) with the same compiled or in bfloat16, with a
+bare PyTorch loop and with the beta-VAEs of disent and pythae around the same network; DCI with scikit-learn's boosted
+trees on the same codes; and batches of images with PNG files read by a DataLoader. disent and pythae are optional:
+without them their rows say so.
 
 Updates and DCI are measured in processor seconds of this process, which hold on a busy machine too; alternatives take
 turns, and the median of the turns is reported.
@@ -36,6 +37,7 @@ from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.files import data_folder
 from disentangle_bench.metrics import _trees as trees
 from disentangle_bench.registry import dataset_class
+from disentangle_bench.training.precision import cpu_computes_bfloat16
 from disentangle_bench.training.trainer import Trainer, build_optimizer, to_float
 
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
@@ -151,10 +153,12 @@ def updates(tiny: bool) -> list[Row]:
 
     own = trainer()
     x = to_float(own.images(own.stream.batch(0)))
-    alternatives: dict[str, Callable[[], object]] = {
-        "disentangle-bench": own.update,
-        "bare PyTorch": bare(trainer(), x),
-    }
+    alternatives: dict[str, Callable[[], object]] = {"disentangle-bench": own.update}
+    if not tiny:
+        alternatives["disentangle-bench --compile"] = Trainer(spec, dataset, CPU, compile=True).update
+        lowered = spec.model_copy(update={"training": spec.training.model_copy(update={"precision": "bf16"})})
+        alternatives["disentangle-bench --precision bf16"] = Trainer(lowered, dataset, CPU).update
+    alternatives["bare PyTorch"] = bare(trainer(), x)
     missing = {}
     for name, update in FRAMEWORKS.items():
         if importlib.util.find_spec(name) is None:
@@ -248,7 +252,8 @@ def processor() -> str:
 def table(rows: list[Row]) -> str:
     """Return the rows as Markdown, with machine and date."""
     lines = [
-        f"Measured on {datetime.now(UTC):%d %B %Y} on {processor()} (torch {torch.__version__}) by "
+        f"Measured on {datetime.now(UTC):%d %B %Y} on {processor()} (torch {torch.__version__}, "
+        f"{'with' if cpu_computes_bfloat16() else 'without'} instructions for bfloat16) by",
         "`python benchmarks/side_by_side.py --write`; updates and trees in processor seconds of one thread.",
         "",
         "| what | by | time or rate | against disentangle-bench |",
