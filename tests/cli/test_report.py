@@ -31,6 +31,10 @@ def test_it_prints_table_files_and_what_is_missing(dbench, tmp_path):
     assert str(out / "x.html") in done.stdout
     assert "leaderboard.md" not in done.stdout
     assert "rooms3d, cpu: no history.csv for" in done.stderr
+    figures = out / "figures" / "rooms3d-cpu"
+    count = len([path for path in figures.iterdir() if path.suffix in (".png", ".pdf", ".gif")])
+    assert done.stdout.count(str(figures)) == 1, "figures are one line"
+    assert f"{figures} ({count} figure files)\n" in done.stdout.partition("disentanglement")[0], "the scores come last"
 
 
 def test_a_group_of_metrics_is_what_is_there_of_it(dbench, out):

@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from disentangle_bench.report import write_report
+from disentangle_bench.report import labels, write_report
 from disentangle_bench.report.page import write as page_module
 from support import records as synthetic
 from support.browser import browser
+from support.commands import until
 
 WORST_CONTRAST = """
 const luminance = (colour) => {
@@ -247,6 +248,29 @@ def test_the_view_can_be_taken_as_csv_and_latex(page):
     text = page.js("return viewTex()")
     assert text.count(r"\\") == 1 + len(rows)
     assert r"$\beta$-TCVAE & 3 & " in text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_chart_can_be_taken_as_png_as_it_is_on_the_screen(page, scheme):
+    import base64
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    page.media(prefers_color_scheme=scheme)
+    page.js("save = (name, type, content) => { window.saved = [name, type, content]; }")
+    page.one("#save-png").click()
+    name, kind, content = until(lambda: page.js("return window.saved"), "the picture", 20)
+    assert (name, kind) == ("dci.disentanglement.png", "image/png")
+    picture = Image.open(io.BytesIO(base64.b64decode(content.partition("base64,")[2]))).convert("RGB")
+    assert picture.size == tuple(page.js("const b = byId('chart-strip').firstElementChild.viewBox.baseVal;"
+                                         "return [b.width * 2, b.height * 2]"))  # fmt: skip
+    pixels = np.asarray(picture).reshape(-1, 3)
+    assert (pixels[0].mean() > 200) == (scheme == "light"), "the paper is that of the scheme"
+    shown = {tuple(bytes.fromhex(colour[1:])) for colour in labels.COLOURS}
+    assert any((pixels == colour).all(axis=1).any() for colour in shown) or scheme == "dark"
+    assert len(np.unique(pixels, axis=0)) > 20, "marks, lines and letters are in it"
 
 
 def test_improvement_says_nothing_below_three_seeds(page):

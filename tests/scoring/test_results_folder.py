@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import numpy as np
 
 from disentangle_bench.scoring.score import score_results
 from disentangle_bench.store import runs
 from support import records
+from support.commands import until
 
 
 def test_damaged_runs_are_named_and_the_others_are_scored(tmp_path, monkeypatch):
@@ -31,3 +37,35 @@ def test_damaged_runs_are_named_and_the_others_are_scored(tmp_path, monkeypatch)
     scored = {record.folder.name for record in found for row in record.scores if row["metric"] == "mig"}
     assert scored == {names[2]}
     assert runs.read_records(tmp_path).problems == {}
+
+
+def test_ctrl_c_in_the_command_ends_it_with_all_its_processes(tmp_path):
+    """Status 130 and one line, long before the last run; scores that are there are whole."""
+    rng = np.random.default_rng(0)
+    for seed in range(300):
+        folder = records.write_run(tmp_path, records.spec("qlae", seed))
+        factors = rng.integers(0, 9, (1500, 6))
+        np.savez(folder / "codes.npz", codes=factors + 0.1 * rng.normal(size=factors.shape), factors=factors)
+    words = [sys.executable, "-m", "disentangle_bench", "score", str(tmp_path), "--metrics", "mig", "--jobs", "2"]
+    command = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert command.stderr.readline() == "[1/300] runs scored\n"
+    os.killpg(command.pid, signal.SIGINT)  # as a terminal does
+    printed, errors = command.communicate(timeout=60)
+    assert command.returncode == 130, errors
+    assert printed == ""
+    *lines, last = errors.splitlines()
+    assert last == "interrupted: give the same command again to resume"
+    assert len(lines) < 250
+    assert all(line.endswith("runs scored") for line in lines)
+    until(lambda: not group_lives(command.pid), "the end of the command's processes", 30)
+    read = runs.read_records(tmp_path)
+    assert (len(read.records), read.problems) == (300, {})
+    assert not list(tmp_path.rglob("*.tmp*"))
+
+
+def group_lives(number):
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
