@@ -6,7 +6,6 @@ import re
 import runpy
 import shlex
 import shutil
-from functools import partial
 from pathlib import Path
 
 import click
@@ -20,7 +19,7 @@ from disentangle_bench.config.protocols import PROTOCOLS
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.report import write_report
 from disentangle_bench.spec import flat
-from support.invoke import in_process, in_subprocess
+from support.invoke import in_subprocess
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -65,14 +64,18 @@ def marked(name):
     return command
 
 
-def main_job(tmp_path, protocol, invoke):
-    """Run the README's main job but for its installation, with another protocol."""
-    steps = [shlex.split(step) for step in marked("main job").split(" && ")]
+def main_job(folder):
+    """Run the README's main job in ``folder``, but for its installation; return what each command printed."""
+    command = marked("main job")
+    assert "--protocol quick" in command
+    assert "--models all" in command
+    assert "--seeds 1" in command
+    steps = [shlex.split(step) for step in command.split(" && ")]
     assert steps[0] == ["pip", "install", "."]
     outputs = []
     for words in steps[1:]:
         assert words[0] == "dbench"
-        done = invoke([protocol if word == "quick" else word for word in words[1:]], {}, tmp_path)
+        done = in_subprocess(words[1:], {}, folder, seconds=LONG_SECONDS)
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout)
     return outputs
@@ -88,21 +91,17 @@ def check_main_job(tmp_path, outputs):
     assert len(list(report.glob("figures/**/*.png"))) > 10
 
 
-def test_the_main_job(smoke_grid, tmp_path):
-    """With the smoke protocol, which differs from quick by its size only, and whose runs are there."""
-    command = marked("main job")
-    assert "--protocol quick" in command
-    assert "--models all" in command
-    assert "--seeds 1" in command
-    shutil.copytree(smoke_grid[0], tmp_path / "results" / "quick")
-    outputs = main_job(tmp_path, "smoke", in_process)
-    assert "0 finished, 6 skipped" in outputs[0]
-    check_main_job(tmp_path, outputs)
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """The folder in which the main job was run as it stands, and what it printed."""
+    folder = tmp_path_factory.mktemp("main_job")
+    return folder, main_job(folder)
 
 
 @pytest.mark.slow
-def test_the_main_job_as_it_stands(tmp_path):
-    check_main_job(tmp_path, main_job(tmp_path, "quick", partial(in_subprocess, seconds=LONG_SECONDS)))
+@pytest.mark.xdist_group("main job")
+def test_the_main_job_as_it_stands(quick):
+    check_main_job(*quick)
 
 
 def test_the_test_command_is_what_ci_runs():
@@ -128,8 +127,10 @@ def test_commands_in_pages_exist(page):
 
 
 @pytest.mark.slow
-def test_the_first_hour_as_it_stands(tmp_path):
-    """The marked commands of the page, one after another."""
+@pytest.mark.xdist_group("main job")
+def test_the_first_hour_as_it_stands(quick, tmp_path):
+    """The marked commands of the page, one after another; the runs of the first are those of the main job."""
+    shutil.copytree(quick[0] / "results" / "quick" / "runs", tmp_path / "results" / "first" / "runs")
     text = (ROOT / "docs" / "first_hour.md").read_text()
     for command in re.findall(r"<!-- walk -->\n```bash\n(.*?)\n```", text):
         done = in_subprocess(shlex.split(command)[1:], {}, tmp_path, seconds=LONG_SECONDS)

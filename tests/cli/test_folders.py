@@ -144,11 +144,12 @@ print(json.dumps([expanded - began, planned - expanded, ended - planned, memory]
 """
 
 
+@pytest.mark.timing
 def test_a_study_of_12600_runs(tmp_path):
-    """Expanding, planning and status in under ten seconds (of an idle machine) and 500 MB."""
+    """Expanding, planning and status in under ten seconds and 500 MB."""
     done = subprocess.run([sys.executable, "-c", STUDY, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     expand, remember, status, memory = json.loads(done.stdout)
     print(f"expand {expand:.1f} s, remember {remember:.1f} s, status {status:.1f} s, {memory:.0f} MB")
-    assert expand + remember + status < 30  # three times the promise: other tests share the machine
+    assert expand + remember + status < 20  # half as fast a machine as the one that was measured
     assert memory < 500

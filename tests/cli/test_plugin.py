@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 from click.testing import CliRunner
@@ -124,11 +123,9 @@ def test_a_new_users_path(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    began = time.monotonic()
     dbench("new", "model", "x")
     dbench("check", "x.py")
     words = ("--models", "all,x.py", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1")
     assert "7 finished" in dbench("run", *words)
     assert "X" in dbench("report", "--no-figures")
     assert {path.name for path in tmp_path.iterdir()} == {"x.py", "results"}
-    assert time.monotonic() - began < 600

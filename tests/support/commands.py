@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -30,7 +31,8 @@ def kill_all(command, out):
 
     A killed process ends only when it next gets a core, and only then are its locks free.
     """
-    os.killpg(command.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        os.killpg(command.pid, signal.SIGKILL)
     command.communicate(timeout=60)
     until(lambda: not any(claims.is_claimed(folder) for folder in out.glob("runs/*")), "the end of killed processes")
 

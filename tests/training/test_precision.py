@@ -80,12 +80,15 @@ def test_another_precision_than_the_protocols_is_off_protocol():
     assert lowered.digest != usual.digest
 
 
-def test_the_record_says_whether_networks_were_compiled(tmp_path):
-    """By the command; the compiler itself, which takes a minute, is switched off by torch's own variable."""
-    command = [sys.executable, "-m", "disentangle_bench", "run", "--models", "beta_vae", "--datasets", "rooms3d"]
-    command += ["--protocol", "smoke", "--seeds", "1", "--set", BF16, "--set", "training.updates=2", "--compile"]
-    environment = os.environ | {"TORCH_COMPILE_DISABLE": "1"}
-    subprocess.run([*command, "--out", str(tmp_path)], env=environment, check=True, capture_output=True)
+WORDS = ["run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--compile"]
+FEW = ["--set", "training.updates=2", "--set", "scoring.train_images=100", "--set", "scoring.test_images=40"]
+
+
+def test_the_record_says_whether_networks_were_compiled(tmp_path, dbench, monkeypatch):
+    """By the command; the compiler itself, which takes a minute, is switched off."""
+    monkeypatch.setattr(torch._dynamo.config, "disable", True)
+    done = dbench(*WORDS, *FEW, "--set", BF16, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
     (record,) = runs.load_records(tmp_path)
     assert record.content["environment"]["compile"] is True
     assert record.spec.training.precision == "bf16"
@@ -93,11 +96,11 @@ def test_the_record_says_whether_networks_were_compiled(tmp_path):
     assert "compile" not in record.spec.model_dump_json()
 
 
+@pytest.mark.slow
 def test_a_machine_without_a_compiler_is_told_what_to_do(tmp_path):
-    words = ["run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--compile"]
     environment = os.environ | {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     environment.pop("CXX", None)
-    command = [sys.executable, "-m", "disentangle_bench", *words, "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "disentangle_bench", *WORDS, "--out", str(tmp_path / "out")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "--compile needs a C++ compiler: install one, such as g++, or leave --compile out" in done.stderr

