@@ -89,8 +89,8 @@ def test_wrong_images_and_codes_are_named(results):
         model.traverse(np.zeros((64, 64, 3), np.uint8), 6)
 
 
-def test_a_run_has_scores_history_and_evaluation(results):
-    run = results["squares.npz", "qlae", 0]
+def test_a_run_has_scores_history_and_evaluation(squares, results):
+    run = results[squares, "qlae", 0]
     assert set(run.scores) >= {"dci.disentanglement", "infomec.modularity", "mse.mse"}
     table = results.table()
     rows = table[(table["model"] == "qlae") & (table["score"] == "mse.mse")]
