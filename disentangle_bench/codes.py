@@ -39,7 +39,8 @@ class Evaluation:
     ``codes`` and ``factors`` [n, k] (integers, or real numbers from elsewhere) have the same n rows; the first
     ``n_train`` are for fitting probes and predictors, the rest for testing them. ``squared_error`` [n] is each image's
     mean squared reconstruction error over pixels and channels, images in [0, 1]; ``index`` [n] is each image's position
-    in the dataset. Both are None where there are no images (codes from elsewhere).
+    in the dataset. Both are None where there are no images (codes from elsewhere). ``latent_names`` (d) and
+    ``factor_names`` (k) are empty where nobody gave any.
     """
 
     codes: Codes
@@ -47,3 +48,5 @@ class Evaluation:
     n_train: int
     squared_error: npt.NDArray[np.float64] | None = None
     index: npt.NDArray[np.int64] | None = None
+    latent_names: tuple[str, ...] = ()
+    factor_names: tuple[str, ...] = ()

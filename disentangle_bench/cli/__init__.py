@@ -14,8 +14,9 @@ from disentangle_bench.cli.import_codes import import_codes
 from disentangle_bench.cli.info import info, list_, show
 from disentangle_bench.cli.plugin import check, new
 from disentangle_bench.cli.report import report
-from disentangle_bench.cli.results import merge, reproduce, rm, score, status
+from disentangle_bench.cli.results import merge, reproduce, rm, status
 from disentangle_bench.cli.run import plan, run, worker
+from disentangle_bench.cli.score import score
 from disentangle_bench.errors import BenchError, one_line, torch_needed, unknown
 
 

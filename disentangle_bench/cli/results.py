@@ -1,4 +1,4 @@
-"""The commands that look after results folders: status, merge, rm, reproduce, score."""
+"""The commands that look after results folders: status, merge, rm, reproduce."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from disentangle_bench.cli import options as opt
-from disentangle_bench.cli.run import print_leaderboard
 from disentangle_bench.errors import BenchError, one_line
 
 WATCH_SECONDS = 3.0
@@ -161,94 +160,3 @@ def reproduce(run: Path, devices: str, threads: int, compile: bool, data_dir: st
     click.echo(click.format_filename(result.folder))
     if not result.agrees:
         sys.exit(1)
-
-
-@click.command()
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option(
-    "--metrics", metavar="NAMES", help="Metric names, comma-separated.  [default: dci,infomec; for runs, their own]"
-)
-@opt.options("Options", opt.VARIANT)
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="JSON file for the scores of an .npz.")
-@click.option(
-    "--bins",
-    type=click.IntRange(min=2),
-    metavar="N",
-    help="Cut factors that are real numbers into N intervals of equal width. Without it they are scored by dci's "
-    "variant eastwood2018 and by mcc.",
-)
-@click.option("--jobs", type=click.IntRange(min=1), help="Concurrent runs of a results folder.  [default: cores]")
-def score(
-    target: Path,
-    metrics: str | None,
-    variants: tuple[str, ...],
-    out: Path | None,
-    bins: int | None,
-    jobs: int | None,
-) -> None:
-    """Score codes without training: an .npz with codes [n, d] and factors [n, k], or all runs of a results folder.
-
-    An .npz may also hold n_train (the number of rows that fit predictors), discrete (whether codes are symbols),
-    indices and squared_error. Its scores are printed, and written only to --out. The runs of a folder get new scores
-    from their stored codes: their records and results.csv are rewritten, and the leaderboard is printed.
-    """
-    if target.is_dir():
-        if bins is not None:
-            raise BenchError("--bins is for the factors of a file; those of runs are classes")
-        if out is not None:
-            raise BenchError("--out is for the scores of one .npz; those of a results folder go into its records")
-        _score_results(target, metrics, variants, jobs)
-    else:
-        _score_file(target, metrics, variants, out, bins)
-
-
-def _score_file(path: Path, metrics: str | None, variants: tuple[str, ...], out: Path | None, bins: int | None) -> None:
-    from rich.console import Console
-
-    from disentangle_bench.scoring import score as scorer
-    from disentangle_bench.scoring.files import load_evaluation
-    from disentangle_bench.store import files
-
-    if out is not None:
-        files.check_target(out)
-    evaluation = load_evaluation(path, bins)
-    asked = scorer.choose(metrics, variants, scorer.default_metrics(evaluation))
-    scores, content = scorer.score_file(path.name, evaluation, asked, bins)
-    Console().print(_scores_table(scores))
-    for metric, notes in scores.notes.items():
-        for name, note in notes.items():
-            click.echo(f"{metric}.{name}: {note}")
-    if out is not None:
-        files.write_json(out, content)
-        click.echo(out)
-
-
-def _score_results(out: Path, metrics: str | None, variants: tuple[str, ...], jobs: int | None) -> None:
-    from disentangle_bench.cores import available
-    from disentangle_bench.scoring import score as scorer
-
-    records, failed = scorer.score_results(out, metrics, variants, jobs=jobs or available(), progress=_count)
-    print_leaderboard(out, metrics=metrics)
-    click.echo(f"{len(records) - len(failed)} runs scored, {len(failed)} could not be")
-    for run_id, error in failed.items():
-        click.echo(f"not scored: {one_line(run_id)}: {error}", err=True)
-    if failed:
-        sys.exit(1)
-
-
-def _count(done: int, total: int) -> None:
-    click.echo(f"[{done}/{total}] runs scored", err=True)
-
-
-def _scores_table(scores: Any) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("score", "value", "better", "variant", "version"):
-        table.add_column(name, no_wrap=True)
-    for row in scores.rows:
-        better = ("higher" if row["higher_is_better"] else "lower") if row["ranked"] else ""
-        value = f"{row['value']:.4g} {row['unit']}".strip()
-        table.add_row(f"{row['metric']}.{row['score']}", value, better, row["variant"], str(row["version"]))
-    return table

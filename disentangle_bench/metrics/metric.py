@@ -76,12 +76,15 @@ class MetricResult:
     """Result of a metric: ``scores`` by name, the ``arrays`` behind them, and ``notes`` on how they were computed.
 
     Scores and arrays are attributes and keys too: ``result.modularity``, ``result["nmi"]``. A score that is not
-    defined for these codes is NaN, and ``notes`` (by score) says why.
+    defined for these codes is NaN, and ``notes`` (by score) says why. ``latent_names`` (d) and ``factor_names`` (k) are
+    the columns of the DataFrames that were given, or empty.
     """
 
     scores: dict[str, float]
     arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    latent_names: tuple[str, ...] = ()
+    factor_names: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         """Return the score or array called ``name``."""
@@ -93,7 +96,7 @@ class MetricResult:
 
     def __getattr__(self, name: str) -> Any:
         """Return the score or array called ``name``."""
-        if name in ("scores", "arrays", "notes") or name.startswith("__"):  # a copy being made has no scores yet
+        if name.startswith("__") or name in self.__dataclass_fields__:  # a copy being made has no scores yet
             raise AttributeError(name)
         try:
             return self[name]
@@ -133,6 +136,10 @@ CLASSES = 256
 """Different values up to which whole floats are the numbers of classes."""
 
 
+_UNREADABLE = (TypeError, ValueError, RuntimeError, BufferError)
+"""Errors of numpy and of other libraries' arrays that it cannot read, such as those on a device."""
+
+
 @dataclass(frozen=True)
 class Arrays:
     """Checked input of a metric.
@@ -150,8 +157,9 @@ class Arrays:
 def as_arrays(codes: Any, factors: Any, n_train: int | None = None, *, real_factors: bool = False) -> Arrays:
     """Check codes [n, d] and factors [n, k] and return them as numpy arrays.
 
-    If ``codes`` is Codes, its values are read. Both may be numpy arrays, torch tensors (on any device) or nested lists,
-    of any integer, boolean or real floating dtype. Factors may be floats if they hold integers. ``n_train`` is the
+    If ``codes`` is Codes, its values are read. Both may be numpy arrays, torch tensors and CuPy arrays (on any device),
+    whatever has ``__array__`` (JAX, pandas) or ``__dlpack__``, or nested lists, of any integer, boolean or real
+    floating dtype. Factors may be floats if they hold integers. ``n_train`` is the
     number of leading rows for fitting; None means all of them. With ``real_factors`` any finite factors are allowed,
     and returned as float64 unless every column holds whole numbers, of at most 256 kinds if they are floats.
 
@@ -173,6 +181,21 @@ def as_arrays(codes: Any, factors: Any, n_train: int | None = None, *, real_fact
 def as_codes(codes: Any) -> npt.NDArray[Any]:
     """Return codes [n, d] alone, checked and converted as by ``as_arrays``."""
     return _codes(_matrix(codes, "codes", "latents"))
+
+
+def as_column(given: Any, name: str, rows: int) -> npt.NDArray[np.float64]:
+    """Return one number per row, ``name`` [n], as float64; raise BenchError for anything else."""
+    try:
+        column = _to_numpy(given)
+    except _UNREADABLE as error:
+        raise BenchError(
+            f"{name} of type {type(given).__name__} cannot be read as an array: pass numbers [n]"
+        ) from error
+    if column.shape != (rows,) or column.dtype.kind not in "biuf":
+        raise BenchError(
+            f"{name} has dtype {column.dtype} and shape {list(column.shape)}; needed are {rows} numbers, [n]"
+        )
+    return column.astype(np.float64)
 
 
 def as_group(codes: Sequence[Any]) -> list[npt.NDArray[Any]]:
@@ -256,7 +279,7 @@ def _matrix(given: Any, name: str, columns: str) -> npt.NDArray[Any]:
     """Return ``given`` as a numpy array of two axes and a real dtype, not yet converted."""
     try:
         array = _to_numpy(given)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BenchError(
             f"{name} of type {type(given).__name__} cannot be read as an array ({reason}); pass a numpy array or a "
@@ -280,7 +303,10 @@ def _matrix(given: Any, name: str, columns: str) -> npt.NDArray[Any]:
 def _to_numpy(given: Any) -> npt.NDArray[Any]:
     # Duck-typed, so that a metric on stored arrays never imports torch.
     if not hasattr(given, "detach"):
-        return np.asarray(given)
+        if hasattr(given, "__dlpack__") and not hasattr(given, "__array__"):
+            return np.from_dlpack(given)
+        # CuPy refuses to copy from its device unless it is asked to.
+        return np.asarray(given.get() if hasattr(given, "__cuda_array_interface__") else given)
     tensor = given.detach().cpu()
     try:
         return np.asarray(tensor.numpy())

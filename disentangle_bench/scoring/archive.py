@@ -30,7 +30,7 @@ def read_archive(path: Path, needed: set[str], allowed: set[str]) -> dict[str, n
     damaged, lacks arrays or has others, for object arrays and structured ones (unread), and for arrays that are larger
     than half of the memory, before anything is allocated.
     """
-    _check_start(path)
+    check_start(path)
     try:
         with zipfile.ZipFile(path) as archive:
             names = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -49,9 +49,10 @@ def read_archive(path: Path, needed: set[str], allowed: set[str]) -> dict[str, n
         ) from error
 
 
-def _check_start(path: Path) -> None:
+def check_start(path: Path) -> None:
+    """Raise ``BenchError`` for a path without a file, and for a web page or a pointer in the place of a file."""
     if not path.is_file():
-        raise BenchError(f"there is no file {str(path)!r}: give an .npz with codes and factors, or a results folder")
+        raise BenchError(f"there is no file {str(path)!r}: give a file with codes and factors, or a results folder")
     with path.open("rb") as file:
         start = file.read(64).lstrip().lower()
     for mark, problem in _FOREIGN.items():

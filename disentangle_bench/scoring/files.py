@@ -55,12 +55,18 @@ def load_evaluation(path: Path, bins: int | None = None) -> Evaluation:
     return evaluation_of(str(path), read_archive(path, NEEDED, KEYS - NEEDED), bins)
 
 
-def evaluation_of(source: str, arrays: dict[str, npt.NDArray[Any]], bins: int | None = None) -> Evaluation:
+def evaluation_of(
+    source: str,
+    arrays: dict[str, npt.NDArray[Any]],
+    bins: int | None = None,
+    names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+) -> Evaluation:
     """Return the evaluation of arrays by name, from a file (or files) called ``source``.
 
     Without ``n_train`` the last third of the rows (rounded down) tests. Codes are symbols if there are ``indices``, if
     ``discrete`` says so or, without it, if they are integers. Factors that are not classes (see ``as_arrays``) stay
-    real numbers, or are cut into ``bins`` intervals of equal width. Raises ``BenchError`` for arrays that do not fit.
+    real numbers, or are cut into ``bins`` intervals of equal width. ``names`` are those of latents and factors.
+    Raises ``BenchError`` for arrays that do not fit.
     """
     codes = as_codes(arrays["codes"])
     rows, integers = len(codes), codes.dtype.kind in "iu"
@@ -76,7 +82,7 @@ def evaluation_of(source: str, arrays: dict[str, npt.NDArray[Any]], bins: int | 
     if bins is not None:
         factors = _binned(factors, bins)
     error, index = (_column(source, arrays, key, rows) for key in ("squared_error", "index"))
-    return Evaluation(checked, factors, labels.n_train, error, index)
+    return Evaluation(checked, factors, labels.n_train, error, index, *names)
 
 
 def _binned(factors: npt.NDArray[Any], bins: int) -> npt.NDArray[np.int64]:

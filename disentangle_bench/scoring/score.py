@@ -133,6 +133,8 @@ def score_file(
         "package": {"version": __version__},
         "images": {"train": evaluation.n_train, "test": len(evaluation.factors) - evaluation.n_train},
         "discrete": evaluation.codes.discrete,
+        "latent_names": list(evaluation.latent_names),
+        "factor_names": list(evaluation.factor_names),
         "bins": bins,
         "scores": scores.rows,
         "notes": scores.notes,

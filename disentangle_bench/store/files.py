@@ -109,13 +109,13 @@ def check_results(out: Path) -> None:
         raise BenchError(f"{str(out)!r} is not a results folder (no 'runs' in it): give what dbench run --out wrote to")
 
 
-def check_target(path: Path) -> None:
+def check_target(path: Path, option: str = "--out") -> None:
     """Raise ``BenchError`` if ``path`` could not be written; call it before the work whose result goes there."""
     if path.is_dir() or not path.parent.is_dir():
         problem = "is a folder" if path.is_dir() else "lies in a folder that does not exist"
-        raise BenchError(f"--out {str(path)!r} {problem}: give a file in a folder that exists")
+        raise BenchError(f"{option} {str(path)!r} {problem}: give a file in a folder that exists")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise BenchError(f"--out {str(path)!r} cannot be written ({error.strerror}): give another path") from error
+        raise BenchError(f"{option} {str(path)!r} cannot be written ({error.strerror}): give another path") from error

@@ -294,4 +294,4 @@ def test_a_run_that_is_held_is_left_alone(dbench, copied):
 def test_a_folder_without_runs(dbench, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "is not a results folder" in one_line(dbench("score", "empty"))
-    assert "--out is for the scores of one .npz" in one_line(dbench("score", "empty", "--out", "x.json"))
+    assert "--out is for files of codes" in one_line(dbench("score", "empty", "--out", "x.json"))

@@ -95,7 +95,9 @@ def reconstructions_figure(title: str, pictures: Arrays) -> Figure:
     return figure
 
 
-def matrices_figure(title: str, matrices: Arrays, factor_names: Sequence[str]) -> Figure:
+def matrices_figure(
+    title: str, matrices: Arrays, factor_names: Sequence[str], latent_names: Sequence[str] = ()
+) -> Figure:
     """Draw heat maps of factors [k] against latents [d]: normalised mutual information, and DCI's importance.
 
     Reads ``infomec.nmi`` [k, d] and ``dci.importance`` [d, k], either of which may be missing, and ``infomec.active``
@@ -113,7 +115,7 @@ def matrices_figure(title: str, matrices: Arrays, factor_names: Sequence[str]) -
     figure = style.figure(min(max(1.9 + 0.42 * d, 4.0), 12), len(maps) * (0.75 + 0.26 * k) + 0.45)
     axes = figure.subplots(len(maps), 1, squeeze=False).ravel()
     for axis, (name, matrix) in zip(axes, maps.items(), strict=True):
-        _heat(figure, axis, name, np.asarray(matrix, dtype=float), active)
+        _heat(figure, axis, name, np.asarray(matrix, dtype=float), active, latent_names)
         style.ticks(axis, [style.label(factor, 18, 2) for factor in factor_names[:k]])
     axes[-1].set_xlabel("latent" if active.all() else "latent (hatched: inactive)")
     figure.suptitle(title)
@@ -150,14 +152,23 @@ def codebook_figure(title: str, indices: npt.NDArray[Any], matrices: Arrays) -> 
     return figure
 
 
-def _heat(made: Figure, axis: Axes, name: str, matrix: npt.NDArray[np.float64], active: npt.NDArray[np.bool_]) -> None:
+def _heat(
+    made: Figure,
+    axis: Axes,
+    name: str,
+    matrix: npt.NDArray[np.float64],
+    active: npt.NDArray[np.bool_],
+    latent_names: Sequence[str],
+) -> None:
     from matplotlib.patches import Rectangle
 
     k, d = matrix.shape
     top = 1.0 if np.nanmax(matrix) <= 1 else float(np.nanmax(matrix))
     mesh = style.heat(axis, np.where(active, matrix, np.nan), d <= 24, cmap="Blues", vmin=0, vmax=top)
     axis.set_title(name)
-    style.ticks(axis, columns=[str(latent) for latent in range(d)])
+    style.ticks(axis, columns=[style.label(latent, 12, 1) for latent in latent_names or map(str, range(d))])
+    if any(len(latent) > 3 for latent in latent_names):
+        axis.tick_params(axis="x", rotation=90)
     for latent, tick in enumerate(axis.get_xticklabels()):
         tick.set_color("black" if active[latent] else INACTIVE)
     for latent in np.flatnonzero(~active).tolist():
