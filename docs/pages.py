@@ -9,6 +9,8 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 from disentangle_bench.cli import main
+from disentangle_bench.report import write_report
+from disentangle_bench.store.runs import load_records
 
 ROOT = Path(__file__).parent.parent
 REPOSITORY = "https://github.com/disentangle-bench/disentangle-bench/blob/main"
@@ -30,6 +34,9 @@ def on_files(files: Any, config: Any) -> Any:
         pages[f"{name.lower()}.md"] = from_root(ROOT / f"{name}.md")
     for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         pages[f"notebooks/{path.stem}.md"] = notebook(path)
+    pages["results/leaderboard.md"] = leaderboard(ROOT / "docs" / "results" / "leaderboard.md")
+    for folder in shipped():
+        pages[f"results/{folder.name}.html"] = report_page(folder)
     for name, text in pages.items():
         if existing := files.get_file_from_path(name):
             files.remove(existing)
@@ -54,6 +61,50 @@ def from_root(path: Path) -> str:
     text = re.sub(r"\]\(docs/", "](", text)
     text = text.replace("](CONTRIBUTING.md)", "](contributing.md)").replace("](CHANGELOG.md)", "](changelog.md)")
     return re.sub(r"\]\((?=(?:disentangle_bench|baselines|tests|results|benchmarks|\.ci)/)", f"]({REPOSITORY}/", text)
+
+
+def shipped() -> list[Path]:
+    """Results folders of the repository whose runs are the leaderboard's."""
+    return sorted(ROOT.glob("results/*-cpu"))
+
+
+def leaderboard(path: Path) -> str:
+    """The page of the leaderboard, with the tables of every shipped folder and what its runs cost."""
+    parts = []
+    for folder in shipped():
+        table = (folder / "leaderboard.md").read_text(encoding="utf-8")
+        table = table.split("\n## Cite", 1)[0].split("\n## ", 1)[1]
+        table = re.sub(r"^#", "##", f"## {table}", flags=re.MULTILINE).replace("### ", "## ", 1)
+        title, rest = table.split("\n", 1)
+        link = f"[The report, with figures and pictures]({folder.name}.html){{target=_blank}}"
+        parts.append(f"{title}\n\n{link}\n{rest}\n### What the runs cost\n\n{costs(folder)}")
+    return path.read_text(encoding="utf-8").replace("<!-- tables -->", "\n\n".join(parts))
+
+
+def costs(folder: Path) -> str:
+    """A table of runs, and of hours by device, for each model."""
+    hours: dict[tuple[str, str], list[float]] = {}
+    for record in load_records(folder):
+        environment, seconds = record.content["environment"], record.content["seconds"]
+        device = environment.get("device_name") or environment["device"]
+        metrics = seconds["metrics"].values()
+        row = hours.setdefault((record.spec.model, str(device)), [0, 0.0, 0.0])
+        row[0] += 1
+        row[1] += (seconds["training"] + seconds["encoding"]) / 3600
+        row[2] += sum(metrics) / 3600
+    lines = ["| model | device | runs | hours of training | hours of scoring |", "| --- | --- | ---: | ---: | ---: |"]
+    for (model, device), (runs, training, scoring) in sorted(hours.items()):
+        lines.append(f"| {model} | {device} | {runs} | {training:.2f} | {scoring:.2f} |")
+    return "\n".join(lines)
+
+
+def report_page(folder: Path) -> str:
+    """The report's page of a shipped folder, made in a copy."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(shutil.copytree(folder, Path(scratch) / folder.name))
+        write_report(copy, figures=False, html=True)
+        (page,) = copy.glob("*.html")
+        return page.read_text(encoding="utf-8")
 
 
 def commands() -> str:

@@ -12,7 +12,7 @@ from disentangle_bench.report import write_report
 from disentangle_bench.store import runs
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = sorted((ROOT / "results" / "shipped").glob("*/"))
+SHIPPED = [*sorted((ROOT / "results" / "shipped").glob("*/")), *sorted((ROOT / "results").glob("*-cpu/"))]
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
