@@ -14,7 +14,7 @@ from disentangle_bench.cli.import_codes import import_codes
 from disentangle_bench.cli.info import info, list_, show
 from disentangle_bench.cli.plugin import check, new
 from disentangle_bench.cli.report import report
-from disentangle_bench.cli.results import merge, reproduce, rm, status
+from disentangle_bench.cli.results import merge, reproduce, rm, select, status
 from disentangle_bench.cli.run import plan, run, worker
 from disentangle_bench.cli.score import score
 from disentangle_bench.errors import BenchError, one_line, torch_needed, unknown
@@ -79,6 +79,6 @@ def main() -> None:
     """Compare disentanglement models under one fair, versioned protocol."""
 
 
-_RUNS = (run, plan, status, report, score, import_codes, merge, rm, reproduce, worker)
+_RUNS = (run, plan, status, report, score, import_codes, merge, rm, select, reproduce, worker)
 for command in (*_RUNS, show, list_, info, new, check, data):
     main.add_command(command)

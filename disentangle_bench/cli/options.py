@@ -11,6 +11,8 @@ import click
 from disentangle_bench.errors import unknown
 from disentangle_bench.runner.executors import EXECUTORS
 
+CRITERIA = ("mse", "loss", "udr", "dci.disentanglement")
+SAMPLERS = ("random", "tpe")
 RERUNS = ("missing", "failed", "all")
 PRECISIONS = ("fp32", "tf32", "bf16")
 # These names are repeated here, since a help page must not wait for the modules that define them; tests compare both.
@@ -83,6 +85,11 @@ def option(*names: str, **attributes: Any) -> Described:
     return names, attributes
 
 
+def described(option: Described, **attributes: Any) -> Described:
+    """Return an option with other ``attributes``, for a command in which they differ."""
+    return option[0], option[1] | attributes
+
+
 # What to run.
 MODELS = option(
     "--models",
@@ -150,6 +157,20 @@ SETTINGS = option(
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="File that dbench select wrote: run its settings in place of the baselines'.",
+)
+SAMPLER = option(
+    "--sampler",
+    type=OneOf("sampler", SAMPLERS),
+    default="random",
+    show_default=True,
+    help="random draws all points at once; tpe, of Optuna, draws in rounds, by the results so far.",
+)
+BY = option(
+    "--by",
+    type=OneOf("criterion", CRITERIA),
+    metavar="CRITERION",
+    help="mse, loss (the model's own), udr (needs several seeds), all three without labels, or dci.disentanglement "
+    "(with the labels of 1,000 validation images).",
 )
 
 # Where and how.

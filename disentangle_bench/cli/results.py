@@ -1,4 +1,4 @@
-"""The commands that look after results folders: status, merge, rm, reproduce."""
+"""The commands that look after results folders: status, merge, rm, select, reproduce."""
 
 from __future__ import annotations
 
@@ -131,6 +131,30 @@ def rm(results: Path, run_ids: tuple[str, ...], yes: bool, **which: Any) -> None
         click.confirm(f"Remove {len(names)} runs from {results} with all their files?", abort=True)
     remove(results, names)
     click.echo(f"{len(names)} runs removed")
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@opt.options(
+    "Options",
+    opt.described(opt.BY, required=True),
+    opt.described(opt.SAMPLER, default=None, show_default=False),
+    opt.described(opt.SEARCH_SEED, default=None, show_default=False),
+)
+def select(results: Path, by: str, sampler: str | None, search_seed: int | None) -> None:
+    """Select each model's settings among the points of the search in RESULTS, by numbers of validation images.
+
+    If RESULTS holds several searches, --sampler and --search-seed say which.
+    Writes selected/CRITERION.toml in RESULTS, which dbench run --settings takes for runs with other seeds.
+    """
+    from disentangle_bench.scoring import selection
+
+    path, selected = selection.select(results, by, sampler, search_seed)
+    for one in selected:
+        settings = ", ".join(f"{key}={value}" for key, value in one.settings.items()) or "the default"
+        click.echo(f"{one.model} on {one.dataset}: point {one.point} of {one.tuned.budget}, {settings}")
+    click.echo(f"{by} needs {selection.CRITERIA[by].needs}")
+    click.echo(click.format_filename(path))
 
 
 @click.command()

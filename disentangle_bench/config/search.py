@@ -128,8 +128,9 @@ class Selected(Part):
 
     def fits(self, spec: RunSpec) -> bool:
         """Return whether these settings were selected for runs like ``spec``, which has other settings."""
-        shared = ("model", "model_version", "dataset", "dataset_version", "protocol", "protocol_version", "changed")
-        return all(getattr(self, name) == getattr(spec, name) for name in shared)
+        shared = ("model", "model_version", "dataset_version", "protocol", "protocol_version", "changed")
+        same = self.dataset.rpartition("/")[2] == spec.dataset.rpartition("/")[2]  # a file counts by name and content
+        return same and all(getattr(self, name) == getattr(spec, name) for name in shared)
 
 
 class Selection(Part):

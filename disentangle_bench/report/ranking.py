@@ -44,13 +44,14 @@ MEAN_DTYPES = {
 def add_ranks(board: pd.DataFrame, scores: pd.DataFrame) -> None:
     """Give ``board`` the columns ``rank``, ``rank_low`` and ``rank_high``; rows with a note get none.
 
-    Ranks are among the rows of one table and one kind of score. The interval holds the ranks of 95 % of the resamples;
-    each resample draws the seeds of every model anew (``statistics.resampled_means``).
+    Ranks are among the rows of one table and one kind of score that were tuned alike: ``changed`` says how, and is
+    empty for the baselines' settings. The interval holds the ranks of 95 % of the resamples; each resample draws
+    the seeds of every model anew (``statistics.resampled_means``).
     """
     for name in ("rank", "rank_low", "rank_high"):
         board[name] = np.nan
     values = _values(scores)
-    for _, rows in board[board["note"] == ""].groupby([*TABLE, *SCORE]):
+    for _, rows in board[board["note"] == ""].groupby([*TABLE, *SCORE, "changed"]):
         higher = rows["direction"].iloc[0] == "higher"
         rank = statistics.ranks(rows["mean"], higher)
         resampled_ranks = statistics.drawn_ranks(_draws(rows, values), higher, "min")
@@ -61,17 +62,18 @@ def add_ranks(board: pd.DataFrame, scores: pd.DataFrame) -> None:
 def mean_ranks(board: pd.DataFrame, scores: pd.DataFrame, schema: int) -> pd.DataFrame:
     """Return the mean rank and Borda points of models over all ranked scores: on each dataset, and over all datasets.
 
-    A contest is one kind of score on one dataset in which two models or more are ranked. Only models that are ranked in
-    every contest take part, and ranks are among them (ties share the mean of their ranks), so that all means are over
-    the same contests. Borda points are the models beaten, summed over contests; a tie is half. The interval is the
-    middle 95 % of resamples, in which the seeds of a model are drawn alike for all its scores on a dataset. If a
-    dataset has several versions, only the last counts over all datasets.
+    A contest is one kind of score on one dataset in which two models or more are ranked. Only models that are
+    ranked in every contest take part, and ranks are among them (ties share the mean of their ranks), so that all
+    means are over the same contests, and models at their baselines only, not tuned ones. Borda points are the
+    models beaten, summed over contests; a tie is half. The interval is the middle 95 % of resamples, in which the
+    seeds of a model are drawn alike for all its scores on a dataset. If a dataset has several versions, only the
+    last counts over all datasets.
     """
     import pandas as pd
 
     values = _values(scores)
     rows: list[dict[str, Any]] = []
-    ranked = board[board["note"] == ""]
+    ranked = board[(board["note"] == "") & (board["changed"] == "")]
     for (protocol, version), part in ranked.groupby(PROTOCOL):
         head = {"schema": schema, "protocol": protocol, "protocol_version": version}
         for (dataset, dataset_version), own in part.groupby(["dataset", "dataset_version"]):

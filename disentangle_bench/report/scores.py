@@ -45,8 +45,9 @@ def settings_digest(spec: RunSpec, package_version: str = "") -> str:
 
 
 def _changed(spec: RunSpec) -> str:
+    """Return how the settings were tuned and what was changed by hand; empty for a run at its baseline."""
     values = flat(spec)
-    return " ".join(f"{name}={values[name]}" if name in values else name for name in spec.changed)
+    return " ".join(f"{name}={values[name]}" if name in values else name for name in spec.departures)
 
 
 def dataset_names(records: Iterable[Record]) -> dict[tuple[str, int], str]:

@@ -55,7 +55,9 @@ def planned(out: Path, problems: list[str] | None = None) -> dict[str, RunSpec]:
     specs: dict[str, RunSpec] = {}
     for path in sorted((out / FOLDER).glob("*.json")):
         try:
-            specs |= {spec.run_id: spec for spec in _grid(files.read_json(path))}
+            # A run that belongs to a search and to another grid keeps the mark of the search.
+            own = {spec.run_id: spec for spec in _grid(files.read_json(path))}
+            specs |= {run_id: spec for run_id, spec in own.items() if run_id not in specs or spec.search}
         except (OSError, BenchError) as error:
             lines.append(one_line(error))
         except (ValidationError, KeyError, TypeError, ValueError):

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from disentangle_bench.cli import main, options
 from disentangle_bench.registry import MODELS
 from disentangle_bench.runner import run as runner
-from disentangle_bench.spec import Training
+from disentangle_bench.scoring import selection
+from disentangle_bench.spec import Training, Tuning
 from support.invoke import one_line
 
 RUN = ("run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1")
@@ -175,6 +176,8 @@ def test_groups_of_models():
 def test_help_names_the_values_that_the_code_takes(printed):
     """The values are spelled out for speed: they are those of the modules that use them."""
     assert options.RERUNS == runner.RERUN
+    assert tuple(selection.CRITERIA) == options.CRITERIA
+    assert Tuning.model_fields["sampler"].annotation.__args__ == options.SAMPLERS
     assert Training.model_fields["precision"].annotation.__args__ == options.PRECISIONS
     text = printed("run", "--help")
     sections = [text.index(title) for title in ("What to run:", "Where and how:", "Results and resuming:")]

@@ -13,6 +13,7 @@ from disentangle_bench.report import labels
 from disentangle_bench.report.companions import Unreadable, read_arrays, read_history
 from disentangle_bench.report.figures import style
 from disentangle_bench.report.figures.ablations import settings_figure, varied_settings
+from disentangle_bench.report.figures.budget import budget_figure
 from disentangle_bench.report.figures.comparisons import (
     agreement_figure,
     improvement_figure,
@@ -46,7 +47,8 @@ MOST_SETUPS = 24
 """Largest number of setups in a figure; those by the protocol come first."""
 
 TABLE_FIGURES = (
-    "scores", "reconstruction", "ranks", "improvement", "agreement", "profile", "settings", "published", "training"
+    "scores", "reconstruction", "ranks", "improvement", "agreement", "profile", "settings", "published", "training",
+    "budget",
 )  # fmt: skip
 """File names of the figures that show all models of a dataset; the others show one run."""
 
@@ -137,6 +139,7 @@ def _figures(
     yield "profile", lambda: profile_figure(title, board, scores, setups)
     yield "published", lambda: published_figure(title, table.comparison)
     yield "reconstruction", lambda: reconstruction_figure(title, board, scores, setups)
+    yield "budget", lambda: budget_figure(title, board, scores, table.records)
     histories = {setup: _histories(of_setup[setup], notes, missing) for setup in setups}
     yield "training", lambda: training_figure(title, histories, setups)
     for series in varied_settings(of_setup):

@@ -251,13 +251,13 @@ def _at_chance(rows: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
 
 
 def _missing_seeds(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
-    """Return a sentence for each setup by the protocol that lacks seeds which another one has."""
-    present = scores[~scores["off_protocol"]].groupby(SETUP)["seed"].agg(set)
-    every = set().union(*present)
+    """Return a sentence for each setup by the protocol that lacks seeds which another one, tuned alike, has."""
+    present: dict[Any, set[int]] = scores[~scores["off_protocol"]].groupby(SETUP)["seed"].agg(set).to_dict()
     items = []
     for setup in setups:
-        if setup not in present.index:
+        if setup not in present:
             continue
+        every = set().union(*(seeds for key, seeds in present.items() if key[2] == setup[2]))
         if missing := sorted(every - present[setup]):
             items.append(f"{setups[setup]} lacks {labels.seeds(missing)}, which others have.")
     return items
