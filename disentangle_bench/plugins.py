@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from disentangle_bench import cells
 from disentangle_bench.atomic import write_text
 from disentangle_bench.errors import BenchError, torch_needed
 from disentangle_bench.spec import File
@@ -64,7 +65,8 @@ def of_class(thing: type) -> tuple[Source, str]:
     """Return the source of a class that was given as an object, and its name there.
 
     In a script that is being executed only imports, definitions and plain values count, so that importing it in another
-    process does not run it. Raises ``BenchError`` for a class without a file, such as one from a notebook's cell.
+    process does not run it. A class of a notebook's cell becomes a module of its own (see ``cells``). Raises
+    ``BenchError`` for a class without a source.
     """
     try:
         path = Path(inspect.getsourcefile(thing) or "")
@@ -73,6 +75,8 @@ def of_class(thing: type) -> tuple[Source, str]:
     except (TypeError, OSError, ValueError, SyntaxError):
         names = set()
     if thing.__qualname__ not in names:
+        if thing.__module__ == "__main__" and (cell := cells.text_of(thing)) is not None:
+            return Source(Path(f"{thing.__name__}.py, written from a notebook"), cell), thing.__name__
         raise BenchError(
             f"{thing.__qualname__} is not at the top of a Python file, so other processes cannot import it: in a "
             f"notebook put it into a cell that begins with %%writefile my_file.py, and give 'my_file.py'"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import linecache
 import subprocess
 import sys
 
 import pytest
 
 import disentangle_bench as db
+from disentangle_bench import plugins
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.store import runs
 
@@ -192,7 +194,51 @@ print(len(results), results.failures)
     assert done.stdout.split("\n")[:2] == ["once", "1 {}"], done.stdout + done.stderr
 
 
-def test_a_class_of_a_notebook_is_refused_clearly():
+def cells(*texts):
+    """Execute cells as IPython does: their text is known to linecache. Return the notebook's namespace."""
+    space = {"__name__": "__main__"}
+    for number, text in enumerate(texts):
+        name = f"<cell-{number}-{hash(text)}>"
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+        exec(compile(text, name, "exec"), space)
+    return space
+
+
+def test_a_class_of_a_notebook_is_a_plugin_with_what_it_needs_of_other_cells(tmp_path):
+    """Its imports, functions, values and classes; not the cell's other statements, nor names that only look alike."""
+    first = (
+        "import torch\nfrom torch.nn import functional as F\nimport disentangle_bench as db\nSCALE, x = 3.0, object()\n"
+    )
+    second = "def scaled(number):\n    return SCALE * number\n\n\nclass Base(db.Settings):\n    scale: float = 1.0\n"
+    model = MODEL[MODEL.index("class Tiny") :].replace(
+        "class Config(db.Settings):\n        scale: float = 1.0", "Config = Base"
+    )
+    model = model.replace(
+        "F.mse_loss(self.decoder(self.encoder(x)), x)", "scaled(F.mse_loss(self.decoder(self.encoder(x)), x))"
+    )
+    space = cells(first, second, model + "\nprint('a cell that does more')\n")
+    source, name = plugins.of_class(space["Tiny"])
+    assert name == "Tiny"
+    for part in ("import torch.nn.functional as F", "SCALE = 3.0", "def scaled(number):", "class Base(db.Settings):"):
+        assert part in source.text
+    assert "print(" not in source.text
+    results = run([space["Tiny"]])
+    assert results.failures == {}
+    changed = cells(first.replace("3.0", "4.0"), second, model)
+    assert plugins.of_class(changed["Tiny"])[0].file.sha256 != source.file.sha256
+
+
+def test_what_a_notebook_cannot_hand_over_is_named():
+    space = cells(
+        "import disentangle_bench as db\nlog = open('/dev/null')\n",
+        "class T(db.Model):\n    def f(self):\n        log.read()",
+    )
+    with pytest.raises(db.BenchError, match=r"T uses 'log' of another cell, a TextIOWrapper.*%%writefile my_model\.py"):
+        plugins.of_class(space["T"])
+    space["log"].close()
+
+
+def test_a_class_without_a_source_is_refused_clearly():
     space = {"__name__": "__main__"}
     exec(MODEL, space)
     with pytest.raises(db.BenchError, match=r"%%writefile my_file\.py"):
