@@ -380,6 +380,8 @@ MODELS = _Models(
             **_NO_DISCRIMINATOR,
         ),
         _model("fsq", "FSQ", "latents rounded to a fixed even grid (Mentzer et al. 2023)", "extended"),
+        _model("tripod", "Tripod", "fsq with less multi-information and curvature (Hsu et al. 2024)", "extended"),
+        _model("hfs", "HFS", "beta-VAE whose codes fill a product of ranges (Roth et al. 2023)", "extended"),
     ),
     {"all": ("paper",), "every": ("paper", "extended")},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,9 +16,35 @@ Scalar = bool | Whole | float | str
 
 
 class Part(BaseModel):
-    """Frozen, validated group of finite values; an unknown key is an error."""
+    """Frozen, validated group of finite values; an unknown key is an error.
+
+    ``LATER`` names fields that were added after the first records: digests leave them out where they have their
+    defaults, which is what was meant before.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+def as_before(part: Part) -> dict[str, Any]:
+    """Return the later fields that have their defaults, in and below ``part``, as pydantic's ``exclude`` wants them."""
+    exclude: dict[str, Any] = {}
+    for name, field in type(part).model_fields.items():
+        value = getattr(part, name)
+        if name in part.LATER and value == field.get_default(call_default_factory=True):
+            exclude[name] = True
+        elif isinstance(value, Part) and (below := as_before(value)):
+            exclude[name] = below
+    return exclude
+
+
+class Data(Part):
+    """Choices for the training images. ``correlation`` is ``none``, a named set of correlated pairs of factors, or
+    pairs with their widths: see ``data.correlation``.
+    """
+
+    correlation: str = Field(default="none", max_length=1000)
 
 
 class Training(Part):
@@ -30,8 +56,13 @@ class Training(Part):
 
     ``clock`` is what a model's own schedules count: updates, or the steps of all optimisers, which are two per update
     where there is a discriminator. Players take their steps ``together``, from the same weights, or ``in_turn``.
-    ``split`` is ``fixed`` for all seeds or drawn by each ``seed``. ``precision`` is that of the networks in training.
+    ``split`` is ``fixed`` for all seeds or drawn by each ``seed``; with ``none`` every image is trained on.
+    ``precision`` is that of the networks in training. ``reconstruction`` is the error that models minimise, a mean over
+    pixels and channels: squared (``mse``), or cross-entropy of the images with the decoder's output as logits
+    (``bce``). Each element of a gradient is clipped to at most ``gradient_clip`` in size; 0 clips nothing.
     """
+
+    LATER = frozenset({"reconstruction", "gradient_clip"})
 
     network: str
     updates: Whole = Field(ge=1)
@@ -41,8 +72,10 @@ class Training(Part):
     half_cosine: Whole = Field(default=0, ge=0)
     clock: Literal["updates", "optimiser_steps"] = "updates"
     steps: Literal["together", "in_turn"] = "together"
-    split: Literal["fixed", "seed"] = "fixed"
+    split: Literal["fixed", "seed", "none"] = "fixed"
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    reconstruction: Literal["mse", "bce"] = "mse"
+    gradient_clip: float = Field(default=0.0, ge=0)
 
 
 class Scoring(Part):
@@ -108,6 +141,8 @@ class RunSpec(Part):
     plug-ins in one file, by the name that the plug-in has in this spec.
     """
 
+    LATER = frozenset({"data", "protocol_ranked", "tuned"})
+
     model: str
     model_version: Whole
     dataset: str
@@ -116,6 +151,7 @@ class RunSpec(Part):
     protocol_version: Whole
     seed: Whole = Field(ge=0)
     settings: dict[str, Scalar]
+    data: Data = Data()
     training: Training
     scoring: Scoring
     changed: tuple[str, ...] = ()
@@ -127,11 +163,10 @@ class RunSpec(Part):
     def identity(self) -> dict[str, Any]:
         """Return the content of which the digest is made, in a form for JSON.
 
-        Fields added later are left out where they are empty or false, so that older records keep their digests. A
-        dataset that is a file counts by its name and content (``dataset_version``), not by its folder.
+        Fields added later are left out where they have the value that was meant before, so that older records keep
+        their digests. A dataset that is a file counts by its name and content (``dataset_version``), not by its folder.
         """
-        later = {"protocol_ranked": self.protocol_ranked, "tuned": self.tuned, "search": None}
-        content = self.model_dump(mode="json", exclude={name for name, value in later.items() if not value})
+        content = self.model_dump(mode="json", exclude=as_before(self) | {"search": True})
         content["dataset"] = self.dataset_name
         files = content.pop("files")
         if files:
@@ -197,6 +232,7 @@ def flat(spec: RunSpec) -> dict[str, Any]:
     """Return the spec as one table of dotted keys (``training.updates``, ``model.gamma``), as ``--set`` spells them."""
     table: dict[str, Any] = {f"model.{key}": value for key, value in spec.settings.items()}
     if not spec.external:
+        table |= {f"data.{key}": value for key, value in spec.data.model_dump().items()}
         table |= {f"training.{key}": value for key, value in spec.training.model_dump().items()}
     table |= {f"scoring.{key}": value for key, value in spec.scoring.model_dump().items() if key != "metrics"}
     return table | {f"scoring.metrics.{name}": variant for name, variant in spec.scoring.metrics.items()}

@@ -96,7 +96,7 @@ MODELS = option(
     required=True,
     metavar="NAMES",
     help="Model names or groups, comma-separated: paper (the paper's six; all means the same), extended (ten more), "
-    "every (all sixteen), plugin. See dbench list models.",
+    "every (all eighteen), plugin. See dbench list models.",
 )
 DATASETS = option(
     "--datasets",

@@ -17,8 +17,9 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from disentangle_bench.atomic import write_text
+from disentangle_bench.data.correlation import NAMES
 from disentangle_bench.errors import BenchError, unknown
-from disentangle_bench.spec import Part, RunSpec, Scoring, Training, Whole, first_problem
+from disentangle_bench.spec import Data, Part, RunSpec, Scoring, Training, Whole, as_before, first_problem
 
 ENTRY_POINTS = "disentangle_bench.protocols"
 
@@ -28,6 +29,8 @@ _TEXTS: dict[str, str] = {}
 
 class Protocol(Part):
     """A named, versioned set of choices. ``ranked`` says whether models may be ranked by its numbers.
+
+    ``data`` says which images are trained on, and how often.
 
     A baseline's settings may differ by protocol: see ``baselines.Baseline``. Settings that work once per update (weight
     decay, the fall of a temperature, the length of a warm-up) are meant for a run of ``dose_updates`` updates; where
@@ -42,15 +45,18 @@ class Protocol(Part):
     training: Training
     scoring: Scoring
     dose_updates: int = Field(default=0, ge=0)
+    data: Data = Data()
+
+    LATER = frozenset({"data"})
 
     @property
     def label(self) -> str:
         """Name in specs and records. It contains the digest for a protocol that is not built in, because two files
         may have the same name.
         """
-        if PROTOCOLS.get(self.name) == self:
+        if built_in(self.name) == self:
             return self.name
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.model_dump(mode="json", exclude=as_before(self)), sort_keys=True, separators=(",", ":"))
         return f"{self.name}@{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
     @property
@@ -101,6 +107,41 @@ def _protocol(
     )
 
 
+def _as_released(
+    name: str,
+    summary: str,
+    *,
+    network: str,
+    updates: int,
+    batch_size: int,
+    learning_rate: float,
+    dci: str,
+    infomec: str,
+    latents: str,
+) -> Protocol:
+    """Return a protocol of Hsu and others, whose two releases share all that is not asked for here."""
+    return Protocol(
+        name=name,
+        summary=summary,
+        training=Training(
+            network=network,
+            updates=updates,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            final_learning_rate=learning_rate,
+            split="none",
+            reconstruction="bce",
+            gradient_clip=1.0,
+        ),
+        scoring=Scoring(
+            train_images=10_000,
+            test_images=5_000,
+            images="all",
+            metrics={"dci": dci, "infomec": infomec, "mse": "factorqvae2024", "latents": latents},
+        ),
+    )
+
+
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
@@ -141,6 +182,28 @@ PROTOCOLS = {
             images=(10_000, 5_000),
             ranked=True,
         ),
+        _as_released(
+            "hsu2023",
+            "what the released code of Hsu et al. 2023 (QLAE) does: to compare with its paper",
+            network="style",
+            updates=200_000,
+            batch_size=128,
+            learning_rate=1e-3,
+            dci="locatello2019",
+            infomec="hsu2023_training",
+            latents="hsu2023_training",
+        ),
+        _as_released(
+            "tripod2024",
+            "what the released code of Hsu et al. 2024 (Tripod) does: to compare with its paper",
+            network="adain",
+            updates=250_000,
+            batch_size=64,
+            learning_rate=2e-4,
+            infomec="tripod2024",
+            dci="tripod2024",
+            latents="tripod2024",
+        ),
         Protocol(
             name="factorqvae2024",
             version=1,
@@ -174,6 +237,27 @@ PROTOCOLS = {
 }
 
 
+CORRELATED = "-correlated-"
+"""Between the names of a ranked protocol and of a set of correlated factors, in the name of a family's protocol."""
+
+
+def built_in(name: str) -> Protocol | None:
+    """Return the built-in protocol called ``name``, if there is one.
+
+    ``standard-correlated-single_1`` is ``standard`` with ``data.correlation=single_1``, and so on for every ranked
+    protocol and every named set: a table of its own for each set.
+    """
+    base, between, correlation = name.partition(CORRELATED)
+    rules = PROTOCOLS.get(base)
+    if not between:
+        return rules
+    if rules is None or not rules.ranked or correlation not in NAMES:
+        return None
+    summary = f"{base} on training images whose factors are correlated ({correlation}); ranked within itself"
+    changes = {"name": name, "summary": summary, "data": Data(correlation=correlation)}
+    return rules.model_copy(update=changes)
+
+
 def protocols() -> dict[str, Protocol]:
     """Return all protocols by name: those built in, and those of plug-ins.
 
@@ -201,9 +285,15 @@ def protocol(name: str) -> Protocol:
     """
     if name.endswith(".toml"):
         return _read(Path(name))
-    table = PROTOCOLS if name in PROTOCOLS else protocols()
+    known = built_in(name)
+    if known is not None:
+        return known
+    table = protocols()
     if name not in table:
-        raise unknown("protocol", name, table)
+        families = [
+            f"{row.name}{CORRELATED}{correlation}" for row in PROTOCOLS.values() if row.ranked for correlation in NAMES
+        ]
+        raise unknown("protocol", name, [*table, *(families if CORRELATED[:4] in name else [])])
     return table[name]
 
 
@@ -217,7 +307,7 @@ def _read(path: Path) -> Protocol:
         raise BenchError(f"--protocol {str(path)!r}: {first_problem(error)}") from error
     except (ValueError, RecursionError) as error:
         raise BenchError(f"--protocol {str(path)!r} is not valid TOML: {error}") from error
-    if read.name in PROTOCOLS:
+    if built_in(read.name):
         raise BenchError(f"--protocol {str(path)!r} has the name of a built-in protocol, {read.name!r}: choose another")
     _TEXTS[read.label] = text
     return read
@@ -242,5 +332,5 @@ def option(label: str, folder: Path) -> str:
 
 def is_ranked(spec: RunSpec) -> bool:
     """Return whether models may be ranked by the record of ``spec``."""
-    own = PROTOCOLS.get(spec.protocol)
+    own = built_in(spec.protocol)
     return not spec.changed and (own.ranked if own else spec.protocol_ranked)

@@ -73,6 +73,7 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
             "protocol_version": rules.version,
             "seed": seed,
             "settings": settings,
+            "data": rules.data.model_dump(),
             "training": rules.training_of(players).model_dump(),
             "scoring": rules.scoring.model_dump(),
             "protocol_ranked": rules.ranked and rules.label != rules.name,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, final
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step, decayed, per_update
@@ -31,8 +30,8 @@ class AE(Model):
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Return the reconstruction loss of the batch ``x`` [b, c, h, w]."""
-        mse = F.mse_loss(self.decoder(self.encoder(x)), x)
-        return {"autoencoder": mse}, {"mse": mse}
+        error = self.error(self.decoder(self.encoder(x)), x)
+        return {"autoencoder": error}, {self.reconstruction: error}
 
     def encode(self, x: Tensor) -> Codes:
         """Return the encoder's output as codes."""
@@ -40,7 +39,7 @@ class AE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the images decoded from latent values."""
-        return self.decoder(codes.values)
+        return self.images(self.decoder(codes.values))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return parameter groups with weight decay on weights only."""

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step, decayed, per_update
@@ -64,8 +63,8 @@ class AEICA(Model):
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Return the reconstruction loss of the batch ``x`` [b, c, h, w]."""
-        mse = F.mse_loss(self.decoder(self.encoder(x)), x)
-        return {"autoencoder": mse}, {"mse": mse}
+        error = self.error(self.decoder(self.encoder(x)), x)
+        return {"autoencoder": error}, {self.reconstruction: error}
 
     def finish(self, images: Callable[[int], Iterator[Tensor]]) -> None:
         """Fit the components to the codes of training images."""
@@ -80,7 +79,7 @@ class AEICA(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the images decoded from sources."""
-        return self.decoder(codes.values @ self.mixing.T + self.mean)
+        return self.images(self.decoder(codes.values @ self.mixing.T + self.mean))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return parameter groups with weight decay on weights only."""

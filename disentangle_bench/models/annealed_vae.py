@@ -6,7 +6,6 @@ from typing import final
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import gaussian
@@ -41,12 +40,12 @@ class AnnealedVAE(Model):
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Return reconstruction plus the weighted distance of the KL divergence from the capacity at this step."""
         mean, log_variance = gaussian.split(self.encoder(x))
-        mse = F.mse_loss(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
+        error = self.error(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
         capacity = self.config.capacity * ramp(step, self.config.capacity_steps)
         distance = (kl - capacity).abs().to(kl.dtype)  # the clock on a device is float64
-        loss = mse + self.config.kl_weight * distance
-        return {"autoencoder": loss}, {"mse": mse, "kl": kl}
+        loss = error + self.config.kl_weight * distance
+        return {"autoencoder": loss}, {self.reconstruction: error, "kl": kl}
 
     def encode(self, x: Tensor) -> Codes:
         """Return posterior means as codes."""
@@ -54,4 +53,4 @@ class AnnealedVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the images decoded from latent values."""
-        return self.decoder(codes.values)
+        return self.images(self.decoder(codes.values))

@@ -6,7 +6,6 @@ from typing import Literal, final
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import gaussian
@@ -41,11 +40,11 @@ class BetaTCVAE(Model):
         """Return the negative evidence bound with a separate weight on the total correlation."""
         mean, log_variance = gaussian.split(self.encoder(x))
         z = gaussian.sample(mean, log_variance, noise)
-        mse = F.mse_loss(self.decoder(z), x)
+        error = self.error(self.decoder(z), x)
         stratified = self.config.estimator == "stratified"
         mi, tc, dimension_kl = gaussian.split_kl(z, mean, log_variance, n_train=self.n_train, stratified=stratified)
-        loss = mse + self.config.kl_weight * (mi + self.config.tc_weight * tc + dimension_kl)
-        logs = {"mse": mse, "mi": mi, "tc": tc, "dimension_kl": dimension_kl}
+        loss = error + self.config.kl_weight * (mi + self.config.tc_weight * tc + dimension_kl)
+        logs = {self.reconstruction: error, "mi": mi, "tc": tc, "dimension_kl": dimension_kl}
         return {"autoencoder": loss}, logs
 
     def encode(self, x: Tensor) -> Codes:
@@ -54,4 +53,4 @@ class BetaTCVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the images decoded from latent values."""
-        return self.decoder(codes.values)
+        return self.images(self.decoder(codes.values))

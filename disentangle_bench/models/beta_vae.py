@@ -6,7 +6,6 @@ from typing import final
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import gaussian
@@ -39,9 +38,9 @@ class BetaVAE(Model):
         """Return the negative evidence bound, with the reconstruction error per pixel."""
         mean, log_variance = gaussian.split(self.encoder(x))
         reconstruction = self.decoder(gaussian.sample(mean, log_variance, noise))
-        mse = F.mse_loss(reconstruction, x)
+        error = self.error(reconstruction, x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
-        return {"autoencoder": mse + self.config.kl_weight * kl}, {"mse": mse, "kl": kl}
+        return {"autoencoder": error + self.config.kl_weight * kl}, {self.reconstruction: error, "kl": kl}
 
     def encode(self, x: Tensor) -> Codes:
         """Return posterior means as codes."""
@@ -49,4 +48,4 @@ class BetaVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the images decoded from latent values."""
-        return self.decoder(codes.values)
+        return self.images(self.decoder(codes.values))

@@ -11,7 +11,6 @@ from typing import Any, final
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings, Step, decayed, per_update
@@ -44,10 +43,10 @@ class BioAE(Model):
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Return the sum of the reconstruction, nonnegativity and activity losses."""
         z = self.encoder(x)
-        mse = F.mse_loss(self.decoder(z), x)
+        error = self.error(self.decoder(z), x)
         nonneg, activity = (-z).relu().mean(), z.square().mean()
-        loss = mse + self.config.nonneg_weight * nonneg + self.config.activity_weight * activity
-        logs = {"mse": mse, "nonneg": nonneg, "activity": activity}
+        loss = error + self.config.nonneg_weight * nonneg + self.config.activity_weight * activity
+        logs = {self.reconstruction: error, "nonneg": nonneg, "activity": activity}
         return {"autoencoder": loss}, logs
 
     def encode(self, x: Tensor) -> Codes:
@@ -56,7 +55,7 @@ class BioAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the images decoded from latent values."""
-        return self.decoder(codes.values)
+        return self.images(self.decoder(codes.values))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return parameter groups with weight decay on weights only."""

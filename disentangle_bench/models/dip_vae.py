@@ -10,7 +10,6 @@ from typing import Literal, final
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import gaussian
@@ -49,7 +48,7 @@ class DIPVAE(Model):
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Return the negative evidence bound, per pixel, plus the covariance's distance from the identity."""
         mean, log_variance = gaussian.split(self.encoder(x))
-        mse = F.mse_loss(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
+        error = self.error(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
         covariance = gaussian.covariance(mean)
         if self.config.covariance == "samples":
@@ -57,8 +56,8 @@ class DIPVAE(Model):
         penalty = gaussian.covariance_penalty(
             covariance, off_diagonal=self.config.lambda_od, diagonal=self.config.lambda_d
         )
-        loss = mse + self.config.kl_weight * (kl + penalty)
-        logs = {"mse": mse, "kl": kl, "penalty": penalty}
+        loss = error + self.config.kl_weight * (kl + penalty)
+        logs = {self.reconstruction: error, "kl": kl, "penalty": penalty}
         return {"autoencoder": loss}, logs
 
     def encode(self, x: Tensor) -> Codes:
@@ -67,4 +66,4 @@ class DIPVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the images decoded from latent values."""
-        return self.decoder(codes.values)
+        return self.images(self.decoder(codes.values))

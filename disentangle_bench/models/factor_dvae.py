@@ -10,7 +10,6 @@ from typing import Any, final
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import adversary, quantise
@@ -56,10 +55,10 @@ class FactorDVAE(Model):
         temperature = quantise.temperature(self.config.temperature_decay, step)
         log_posterior = self._log_posterior(x)
         weights = quantise.gumbel_softmax(log_posterior, temperature, noise)
-        mse = F.mse_loss(self.decoder(quantise.mixture(weights, self.codebook).flatten(1)), x)
+        error = self.error(self.decoder(quantise.mixture(weights, self.codebook).flatten(1)), x)
         kl = quantise.kl_to_uniform(log_posterior).mean()
-        loss = mse + self.config.kl_weight * kl
-        logs = {"mse": mse, "kl": kl}
+        loss = error + self.config.kl_weight * kl
+        logs = {self.reconstruction: error, "kl": kl}
         if self.discriminator is None:
             return {"autoencoder": loss}, logs
         tc = adversary.total_correlation(self.discriminator, weights)
@@ -76,7 +75,7 @@ class FactorDVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the images decoded from symbols."""
-        return self.decoder(quantise.decoder_input(self.codebook, codes))
+        return self.images(self.decoder(quantise.decoder_input(self.codebook, codes)))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return groups: the autoencoder with its codebook, the discriminator at its own learning rate and moments."""

@@ -6,7 +6,6 @@ from typing import Any, final
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import adversary, gaussian
@@ -44,10 +43,10 @@ class FactorVAE(Model):
         x, *others = x.chunk(self.config.players)
         mean, log_variance = gaussian.split(self.encoder(x))
         z = gaussian.sample(mean, log_variance, noise)
-        mse = F.mse_loss(self.decoder(z), x)
+        error = self.error(self.decoder(z), x)
         kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
-        loss = mse + self.config.kl_weight * kl
-        logs = {"mse": mse, "kl": kl}
+        loss = error + self.config.kl_weight * kl
+        logs = {self.reconstruction: error, "kl": kl}
         if self.discriminator is None:
             return {"autoencoder": loss}, logs
         tc = adversary.total_correlation(self.discriminator, z)
@@ -64,7 +63,7 @@ class FactorVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the images decoded from latent values."""
-        return self.decoder(codes.values)
+        return self.images(self.decoder(codes.values))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return groups: the autoencoder, and the discriminator at its own learning rate and moments."""

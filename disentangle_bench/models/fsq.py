@@ -56,8 +56,8 @@ class FSQ(Model):
         """Return the reconstruction loss of the batch ``x`` [b, c, h, w]."""
         tokens = self._tokens(x)
         values = quantise.look_up(self.grid, quantise.nearest(tokens, self.grid))
-        mse = F.mse_loss(self.decoder(quantise.straight_through(tokens, values).flatten(1)), x)
-        return {"autoencoder": mse}, {"mse": mse}
+        error = self.error(self.decoder(quantise.straight_through(tokens, values).flatten(1)), x)
+        return {"autoencoder": error}, {self.reconstruction: error}
 
     def encode(self, x: Tensor) -> Codes:
         """Return the nearest values and their indices."""
@@ -65,7 +65,7 @@ class FSQ(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the images decoded from symbols."""
-        return self.decoder(quantise.decoder_input(self.grid, codes))
+        return self.images(self.decoder(quantise.decoder_input(self.grid, codes)))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return parameter groups with weight decay on weights only."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.spec import Part
@@ -82,6 +83,8 @@ class Model(nn.Module, ABC):
     training images) and ``network`` (makes encoders and decoders). It may initialise with torch's usual functions:
     the caller makes that a function of the run's seed. ``losses`` may draw from ``noise`` only.
 
+    ``reconstruction`` is the protocol's, set by the trainer: ``error`` and ``images`` follow it.
+
     ``version`` is bumped when the model's numbers change. ``capturable`` says that ``losses`` needs nothing from the
     host in each call (no ``float(tensor)``, no ``if`` on a tensor), so that an update can be a CUDA graph.
     """
@@ -90,6 +93,26 @@ class Model(nn.Module, ABC):
     capturable: ClassVar[bool] = True
     Config: ClassVar[type[Settings]]
     config: Settings
+    reconstruction: Literal["mse", "bce"] = "mse"
+    _asked: bool = False
+
+    @property
+    def measured(self) -> bool:
+        """Return whether ``losses`` took the protocol's error where that is not the squared one."""
+        return self._asked or self.reconstruction == "mse"
+
+    def error(self, output: Tensor, x: Tensor) -> Tensor:
+        """Return the error of a decoder's output [b, c, h, w] against images in [0, 1], as the protocol measures it: a
+        mean over images, channels and pixels.
+        """
+        if self.reconstruction == "bce":
+            self._asked = True
+            return F.binary_cross_entropy_with_logits(output, x)
+        return F.mse_loss(output, x)
+
+    def images(self, output: Tensor) -> Tensor:
+        """Return a decoder's output as images: as it is, or through the logistic function where it is logits."""
+        return output.sigmoid() if self.reconstruction == "bce" else output
 
     @abstractmethod
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
@@ -131,8 +154,9 @@ def ramp(step: Step, length: int) -> float | Tensor:
 
 
 def decayed(model: nn.Module, weight_decay: float, *, spared: Collection[nn.Parameter] = ()) -> list[dict[str, Any]]:
-    """Return groups with weight decay on all weights but biases (parameters of one axis) and the ``spared`` ones."""
+    """Return groups with weight decay on all parameters but biases and the ``spared`` ones."""
     free = {id(parameter) for parameter in spared}
-    plain = [p for p in model.parameters() if p.dim() < 2 or id(p) in free]
-    weights = [p for p in model.parameters() if p.dim() >= 2 and id(p) not in free]
+    free |= {id(parameter) for name, parameter in model.named_parameters() if name.rpartition(".")[2] == "bias"}
+    plain = [parameter for parameter in model.parameters() if id(parameter) in free]
+    weights = [parameter for parameter in model.parameters() if id(parameter) not in free]
     return [{"params": weights, "weight_decay": weight_decay}, {"params": plain}]

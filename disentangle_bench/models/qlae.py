@@ -7,7 +7,6 @@ from typing import Any, Literal, final
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from disentangle_bench.codes import Codes
 from disentangle_bench.models import quantise
@@ -49,10 +48,10 @@ class QLAE(Model):
         """Return the sum of the reconstruction, quantisation and commitment losses."""
         z = self.encoder(x).unsqueeze(2)
         values = quantise.look_up(self.codebooks, quantise.nearest(z, self.codebooks))
-        mse = F.mse_loss(self.decoder(quantise.straight_through(z, values).flatten(1)), x)
+        error = self.error(self.decoder(quantise.straight_through(z, values).flatten(1)), x)
         quantisation, commitment = quantise.quantisation_losses(z, values)
-        loss = mse + self.config.quantisation_weight * quantisation + self.config.commitment_weight * commitment
-        return {"autoencoder": loss}, {"mse": mse, "quantisation": quantisation}
+        loss = error + self.config.quantisation_weight * quantisation + self.config.commitment_weight * commitment
+        return {"autoencoder": loss}, {self.reconstruction: error, "quantisation": quantisation}
 
     def encode(self, x: Tensor) -> Codes:
         """Return the nearest values and their indices."""
@@ -60,7 +59,7 @@ class QLAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the images decoded from latent values."""
-        return self.decoder(quantise.decoder_input(self.codebooks, codes))
+        return self.images(self.decoder(quantise.decoder_input(self.codebooks, codes)))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return parameter groups with weight decay on the networks' weights only."""

@@ -61,10 +61,10 @@ class VQVAE(Model):
         tokens = self._tokens(x)
         vectors = F.embedding(self._nearest(tokens), self.codebook)
         reconstruction = self.decoder(quantise.straight_through(tokens, vectors).flatten(1))
-        mse = F.mse_loss(reconstruction, x)
+        error = self.error(reconstruction, x)
         quantisation, commitment = quantise.quantisation_losses(tokens, vectors)
-        loss = mse + self.config.quantisation_weight * quantisation + self.config.commitment_weight * commitment
-        return {"autoencoder": loss}, {"mse": mse, "quantisation": quantisation}
+        loss = error + self.config.quantisation_weight * quantisation + self.config.commitment_weight * commitment
+        return {"autoencoder": loss}, {self.reconstruction: error, "quantisation": quantisation}
 
     def encode(self, x: Tensor) -> Codes:
         """Return the indices of the nearest vectors, as values and as symbols."""
@@ -72,7 +72,7 @@ class VQVAE(Model):
 
     def decode(self, codes: Codes) -> Tensor:
         """Return the images decoded from symbols."""
-        return self.decoder(quantise.decoder_input(self.codebook, codes))
+        return self.images(self.decoder(quantise.decoder_input(self.codebook, codes)))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return parameter groups with weight decay on the networks' weights only."""

@@ -103,7 +103,7 @@ def read_record(folder: Path) -> Record:
         raise BenchError(f"{path} was edited: its spec does not have the digest in it. Delete it and run again")
     if "checksum" in content and content["checksum"] != checksum(content):
         raise BenchError(f"{path} was edited: its content does not have the checksum in it. Delete it and run again")
-    protocol = protocols.PROTOCOLS.get(checked.spec.protocol)
+    protocol = protocols.built_in(checked.spec.protocol)
     unranked = protocol is not None and protocol.version == checked.spec.protocol_version and not protocol.ranked
     if checked.ranked and (unranked or checked.spec.changed):
         raise BenchError(f"{path} was edited: its spec cannot be ranked. Delete it and run again")

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
-from disentangle_bench.data.dataset import Index
+from disentangle_bench.data.correlation import NONE, weights
+from disentangle_bench.data.dataset import Dataset, Index
 from disentangle_bench.spec import RunSpec, seed_for, split_sizes
 
 
@@ -45,6 +47,9 @@ def split(n: int, seed: int | None = None) -> Split:
 
 def split_of(spec: RunSpec, n: int) -> Split:
     """Return the split of a dataset of n images that a run is trained and scored with."""
+    if spec.training.split == "none":
+        nothing = np.zeros(0, dtype=np.int64)
+        return Split(np.arange(n, dtype=np.int64), nothing, nothing)
     return split(n, spec.seed if spec.training.split == "seed" else None)
 
 
@@ -84,3 +89,44 @@ class Stream:
             parts.append(part)
             position, missing = position + len(part), missing - len(part)
         return self.images[np.concatenate(parts)]
+
+    def sample(self, n: int) -> Index:
+        """Return the positions of n images that stand for those trained on, or of all if there are fewer."""
+        return self.images[:n]
+
+
+class WeightedStream:
+    """Batches of training images that are drawn independently, each image in proportion to its weight.
+
+    ``batch(step)`` is a closed form of the seed and the step, as ``Stream``'s is.
+    """
+
+    def __init__(self, images: Index, weights: npt.NDArray[np.int64], batch_size: int, seed: int) -> None:
+        self.images = images
+        self.batch_size = batch_size
+        self._seed = seed
+        self._ends = np.cumsum(weights)
+
+    def batch(self, step: int) -> Index:
+        """Return the positions [batch_size] of the images of one update."""
+        return self._draw(self.batch_size, "weighted", step)
+
+    def sample(self, n: int) -> Index:
+        """Return the positions of n images drawn by the same law."""
+        return self._draw(n, "weighted sample", 0)
+
+    def _draw(self, draws: int, purpose: str, number: int) -> Index:
+        raw = np.random.Philox(seed_for(self._seed, purpose, number)).random_raw(draws)
+        # 53 random bits make a number on [0, 1) exactly; its product with the sum is rounded, perhaps up to the sum.
+        total = int(self._ends[-1])
+        points = np.minimum(((raw >> np.uint64(11)) * (total * 2.0**-53)).astype(np.int64), total - 1)
+        return self.images[np.searchsorted(self._ends, points, side="right")]
+
+
+def stream_of(spec: RunSpec, dataset: Dataset, batch_size: int) -> Stream | WeightedStream:
+    """Return the stream of training images of a run; its correlation of factors, if any, is in the order of images."""
+    train = split_of(spec, len(dataset)).train
+    if spec.data.correlation == NONE:
+        return Stream(train, batch_size, spec.seed)
+    chances = weights(spec.data.correlation, dataset.card, dataset.factors(train))
+    return WeightedStream(train, chances, batch_size, spec.seed)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from disentangle_bench.data.dataset import Batches
-from disentangle_bench.training.batches import Stream
+from disentangle_bench.training.batches import Stream, WeightedStream
 
 AHEAD = 128
 """Updates whose images and numbers are laid out on the device at a time."""
@@ -28,7 +28,12 @@ class HostInputs:
     """Inputs made by the host, one update at a time."""
 
     def __init__(
-        self, batches: Batches, stream: Stream, optimizer: torch.optim.Optimizer, rates: Rates, clock: int
+        self,
+        batches: Batches,
+        stream: Stream | WeightedStream,
+        optimizer: torch.optim.Optimizer,
+        rates: Rates,
+        clock: int,
     ) -> None:
         self._batches, self._stream, self._rates, self._clock = batches, stream, rates, clock
         self._optimizer = optimizer
@@ -54,7 +59,7 @@ class DeviceInputs:
     def __init__(
         self,
         batches: Batches,
-        stream: Stream,
+        stream: Stream | WeightedStream,
         optimizer: torch.optim.Optimizer,
         rates: Rates,
         clock: int,

@@ -16,11 +16,12 @@ import torch
 
 from disentangle_bench.atomic import write_text
 from disentangle_bench.data.dataset import Card, Dataset
+from disentangle_bench.errors import BenchError
 from disentangle_bench.models.model import Losses, Model, Noise
 from disentangle_bench.models.networks import lay_out
 from disentangle_bench.registry import model_class, model_config, network
 from disentangle_bench.spec import RunSpec, Training, seed_for
-from disentangle_bench.training.batches import Stream, split_of
+from disentangle_bench.training.batches import stream_of
 from disentangle_bench.training.capture import CapturedUpdate
 from disentangle_bench.training.checkpoints import checkpoints, write_checkpoint
 from disentangle_bench.training.inputs import DeviceInputs, HostInputs
@@ -63,6 +64,7 @@ def build_model(spec: RunSpec, card: Card, device: torch.device, *, n_train: int
         make: Any = chosen  # the abstract class has no constructor of its own to check against
         built: Any = make(config, image_shape=card.image_shape, n_train=n_train, network=network(spec.training.network))
     model: Model = built.to(device=device)
+    model.reconstruction = spec.training.reconstruction
     lay_out(model, memory_format(device, spec.training.precision))
     return model
 
@@ -102,8 +104,9 @@ class Trainer:
     ) -> None:
         self.spec = spec
         training = spec.training
-        train = split_of(spec, len(dataset)).train
-        self.model = build_model(spec, dataset.card, device, n_train=len(train))
+        players = model_config(spec.model, spec.settings).players
+        self.stream = stream_of(spec, dataset, training.batch_size * players)
+        self.model = build_model(spec, dataset.card, device, n_train=len(self.stream.images))
         self.optimizer = build_optimizer(self.model, training)
         if training.precision == "bf16":
             in_bfloat16(self.model, device)
@@ -112,8 +115,6 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(seed_for(spec.seed, "noise"))
         self.noise = Noise(self.generator)
         self.images = dataset.place(device)
-        players = self.model.config.players
-        self.stream = Stream(train, training.batch_size * players, spec.seed)
         clock = players if training.clock == "optimiser_steps" else 1
         inputs = (self.images, self.stream, self.optimizer, self._rates, clock)
         on_device = device.type == "cuda" and self.model.capturable
@@ -138,6 +139,11 @@ class Trainer:
         with tf32(self.spec.training.precision == "tf32"):
             self.inputs.seek(self.step)
             numbers = self._compute()
+        if self.step == 0 and not self.model.measured:
+            raise BenchError(
+                f"{self.spec.model} does not minimise training.reconstruction={self.model.reconstruction}: take "
+                "self.error(self.decoder(z), x) in its losses and self.images(self.decoder(z)) in decode"
+            )
         self.step += 1
         return numbers
 
@@ -151,6 +157,8 @@ class Trainer:
             now = evaluated(turn)
             self.optimizer.zero_grad()
             sum_of(now).backward()
+            if self.spec.training.gradient_clip:
+                torch.nn.utils.clip_grad_value_(self.model.parameters(), self.spec.training.gradient_clip)
             self.optimizer.step()  # skips parameters without a gradient: those of the other players
             values |= now
         values = {f"loss.{player}": loss for player, loss in values.items()} | logs
@@ -199,7 +207,7 @@ class Trainer:
 
     def training_images(self, n: int) -> Iterator[torch.Tensor]:
         """Yield the first n training images, or all if there are fewer, as numbers 0 .. 1, in batches."""
-        index = self.stream.images[:n]
+        index = self.stream.sample(n)
         for start in range(0, len(index), FINISH_BATCH):
             yield to_float(self.images(index[start : start + FINISH_BATCH]))
 

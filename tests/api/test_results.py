@@ -35,8 +35,8 @@ def squares(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(squares, tmp_path_factory):
-    """Two updates of each of the sixteen models, scored on few images, made by Python in this process."""
-    out = tmp_path_factory.mktemp("sixteen") / "results"
+    """Two updates of each of the built-in models, scored on few images, made by Python in this process."""
+    out = tmp_path_factory.mktemp("every") / "results"
     return db.run("every", squares, seeds=[0], out=out, **FEW)
 
 

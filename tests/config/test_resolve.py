@@ -158,7 +158,7 @@ def test_names_and_groups():
     six = ["beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"]
     assert MODELS.names("all") == six
     extended = MODELS.names("extended")
-    assert len(extended) == 10
+    assert len(extended) == 12
     assert {"ae", "dip_vae_ii", "factor_dvae"} <= set(extended)
     assert MODELS.names("all,extended") == six + extended
     assert "rooms3d" in DATASETS.names("rooms3d")

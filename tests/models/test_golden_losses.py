@@ -16,7 +16,7 @@ ADVICE = (
     "CHANGELOG, and run python tests/support/golden_losses.py --write"
 )
 
-CLOSE = {"conv64": 1e-3, "residual": 5e-3}
+CLOSE = {"conv64": 1e-3, "residual": 5e-3, "adain": 5e-3}
 """What other processors keep to: single precision rounds each sum to 6e-8 of it, in an order of the processor's own.
 Convolutions by other code, or first weights off by 3e-7 of themselves, use up less than a third of this."""
 
@@ -25,8 +25,7 @@ def test_every_built_in_model_has_golden_losses():
     assert sorted(GOLDEN) == sorted(golden_losses.NAMES), ADVICE
 
 
-@pytest.mark.parametrize("network", golden_losses.NETWORK_NAMES)
-@pytest.mark.parametrize("name", golden_losses.NAMES)
+@pytest.mark.parametrize(("name", "network"), golden_losses.CASES)
 def test_losses_are_what_they_were(name, network):
     golden = GOLDEN[name]
     assert golden["version"] == model_class(name).version, (

@@ -43,6 +43,13 @@ CASES = {
     "factor_dvae, gamma 0": ("factor_dvae", {**SOFT, "gamma": 0.0}),
     "q_vae": ("q_vae", {"symbols": 5, "kl_weight": 0.3}),
     "fsq": ("fsq", {"symbols": 5, "weight_decay": 0.05}),
+    "tripod": ("tripod", {"symbols": 5, "klm_weight": 0.4, "nhp_weight": 0.01, "weight_decay": 0.05}),
+    "tripod, neither rounded nor normalised": (
+        "tripod",
+        {"quantise": False, "normalised": False, "klm_weight": 0.4, "nhp_weight": 0.01},
+    ),
+    "tripod, without penalties": ("tripod", {"symbols": 5, "normalised": False, "klm_weight": 0, "nhp_weight": 0}),
+    "hfs": ("hfs", {"kl_weight": 0.3, "gamma": 0.4, "delta": 0.2, "pairs": 2, "points": 5}),
 }
 """Cases: a model's name, which its function here has too, and settings under which every term weighs enough to be seen;
 with the weight decay of models that have one."""
@@ -437,3 +444,113 @@ def dvae(p, c, x, step, draws, n_train):
 
 def factor_dvae(p, c, x, step, draws, n_train):
     return soft_quantised(p, c, x, step, draws, by_logits)
+
+
+def tripod(p, c, x, step, draws, n_train):
+    """Rounded codes, the multi-information of the batch and the curvature of conv64's hidden layers."""
+    grid = [-1 + 2 * v / (c.symbols - 1) for v in range(c.symbols)]
+    b, d, count = len(x), c.latents, 2
+    continuous, codes = [], []
+    for image in x:
+        z = encoder(p, image)
+        if c.quantise:
+            if c.normalised:
+                z = z / torch.sqrt(sum(number * number for number in z) / d + 1e-5)
+            z = torch.tanh(z)
+            nearest = [min(grid, key=lambda value, number=number: abs(number - value)) for number in z.tolist()]
+            codes.append(StraightThrough.apply(z, torch.tensor(nearest, dtype=z.dtype)))
+        continuous.append(z)
+    codes = codes or continuous
+    loss = reconstruction_error(p, x, codes)
+    spread = []
+    for k in range(d):
+        mean = sum(z[k] for z in continuous) / b
+        spread.append(torch.sqrt(sum((z[k] - mean) ** 2 for z in continuous) / b) + 1e-6)
+    if c.klm_weight:
+        loss = loss + c.klm_weight * multi_information(codes, spread)
+    if c.nhp_weight:
+        signs, normal = draws.uniform(count, b, d), draws.normal(count, b, d)
+        penalty = 0
+        for i in range(b):
+            off = [[-0.1 if number < 0.5 else 0.1 for number in signs[t, i]] for t in range(count)]
+            free = [[0.1 * number for number in normal[t, i]] for t in range(count)]
+            ratios = []
+            for kind in (off, free):
+                moves = [torch.stack([m * s for m, s in zip(v, spread, strict=True)]) for v in kind]
+                ratios.append(curvatures(p, codes[i], moves))
+            for above, below in zip(*ratios, strict=True):
+                penalty = penalty + above / (below + 1e-10) / b
+        loss = loss + c.nhp_weight * penalty
+    return {"autoencoder": loss}
+
+
+def multi_information(codes, spread):
+    """Mean log ratio of the kernel estimates of the joint density and of the product of the marginal ones."""
+    b, d = len(codes), len(spread)
+    factor = (4 / (d + 2)) ** (1 / (d + 4)) * b ** (-1 / (d + 4))
+
+    def density(z, mean, deviation):
+        return torch.exp(-((z - mean) ** 2) / (2 * deviation**2)) / (math.sqrt(2 * math.pi) * deviation)
+
+    total = 0
+    for i in range(b):
+        joint, product = 0, 1
+        for j in range(b):
+            of_all = 1
+            for k in range(d):
+                of_all = of_all * density(codes[i][k], codes[j][k], spread[k] * factor)
+            joint = joint + of_all / b
+        for k in range(d):
+            product = product * sum(density(codes[i][k], codes[j][k], spread[k]) for j in range(b)) / b
+        total = total + torch.log(joint / product) / b
+    return total
+
+
+def hidden(p, z):
+    """The outputs of the decoder's five activations, flat."""
+    first, second, *convolutions = layers(p, "decoder")
+    outputs = [torch.relu(first[0] @ z + first[1])]
+    outputs.append(torch.relu(second[0] @ outputs[-1] + second[1]))
+    side = math.isqrt(len(outputs[-1]) // 64)
+    out = outputs[-1].reshape(64, side, side)
+    for weight, bias in convolutions[:3]:
+        out = torch.relu(F.conv_transpose2d(out[None], weight, bias, stride=2, padding=1)[0])
+        outputs.append(out.flatten())
+    return outputs
+
+
+def curvatures(p, z, moves):
+    """Of each hidden layer, the mean over its elements of the variance over moves of the second differences."""
+    centre = hidden(p, z)
+    differences = []
+    for move in moves:
+        plus, minus = hidden(p, z + move), hidden(p, z - move)
+        differences.append([(a - 2 * m + b) / 0.01 for a, m, b in zip(plus, centre, minus, strict=True)])
+    found = []
+    for of_layer in zip(*differences, strict=True):
+        mean = sum(of_layer) / len(of_layer)
+        found.append((sum((one - mean) ** 2 for one in of_layer) / len(of_layer)).mean())
+    return found
+
+
+def hfs(p, c, x, step, draws, n_train):
+    means, log_variances, samples = gaussian_latents(p, c, x, draws)
+    error = reconstruction_error(p, x, [torch.stack(z) for z in samples])
+    every = [(i, j) for i in range(c.latents) for j in range(i + 1, c.latents)]
+    (order,) = draws.orders(len(every), 1)
+    pairs = [every[n] for n in order[: c.pairs]]
+    rows = (draws.uniform(c.points, len(pairs), 2) * len(x)).int().tolist()
+    support = 0
+    for n, (i, j) in enumerate(pairs):
+        distances = []
+        for point in range(c.points):
+            first, second = rows[point][n]
+            distances.append(
+                min((means[first][i] - mean[i]) ** 2 + (means[second][j] - mean[j]) ** 2 for mean in means)
+            )
+        support = support + max(distances)
+    spread = 0
+    for mean in means:
+        spread = spread + (torch.relu(1 - max(mean)) + torch.relu(min(mean))) / len(x)
+    loss = error + c.kl_weight * mean_kl(means, log_variances) + c.gamma * support + c.delta * spread
+    return {"autoencoder": loss}

@@ -17,7 +17,7 @@ from support.blobs import Blobs
 
 CPU = torch.device("cpu")
 N = len(Blobs())
-GAUSSIAN = ["beta_vae", "factor_vae", "beta_tcvae", "annealed_vae", "dip_vae_i", "dip_vae_ii"]
+GAUSSIAN = ["beta_vae", "factor_vae", "beta_tcvae", "annealed_vae", "dip_vae_i", "dip_vae_ii", "hfs"]
 
 
 def spec(*changes, model="beta_vae", seed=0):

@@ -13,10 +13,15 @@ from support.blobs import Blobs
 from support.small_runs import CPU, spec
 
 
-@pytest.mark.parametrize("name", ["rooms3d", None], ids=["resident", "copied"])
-def test_inputs_on_a_device_are_those_of_the_host(name):
+@pytest.mark.parametrize(
+    ("name", "correlation"),
+    [("rooms3d", "none"), ("rooms3d", "single_1"), (None, "none")],
+    ids=["resident", "correlated", "copied"],
+)
+def test_inputs_on_a_device_are_those_of_the_host(name, correlation):
     dataset = dataset_class(name).load(data_folder(None)) if name else Blobs()
     words = ["training.updates=400", "training.batch_size=4", "training.clock=optimiser_steps"]
+    words.append(f"data.correlation={correlation}")
     trainer = Trainer(spec("factor_qvae", "model.discriminator_lr_scale=0.5", *words), dataset, CPU)
     batches = trainer.images
     if name:  # the way that other devices take

@@ -10,11 +10,11 @@ from disentangle_bench.errors import unknown
 from disentangle_bench.models.model import ImageShape
 from disentangle_bench.models.networks.adain import AdaIN
 from disentangle_bench.models.networks.conv64 import Conv64
-from disentangle_bench.models.networks.layers import lay_out, with_hidden_layers
+from disentangle_bench.models.networks.layers import hidden_layers, lay_out
 from disentangle_bench.models.networks.residual import Residual
 from disentangle_bench.models.networks.style import Style
 
-__all__ = ["NETWORKS", "AdaIN", "Conv64", "Network", "Residual", "Style", "lay_out", "network", "with_hidden_layers"]
+__all__ = ["NETWORKS", "AdaIN", "Conv64", "Network", "Residual", "Style", "hidden_layers", "lay_out", "network"]
 
 
 class Network(Protocol):

@@ -65,16 +65,17 @@ class AdaINDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the images [b, c, h, w] of inputs [b, d]."""
-        return self.with_hidden_layers(z)[1]
+        condition, *_, x = self.hidden_layers(z)
+        return self.stages[-1](x, condition)
 
-    def with_hidden_layers(self, z: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the conditioning vector and the output of every stage but the last, and the images."""
+    def hidden_layers(self, z: Tensor) -> list[Tensor]:
+        """Return the conditioning vector and the output of every stage but the last."""
         condition = self.condition(z)
         x, hidden = self.start(z), [condition]
-        for stage in self.stages:
+        for stage in self.stages[:-1]:
             x = stage(x, condition)
             hidden.append(x)
-        return hidden[:-1], x
+        return hidden
 
 
 class AdaINStage(nn.Module):

@@ -58,24 +58,28 @@ def lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
             module.memory_format = memory_format
 
 
-def with_hidden_layers(decoder: nn.Module, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Return the hidden layers of a decoder for ``inputs`` [b, d], each [b, ...], and its output.
+def hidden_layers(decoder: nn.Module, inputs: Tensor) -> list[Tensor]:
+    """Return the hidden layers of a decoder for ``inputs`` [b, d], each [b, ...], without computing its output.
 
-    A decoder with a method ``with_hidden_layers`` says itself which they are. Those of a sequence of layers are what
-    comes out of its activation functions and upsamplings; another module has none.
+    A decoder with a method ``hidden_layers`` says itself which they are. Those of a sequence of layers are what comes
+    out of its activation functions and upsamplings. Raises ``BenchError`` for another module.
     """
-    own = getattr(decoder, "with_hidden_layers", None)
+    own = getattr(decoder, "hidden_layers", None)
     if own is not None:
-        layers: tuple[list[Tensor], Tensor] = own(inputs)
+        layers: list[Tensor] = own(inputs)
         return layers
     if not isinstance(decoder, nn.Sequential):
-        return [], decoder(inputs)
-    hidden, x = [], inputs
-    for layer in decoder:
+        raise BenchError(
+            f"the hidden layers of a decoder of class {type(decoder).__name__} are not known: give it a method "
+            "hidden_layers(z), or make it an nn.Sequential"
+        )
+    marked = [number for number, layer in enumerate(decoder) if isinstance(layer, nn.ReLU | nn.Upsample)]
+    x, hidden = inputs, []
+    for number, layer in enumerate(decoder[: marked[-1] + 1] if marked else ()):
         x = layer(x)
-        if isinstance(layer, nn.ReLU | nn.Upsample):
+        if number in marked:
             hidden.append(x)
-    return hidden, x
+    return hidden
 
 
 def check_sides(name: str, image_shape: ImageShape, multiple: int, least: int = 0) -> ImageShape:

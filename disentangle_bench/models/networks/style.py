@@ -72,17 +72,17 @@ class StyleDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the images [b, c, h, w] of inputs [b, d]."""
-        return self.with_hidden_layers(z)[1]
+        return self.image(self.hidden_layers(z)[-1])
 
-    def with_hidden_layers(self, z: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the style vector and the output of every stage, and the images."""
+    def hidden_layers(self, z: Tensor) -> list[Tensor]:
+        """Return the style vector and the output of every stage."""
         style = self.style(z)
         x, hidden = self.start(z), [style]
         for number, layer in enumerate(self.layers, 1):
             x = layer(x, style)
             if number % len(KERNELS) == 0:
                 hidden.append(x)
-        return hidden, self.image(x)
+        return hidden
 
 
 class StyleLayer(nn.Module):
