@@ -1,9 +1,9 @@
 """Protocols: named, versioned sets of choices that make runs comparable. No torch here.
 
-A change of numbers bumps the version and has a line in the CHANGELOG. Common to all but ``factorqvae2024``: one fixed
-split of each dataset (80 % training, 10 % validation, 10 % test), the same for all seeds and models; scores on test
-images only; posterior means. Common to all: the model of the last update, never the best checkpoint. The pages in
-docs/protocols give the reasons.
+A change of numbers bumps the version and has a line in the CHANGELOG. Common to all but those named after
+papers: one fixed split of each dataset (80 % training, 10 % validation, 10 % test), the same for all seeds and models;
+scores on test images only; posterior means. Common to all: the model of the last update, never the best checkpoint. The
+pages in docs/protocols give the reasons.
 """
 
 from __future__ import annotations

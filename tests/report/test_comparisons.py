@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from disentangle_bench.config.resolve import resolve
 from disentangle_bench.report import published, results, write_report
 from disentangle_bench.report.figures import ablations, comparisons, drawing, style
 from disentangle_bench.report.figures import runs as runs_figures
@@ -158,6 +159,36 @@ def changed(model="m", settings=None, keys=(), version=1):
 def test_series(runs, expected):
     found = ablations.varied_settings(dict(changed(settings=settings, keys=keys) for settings, keys in runs))
     assert [(one.key, one.values) for one in found] == expected
+
+
+def test_runs_as_the_command_marks_them_are_a_series():
+    """Specs of real runs have ``key=value`` in ``changed``."""
+    specs = [
+        resolve("fsq", "rooms3d", "cpu", 0, words).spec for words in ([], ["model.symbols=5"], ["model.symbols=8"])
+    ]
+    runs = {("fsq", 1, " ".join(spec.changed), spec.digest): [type("Record", (), {"spec": spec})] for spec in specs}
+    (one,) = ablations.varied_settings(runs)
+    assert (one.key, one.values, one.positions) == ("model.symbols", (5, 8, 12), (5, 8, 12))
+
+
+def test_correlations_are_in_the_order_of_their_strength(tmp_path):
+    for seed in range(3):
+        for text in ("none", "single_1", "floor_hue:wall_hue:0.4"):
+            changes = [] if text == "none" else [f"data.correlation={text}"]
+            run = resolve("fsq", "rooms3d", "cpu", seed, changes).spec
+            synthetic.write_run(tmp_path, run, {"dci.disentanglement": 0.5 + seed / 10})
+    found, _ = read(tmp_path)
+    by_setup = {}
+    for setup, rows in found.scores.groupby(["model", "model_version", "changed", "settings"]):
+        by_setup[setup] = [record for record in found.records if record.folder.name in set(rows["run_id"])]
+    (one,) = ablations.varied_settings(by_setup)
+    assert one.values == ("none", "floor_hue:wall_hue:0.4", "single_1")
+    assert one.positions == pytest.approx([0, 0.135, 1.0], abs=0.2)
+    assert one.positions[0] == 0 < one.positions[1] < one.positions[2]
+    made = ablations.settings_figure("title", one, found.board, found.scores)
+    assert_all_text_is_inside(made)
+    assert "total correlation of the factors, nats" in made.get_supxlabel()
+    np.testing.assert_allclose(made.axes[0].lines[0].get_xdata(), one.positions)
 
 
 def test_versions_of_a_model_are_no_series():

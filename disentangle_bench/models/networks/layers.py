@@ -75,7 +75,7 @@ def hidden_layers(decoder: nn.Module, inputs: Tensor) -> list[Tensor]:
         )
     marked = [number for number, layer in enumerate(decoder) if isinstance(layer, nn.ReLU | nn.Upsample)]
     x, hidden = inputs, []
-    for number, layer in enumerate(decoder[: marked[-1] + 1] if marked else ()):
+    for number, layer in enumerate(decoder[: marked[-1] + 1 if marked else 0]):
         x = layer(x)
         if number in marked:
             hidden.append(x)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle_bench.errors import one_line
+from disentangle_bench.data.correlation import strength
+from disentangle_bench.errors import BenchError, one_line
+from disentangle_bench.registry import dataset_class
 from disentangle_bench.report import labels
 from disentangle_bench.report.figures import style
 from disentangle_bench.report.figures.scores import of, panel_title, panels
@@ -20,18 +22,43 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from disentangle_bench.spec import RunSpec
     from disentangle_bench.store.runs import Record
 
 
 @dataclass(frozen=True)
 class Series:
-    """Setups of one model (name and version) that differ by ``key`` only, in the order of its ``values``."""
+    """Setups of one model (name and version) that differ by ``key`` only, in the order of its ``values``.
+
+    ``strengths`` are the total correlations, in nats, of the training factors, where these are what differs.
+    """
 
     name: str
     model: tuple
     key: str
     values: tuple[Any, ...]
     setups: tuple[tuple, ...]
+    strengths: tuple[float, ...] = ()
+
+    @property
+    def positions(self) -> tuple[float, ...]:
+        """Positions of the values on the figure's axis: the values themselves if they are numbers."""
+        numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
+        return self.strengths or (self.values if numeric else tuple(range(len(self.values))))
+
+
+CORRELATION = "data.correlation"
+
+
+def strengths(values: Mapping[str, tuple], specs: Mapping[tuple, RunSpec]) -> dict[str, float]:
+    """Return the total correlation of the training factors by value of ``data.correlation``, weakest first; empty if
+    the dataset cannot be opened here.
+    """
+    try:
+        found = {value: strength(value, dataset_class(specs[setup].dataset).card) for value, setup in values.items()}
+    except BenchError:
+        return {}
+    return dict(sorted(found.items(), key=lambda row: row[1]))
 
 
 def varied_settings(records: Mapping[tuple, Sequence[Record]], fewest: int = 2) -> list[Series]:
@@ -46,7 +73,8 @@ def varied_settings(records: Mapping[tuple, Sequence[Record]], fewest: int = 2) 
     groups: dict[tuple, list[tuple]] = {}
     for setup, spec in specs.items():
         if spec.changed:
-            groups.setdefault((setup[0], setup[1], tuple(sorted(spec.changed))), []).append(setup)
+            keys = sorted(mark.partition("=")[0] for mark in spec.changed)  # "model.gamma=1", or the key alone
+            groups.setdefault((setup[0], setup[1], tuple(keys)), []).append(setup)
     series = []
     for (model, version, keys), setups in sorted(groups.items()):
         tables = {setup: flat(specs[setup]) for setup in setups}
@@ -65,10 +93,19 @@ def varied_settings(records: Mapping[tuple, Sequence[Record]], fewest: int = 2) 
             for rest, by_value in sorted(fixed.items()):
                 if len(by_value) >= fewest:
                     order = sorted(by_value, key=lambda value: (isinstance(value, str), value))
+                    by_strength = strengths(by_value, specs) if key == CORRELATION else {}
+                    order = list(by_strength) or order
                     beside = ", ".join(f"{one}={value}" for one, value in zip(others, rest, strict=True))
                     name = one_line(f"{model} ({beside})" if beside else model)
                     series.append(
-                        Series(name, (model, version), one_line(key), tuple(order), tuple(by_value[v] for v in order))
+                        Series(
+                            name,
+                            (model, version),
+                            one_line(key),
+                            tuple(order),
+                            tuple(by_value[v] for v in order),
+                            tuple(by_strength.values()),
+                        )
                     )
     return series
 
@@ -77,9 +114,8 @@ def settings_figure(title: str, series: Series, board: pd.DataFrame, scores: pd.
     """Draw a panel per score: every seed, the mean and the 95 % interval against the values of one setting."""
     kinds = labels.score_names(of(board, ["model", "model_version"], series.model))
     figure, axes = panels(len(kinds), 4 if len(kinds) > 6 else 3, 1.6, 0.55)
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in series.values)
-    positions = np.array(series.values if numeric else range(len(series.values)), dtype=float)
-    wide = bool(numeric and positions.min() > 0 and positions.max() / positions.min() >= 10)
+    positions = np.array(series.positions, dtype=float)
+    wide = bool(positions.min() > 0 and positions.max() / positions.min() >= 10)
     for axis, (kind, name) in zip(axes, kinds.items(), strict=True):
         rows, points = of(board, SCORE, kind), of(scores, SCORE, kind)
         summaries = [of(rows, SETUP, setup) for setup in series.setups]
@@ -99,12 +135,11 @@ def settings_figure(title: str, series: Series, board: pd.DataFrame, scores: pd.
         if wide:
             axis.set_xscale("log")
         axis.minorticks_off()
-        if len(positions) <= 6:
+        if len(positions) <= 6 and not series.strengths:
             axis.set_xticks(positions, [style.label(str(value), 12, 1) for value in series.values])
         axis.locator_params(axis="y", nbins=5)
         axis.set_title(panel_title(name, rows.iloc[0]))
     figure.suptitle(f"{title}: {series.name}")
-    figure.supxlabel(
-        f"{series.key} (points: seeds; band: 95 % interval; off the protocol but for the baseline)", fontsize=7
-    )
+    key = f"{series.key}: total correlation of the factors, nats" if series.strengths else series.key
+    figure.supxlabel(f"{key} (points: seeds; band: 95 % interval; off the protocol but for the baseline)", fontsize=7)
     return figure
