@@ -66,16 +66,17 @@ def hidden_layers(decoder: nn.Module, inputs: Tensor) -> list[Tensor]:
     """
     own = getattr(decoder, "hidden_layers", None)
     if own is not None:
-        layers: list[Tensor] = own(inputs)
-        return layers
+        hidden: list[Tensor] = own(inputs)
+        return hidden
     if not isinstance(decoder, nn.Sequential):
         raise BenchError(
             f"the hidden layers of a decoder of class {type(decoder).__name__} are not known: give it a method "
             "hidden_layers(z), or make it an nn.Sequential"
         )
-    marked = [number for number, layer in enumerate(decoder) if isinstance(layer, nn.ReLU | nn.Upsample)]
-    x, hidden = inputs, []
-    for number, layer in enumerate(decoder[: marked[-1] + 1 if marked else 0]):
+    layers = list(decoder)
+    marked = [number for number, layer in enumerate(layers) if isinstance(layer, nn.ReLU | nn.Upsample)]
+    x, hidden = inputs, list[Tensor]()
+    for number, layer in enumerate(layers[: marked[-1] + 1 if marked else 0]):
         x = layer(x)
         if number in marked:
             hidden.append(x)
