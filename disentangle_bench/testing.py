@@ -106,7 +106,7 @@ def _fresh(
 ) -> tuple[Model, Tensor]:
     make: Any = model_class
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         model: Model = make(config, image_shape=image_shape, n_train=1000, network=network(network_name)).to(dtype)
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(8 * config.players, *image_shape, generator=generator, device="cpu").to(dtype)

@@ -22,7 +22,7 @@ ROOT = Path(disentangle_bench.__file__).parent
 LAYERS = [
     {"errors", "atomic", "spec", "codes", "cores", "jit", "processes"},
     {"data", "models", "metrics"},
-    {"cells", "plugins", "registry"},
+    {"cells", "plugins", "names", "registry"},
     {"config"},
     {"training"},
     {"store"},

@@ -13,6 +13,7 @@ import json
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -79,33 +80,24 @@ STANDARD_UPDATES = 100_000
 _METRICS = {"dci": "locatello2019", "infomec": "heldout2026", "mse": "heldout", "latents": "hsu2023"}
 
 
-def _protocol(
-    name: str,
-    summary: str,
-    *,
-    network: str,
-    updates: int,
-    batch_size: int,
-    images: tuple[int, int],
-    ranked: bool,
-    dose_updates: int = STANDARD_UPDATES,
-) -> Protocol:
-    return Protocol(
-        name=name,
-        version=2,
-        summary=summary,
-        ranked=ranked,
-        dose_updates=dose_updates,
-        training=Training(
-            network=network,
-            updates=updates,
-            batch_size=batch_size,
-            learning_rate=1e-3,
-            final_learning_rate=1.25e-6,
-        ),
-        scoring=Scoring(train_images=images[0], test_images=images[1], metrics=_METRICS),
-    )
-
+_RATES: dict[str, Any] = {"learning_rate": 1e-3, "final_learning_rate": 1.25e-6}
+_SIZES = {
+    # name: summary, network, updates, batch size, images for training and test of metrics, ranked
+    "smoke": ("20 updates of 16 images: seconds; for tests, never ranked", "conv64", 20, 16, 400, 200, False),
+    "quick": (
+        "1,000 updates of 32 images on conv64: minutes on a laptop; a first look, never ranked",
+        *("conv64", 1_000, 32, 4_000, 2_000, False),
+    ),
+    "cpu": (
+        "10,000 updates of 64 images on conv64: what a laptop can run overnight; a table of its own",
+        *("conv64", 10_000, 64, 10_000, 5_000, True),
+    ),
+    "standard": (
+        "100,000 updates of 256 images on the FactorQVAE paper's residual network: the leaderboard",
+        *("residual", STANDARD_UPDATES, 256, 10_000, 5_000, True),
+    ),
+}
+"""Protocols that differ in their size and network only."""
 
 def _as_released(
     name: str,
@@ -145,42 +137,17 @@ def _as_released(
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        _protocol(
-            "smoke",
-            "20 updates of 16 images: seconds; for tests, never ranked",
-            network="conv64",
-            updates=20,
-            batch_size=16,
-            images=(400, 200),
-            ranked=False,
-            dose_updates=0,  # too few updates for any dose
-        ),
-        _protocol(
-            "quick",
-            "1,000 updates of 32 images on conv64: minutes on a laptop; a first look, never ranked",
-            network="conv64",
-            updates=1_000,
-            batch_size=32,
-            images=(4_000, 2_000),
-            ranked=False,
-        ),
-        _protocol(
-            "cpu",
-            "10,000 updates of 64 images on conv64: what a laptop can run overnight; a table of its own",
-            network="conv64",
-            updates=10_000,
-            batch_size=64,
-            images=(10_000, 5_000),
-            ranked=True,
-        ),
-        _protocol(
-            "standard",
-            "100,000 updates of 256 images on the FactorQVAE paper's residual network: the leaderboard",
-            network="residual",
-            updates=STANDARD_UPDATES,
-            batch_size=256,
-            images=(10_000, 5_000),
-            ranked=True,
+        *(
+            Protocol(
+                name=name,
+                version=2,
+                summary=summary,
+                ranked=ranked,
+                dose_updates=0 if name == "smoke" else STANDARD_UPDATES,  # smoke: too few updates for any dose
+                training=Training(network=network, updates=updates, batch_size=batch_size, **_RATES),
+                scoring=Scoring(train_images=train, test_images=test, metrics=_METRICS),
+            )
+            for name, (summary, network, updates, batch_size, train, test, ranked) in _SIZES.items()
         ),
         _as_released(
             "hsu2023",
@@ -213,8 +180,7 @@ PROTOCOLS = {
                 network="residual",
                 updates=100_000,
                 batch_size=256,
-                learning_rate=1e-3,
-                final_learning_rate=1.25e-6,
+                **_RATES,
                 half_cosine=50_000,
                 clock="optimiser_steps",
                 steps="in_turn",

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import html.parser
 import http.client
 import json
 import logging
 import os
-import queue
 import shutil
-import threading
 import time
-import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from disentangle_bench.atomic import write_text
+from disentangle_bench.data.answers import (
+    Cut,
+    Page,
+    Refused,
+    Unreachable,
+    in_time,
+    never_connected,
+    number,
+    plain,
+    reason,
+    unpacked,
+)
 from disentangle_bench.data.dataset import OfficialFile, Report, silent
 from disentangle_bench.data.files import is_page, locked, megabytes, problem
-from disentangle_bench.errors import BenchError, one_line
+from disentangle_bench.errors import BenchError
 
 _log = logging.getLogger(__name__)
 
@@ -46,22 +54,6 @@ RESERVE_BYTES = 10**9
 """Disk space that is left free by a body of unknown length."""
 
 
-class _Refused(Exception):
-    """Error: the mirror does not give the file."""
-
-
-class _Cut(Exception):
-    """Error: connection broken or server busy; worth another attempt, after ``wait`` seconds if it named any."""
-
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
-class _Unreachable(_Cut):
-    """Error: no server, no name or no network."""
-
-
 def is_offline() -> bool:
     """Return whether the environment forbids downloads."""
     return os.environ.get(OFFLINE, "") not in ("", "0")
@@ -83,7 +75,7 @@ def fetch(file: OfficialFile, folder: Path, dataset: str, report: Report = silen
         for url in file.urls:
             try:
                 _from_mirror(url, file, target, report)
-            except _Refused as error:
+            except Refused as error:
                 reasons.append(f"{urlsplit(url).hostname}: {error}")
                 _log.info("%s: %s", url, error)
                 continue
@@ -119,7 +111,7 @@ def _has_checksum(file: OfficialFile) -> bool:
 
 
 def _from_mirror(url: str, file: OfficialFile, target: Path, report: Report) -> None:
-    """Download from one mirror to ``target``; raises ``_Refused``."""
+    """Download from one mirror to ``target``; raises ``Refused``."""
     part = target.with_name(target.name + ".part")
     state = target.with_name(target.name + ".part.json")
     job = _Job(url, file, part, state, report, time.monotonic() + LONGEST_SECONDS)
@@ -136,7 +128,7 @@ def _from_mirror(url: str, file: OfficialFile, target: Path, report: Report) -> 
         part.unlink()
         state.unlink(missing_ok=True)
         if not resumed:
-            raise _Refused(f"what it gave {fault}")
+            raise Refused(f"what it gave {fault}")
         # The older bytes may be to blame: an interrupted write, or a file that has changed on the server.
         _log.warning("%s %s; downloading it from the start", part, fault)
         resumed = False
@@ -155,7 +147,7 @@ def _read_state(state: Path) -> dict[str, Any]:
 
 
 def _until_whole(job: _Job) -> None:
-    """Repeat attempts until the file is as long as the server says; raises ``_Refused``."""
+    """Repeat attempts until the file is as long as the server says; raises ``Refused``."""
     import requests
 
     tries, best, answered = 0, job.size, False
@@ -166,21 +158,21 @@ def _until_whole(job: _Job) -> None:
             try:
                 _attempt(session, job)
                 return
-            except _Cut as error:
-                answered |= not isinstance(error, _Unreachable)
+            except Cut as error:
+                answered |= not isinstance(error, Unreachable)
                 if not answered:  # it was never there: waiting will not help
-                    raise _Refused(str(error)) from error
+                    raise Refused(str(error)) from error
                 tries = 0 if job.size >= best + PIECE else tries + 1
                 best = max(best, job.size)
                 if tries >= TRIES:
-                    raise _Refused(f"{error}, {TRIES} times in a row") from error
+                    raise Refused(f"{error}, {TRIES} times in a row") from error
                 wait = WAIT_SECONDS * 2 ** max(tries - 1, 0) if error.wait is None else error.wait
                 _log.warning("%s: %s; resuming in %.0f s", job.url, error, min(wait, LONGEST_WAIT_SECONDS))
                 time.sleep(min(wait, LONGEST_WAIT_SECONDS))
 
 
 def _attempt(session: Any, job: _Job) -> None:
-    """Write one answer of the server to ``job.part``; raises ``_Cut`` and ``_Refused``."""
+    """Write one answer of the server to ``job.part``; raises ``Cut`` and ``Refused``."""
     import requests
     from urllib3.exceptions import HTTPError
 
@@ -191,7 +183,7 @@ def _attempt(session: Any, job: _Job) -> None:
         known = _read_state(job.state)
         if known.get("url") == job.url and known.get("etag"):
             headers["If-Range"] = known["etag"]
-    pieces = _in_time(_answered(session, job, headers))
+    pieces = in_time(_answered(session, job, headers), SLOW_SECONDS)
     try:
         answer = next(pieces)
         begin, total = _judged(answer, begin, job)
@@ -200,52 +192,11 @@ def _attempt(session: Any, job: _Job) -> None:
         if answer.status_code != 416:
             _save(pieces, begin, total, job)
     except (requests.exceptions.RequestException, HTTPError, http.client.HTTPException, ValueError) as error:
-        if _never_connected(error):
-            raise _Unreachable(f"cannot be reached ({_reason(error)})") from error
-        raise _Cut(f"the connection broke ({_reason(error)})") from error
+        if never_connected(error):
+            raise Unreachable(f"cannot be reached ({reason(error)})") from error
+        raise Cut(f"the connection broke ({reason(error)})") from error
     finally:
         pieces.close()
-
-
-def _in_time(items: Iterator[Any]) -> Generator[Any, None, None]:
-    """Yield ``items``, made in a thread; raise ``_Cut`` if one takes longer than ``SLOW_SECONDS``.
-
-    A read from a socket waits anew after each byte, so a server that sends one now and then would block it for ever.
-    A thread that waits for such a server is abandoned.
-    """
-    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=4)
-    abandoned = threading.Event()
-
-    def put(item: Any, error: BaseException | None = None) -> None:
-        while not abandoned.is_set():
-            try:
-                return ready.put((item, error), timeout=0.5)
-            except queue.Full:
-                continue
-
-    def pump() -> None:
-        try:
-            for item in items:
-                put(item)
-                if abandoned.is_set():
-                    return
-            put(None, StopIteration())
-        except BaseException as error:
-            put(None, error)
-
-    threading.Thread(target=pump, daemon=True).start()
-    try:
-        while True:
-            item, error = ready.get(timeout=SLOW_SECONDS)
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item
-    except queue.Empty:
-        raise _Cut(f"the server is too slow: under {megabytes(PIECE)} in {SLOW_SECONDS:.0f} s") from None
-    finally:
-        abandoned.set()
 
 
 def _answered(session: Any, job: _Job, headers: dict[str, str]) -> Iterator[Any]:
@@ -253,39 +204,6 @@ def _answered(session: Any, job: _Job, headers: dict[str, str]) -> Iterator[Any]
     with _answer(session, job, headers) as answer:
         yield answer
         yield from answer.raw.stream(PIECE, decode_content=False)
-
-
-def _never_connected(error: BaseException) -> bool:
-    from requests.exceptions import ConnectTimeout, ProxyError
-    from urllib3.exceptions import NewConnectionError
-
-    return any(isinstance(cause, ConnectTimeout | ProxyError | NewConnectionError) for cause in _causes(error))
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """Return ``error`` and its causes, outermost first."""
-    chain: list[BaseException] = []
-    cause: Any = error
-    while isinstance(cause, BaseException) and cause not in chain:
-        chain.append(cause)
-        cause = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__
-    return chain
-
-
-def _reason(error: BaseException) -> str:
-    """Return the innermost cause, in one short line."""
-    inner = _causes(error)[-1]
-    return _plain(inner, 120) or type(inner).__name__
-
-
-def _plain(text: object, length: int = 80) -> str:
-    """Return what a server says as one short line without control characters."""
-    return " ".join(one_line(text).split())[:length]
-
-
-def _number(text: str) -> int | None:
-    """Return the number of bytes or seconds in a header; None for anything but up to 18 digits."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def _answer(session: Any, job: _Job, headers: dict[str, str]) -> Any:
@@ -297,58 +215,23 @@ def _answer(session: Any, job: _Job, headers: dict[str, str]) -> Any:
         schemes = [urlsplit(address).scheme for address in addresses]
         if "https" in schemes and "http" in schemes[schemes.index("https") :] and not _has_checksum(job.file):
             answer.close()
-            raise _Refused("it leads from https to http, and no checksum would find out what was changed on the way")
+            raise Refused("it leads from https to http, and no checksum would find out what was changed on the way")
         return answer
 
     answer = get(job.url)
     if not answer.ok or "text/html" not in answer.headers.get("Content-Type", ""):
         return answer
-    page = _Page()
-    page.feed(_unpacked(answer).decode("utf-8", "replace"))
+    page = Page()
+    page.feed(unpacked(answer).decode("utf-8", "replace"))
     answer.close()
     action = urljoin(answer.url, page.action or "")
     if page.action is None or urlsplit(action).scheme not in ("http", "https"):
-        raise _Refused(f"it answered with a web page ({_plain(page.title) or 'untitled'}) and not the file")
+        raise Refused(f"it answered with a web page ({plain(page.title) or 'untitled'}) and not the file")
     answer = get(action, params=page.fields)
     if answer.ok and "text/html" in answer.headers.get("Content-Type", ""):
         answer.close()
-        raise _Refused("it answered with a web page and not the file, also after the download was confirmed")
+        raise Refused("it answered with a web page and not the file, also after the download was confirmed")
     return answer
-
-
-def _unpacked(answer: Any) -> bytes:
-    """Return the first MB of a web page, unpacked if a server compresses it unasked."""
-    content: bytes = answer.raw.read(2**20, decode_content=False)
-    try:
-        return zlib.decompressobj(wbits=47).decompress(content, 2**20)  # gzip or zlib
-    except zlib.error:
-        return content
-
-
-class _Page(html.parser.HTMLParser):
-    """Parser for the title of a web page, and the action and hidden fields of its form ``download-form``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.action: str | None = None
-        self.fields: dict[str, str] = {}
-        self.title = ""
-        self._tag = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the start of an element; called by ``feed``."""
-        self._tag = tag
-        values = {name: value or "" for name, value in attrs}
-        if tag == "form" and values.get("id") == "download-form":
-            self.action = values.get("action", "")
-        if tag == "input" and values.get("type") == "hidden" and self.action is not None:
-            self.fields[values.get("name", "")] = values.get("value", "")
-
-    def handle_data(self, data: str) -> None:
-        """Note the text of an element; called by ``feed``."""
-        if self._tag == "title":
-            self.title += data
-            self._tag = ""
 
 
 def _judged(answer: Any, begin: int, job: _Job) -> tuple[int, int | None]:
@@ -359,42 +242,42 @@ def _judged(answer: Any, begin: int, job: _Job) -> tuple[int, int | None]:
         if file.size is not None and begin == file.size:
             return begin, begin
         part.unlink(missing_ok=True)
-        raise _Cut("the server has no bytes after those that are here; starting again")
+        raise Cut("the server has no bytes after those that are here; starting again")
     if status in (408, 425, 429) or status >= 500:
-        wait = _number(answer.headers.get("Retry-After", ""))
-        raise _Cut(f"the server is busy (status {status})", None if wait is None else float(wait))
+        wait = number(answer.headers.get("Retry-After", ""))
+        raise Cut(f"the server is busy (status {status})", None if wait is None else float(wait))
     if status not in (200, 206):
-        raise _Refused(f"status {status} {_plain(answer.reason or '')}".rstrip())
-    total = _number(answer.headers.get("Content-Length", ""))
+        raise Refused(f"status {status} {plain(answer.reason or '')}".rstrip())
+    total = number(answer.headers.get("Content-Length", ""))
     if status == 206:
         span, _, whole = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
         if span.partition("-")[0] != str(begin):
             part.unlink(missing_ok=True)
-            raise _Cut(f"the server gave other bytes ({_plain(span)}) than were asked for; starting again")
-        total = _number(whole)
+            raise Cut(f"the server gave other bytes ({plain(span)}) than were asked for; starting again")
+        total = number(whole)
     else:
         begin = 0  # the whole file, whatever was asked for
     if total is not None and file.size is not None and total != file.size:
-        raise _Refused(f"its file has {total} bytes and the official one {file.size}")
+        raise Refused(f"its file has {total} bytes and the official one {file.size}")
     if total is not None and total > LARGEST_BYTES:
-        raise _Refused(f"its file has {megabytes(total)}, more than any official file")
+        raise Refused(f"its file has {megabytes(total)}, more than any official file")
     if total is not None and shutil.disk_usage(part.parent).free < total - begin:
         raise BenchError(f"{file.name} takes {megabytes(total)}, more than {part.parent} has left; make room.")
     return begin, total
 
 
 def _save(pieces: Iterator[bytes], begin: int, total: int | None, job: _Job) -> None:
-    """Write ``pieces`` to ``job.part``, from ``begin`` on; raises ``_Cut`` if they end too early or come too slowly."""
+    """Write ``pieces`` to ``job.part``, from ``begin`` on; raises ``Cut`` if they end too early or come too slowly."""
     done = marked = begin
     moment = time.monotonic()
     limit = job.file.size or total or LARGEST_BYTES
     with job.part.open("ab" if begin else "wb", buffering=0) as out:
         for piece in pieces:
             if not done and is_page(piece[:512]):
-                raise _Refused("it answered with a web page and not the file")
+                raise Refused("it answered with a web page and not the file")
             if done + len(piece) > limit:
                 job.part.unlink()
-                raise _Refused(f"it gives more than {megabytes(limit)}, which is not the file")
+                raise Refused(f"it gives more than {megabytes(limit)}, which is not the file")
             if total is None and shutil.disk_usage(job.part.parent).free < RESERVE_BYTES:
                 job.part.unlink()
                 raise BenchError(f"{job.part.parent} has under {megabytes(RESERVE_BYTES)} left; make room.")
@@ -408,10 +291,10 @@ def _save(pieces: Iterator[bytes], begin: int, total: int | None, job: _Job) -> 
             job.report(f"downloading {job.file.name}", done, total)
             now = time.monotonic()
             if now > job.deadline:
-                raise _Refused(f"it is not whole after {LONGEST_SECONDS / 3600:.0f} hours")
+                raise Refused(f"it is not whole after {LONGEST_SECONDS / 3600:.0f} hours")
             if now - moment > SLOW_SECONDS:
                 if done - marked < PIECE:
-                    raise _Cut(f"the server is too slow: under {megabytes(PIECE)} in {SLOW_SECONDS:.0f} s")
+                    raise Cut(f"the server is too slow: under {megabytes(PIECE)} in {SLOW_SECONDS:.0f} s")
                 marked, moment = done, now
     if total is not None and done < total:
-        raise _Cut(f"the connection ended after {done} of {total} bytes")
+        raise Cut(f"the connection ended after {done} of {total} bytes")

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from disentangle_bench.codes import Evaluation
-from disentangle_bench.metrics._fixed_factor import FixedFactorRows, usable_factors
-from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_arrays, as_seed
+from disentangle_bench.metrics._fixed_factor import FixedFactorRows, halves
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_seed
 
 BATCH = 64
 TRAIN_POINTS = 10_000
@@ -39,24 +39,17 @@ def beta_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rng:
     factor left out). Raises BenchError for input that as_arrays rejects and for fewer than two factors that can be
     held fixed.
     """
-    arrays = as_arrays(codes, factors, n_train)
-    rows = arrays.n_train
-    values, labels = arrays.values.astype(np.float64), arrays.factors
-    test = slice(rows, None) if rows < len(values) else slice(None)
-    parts = [FixedFactorRows(labels[:rows]), FixedFactorRows(labels[test])]
-    usable, notes = usable_factors(parts, labels.shape[1], CARD.name)
-    if rows == len(values):
-        notes["score"] = "trained and tested on the same rows: there are no test rows"
+    data = halves(codes, factors, n_train, CARD.name)
     generator = np.random.default_rng(as_seed(rng))
-    points, fixed = _points(values[:rows], parts[0], usable, TRAIN_POINTS, generator)
-    test_points, test_fixed = _points(values[test], parts[1], usable, TEST_POINTS, generator)
+    points, fixed = _points(data.train, data.parts[0], data.usable, TRAIN_POINTS, generator)
+    test_points, test_fixed = _points(data.test, data.parts[1], data.usable, TEST_POINTS, generator)
     model = _classifier(points, fixed)
-    difference = np.full((labels.shape[1], values.shape[1]), np.nan)
-    for factor in usable:
+    difference = np.full((data.factors, data.train.shape[1]), np.nan)
+    for factor in data.usable:
         if (fixed == factor).any():
             difference[factor] = points[fixed == factor].mean(axis=0)
     accuracy = float((model.predict(test_points) == test_fixed).mean())
-    return MetricResult({"score": accuracy}, {"mean_difference": difference}, notes)
+    return MetricResult({"score": accuracy}, {"mean_difference": difference}, data.notes)
 
 
 def _points(

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from disentangle_bench.codes import Evaluation
-from disentangle_bench.metrics._fixed_factor import FixedFactorRows, usable_factors
-from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_arrays, as_seed
+from disentangle_bench.metrics._fixed_factor import FixedFactorRows, halves
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_seed
 
 BATCH = 64
 TRAIN_VOTES = 10_000
@@ -42,28 +42,22 @@ def factor_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rn
     The score is ``score`` (test accuracy; 0 if no latent is left), the array ``votes`` [d, k] of the training. Raises
     BenchError for input that as_arrays rejects and for fewer than two factors that can be held fixed.
     """
-    arrays = as_arrays(codes, factors, n_train)
-    rows = arrays.n_train
-    values, labels = arrays.values.astype(np.float64), arrays.factors
-    test = slice(rows, None) if rows < len(values) else slice(None)
-    parts = [FixedFactorRows(labels[:rows]), FixedFactorRows(labels[test])]
-    usable, notes = usable_factors(parts, labels.shape[1], CARD.name)
-    if rows == len(values):
-        notes["score"] = "trained and tested on the same rows: there are no test rows"
-    deviations = _deviations(values[:rows])
+    data = halves(codes, factors, n_train, CARD.name)
+    shape = (data.train.shape[1], data.factors)
+    deviations = _deviations(data.train)
     active = np.flatnonzero(deviations >= PRUNED_BELOW)
-    votes = np.zeros((values.shape[1], labels.shape[1]), dtype=np.int64)
+    votes = np.zeros(shape, dtype=np.int64)
     if len(active) == 0:
-        notes["score"] = f"0: no latent has a standard deviation of {PRUNED_BELOW} or more"
-        return MetricResult({"score": 0.0}, {"votes": votes}, notes)
+        data.notes["score"] = f"0: no latent has a standard deviation of {PRUNED_BELOW} or more"
+        return MetricResult({"score": 0.0}, {"votes": votes}, data.notes)
     generator = np.random.default_rng(as_seed(rng))
-    scaled = values[:, active] / deviations[active]
-    votes[active] = _votes(scaled[:rows], parts[0], usable, labels.shape[1], TRAIN_VOTES, generator)
+    train, test = (values[:, active] / deviations[active] for values in (data.train, data.test))
+    votes[active] = _votes(train, data.parts[0], data.usable, data.factors, TRAIN_VOTES, generator)
     tested = np.zeros_like(votes)
-    tested[active] = _votes(scaled[test], parts[1], usable, labels.shape[1], TEST_VOTES, generator)
+    tested[active] = _votes(test, data.parts[1], data.usable, data.factors, TEST_VOTES, generator)
     named = votes.argmax(axis=1)  # a latent without votes names the first factor, as in the original
     accuracy = float(tested[np.arange(len(tested)), named].sum() / TEST_VOTES)
-    return MetricResult({"score": accuracy}, {"votes": votes}, notes)
+    return MetricResult({"score": accuracy}, {"votes": votes}, data.notes)
 
 
 def _deviations(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

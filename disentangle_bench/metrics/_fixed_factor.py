@@ -7,11 +7,14 @@ by the factor's value, so that stored codes are enough to score again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from disentangle_bench.errors import BenchError
+from disentangle_bench.metrics.metric import as_arrays
 
 
 class FixedFactorRows:
@@ -55,6 +58,35 @@ class _Grouped:
         self.place[self.order] = np.arange(len(column)) - np.repeat(self.starts, self.counts)
         self.rows = np.flatnonzero(self.counts[self.group] > 1)
         self.usable = len(self.counts) > 1 and len(self.rows) > 0
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Codes' values [n, d] and factors [n, k] in training rows and test rows, or all rows twice.
+
+    ``parts`` draw rows of each half, ``usable`` are the factors that both can hold fixed, and ``notes`` say what the
+    score does without.
+    """
+
+    train: npt.NDArray[np.float64]
+    test: npt.NDArray[np.float64]
+    parts: tuple[FixedFactorRows, FixedFactorRows]
+    factors: int
+    usable: list[int]
+    notes: dict[str, str]
+
+
+def halves(codes: Any, factors: Any, n_train: int | None, metric: str) -> Halves:
+    """Return codes and factors in two halves; raise BenchError as as_arrays and ``usable_factors`` do."""
+    arrays = as_arrays(codes, factors, n_train)
+    rows = arrays.n_train
+    values, labels = arrays.values.astype(np.float64), arrays.factors
+    test = slice(rows, None) if rows < len(values) else slice(None)
+    parts = FixedFactorRows(labels[:rows]), FixedFactorRows(labels[test])
+    usable, notes = usable_factors(parts, labels.shape[1], metric)
+    if rows == len(values):
+        notes["score"] = "trained and tested on the same rows: there are no test rows"
+    return Halves(values[:rows], values[test], parts, labels.shape[1], usable, notes)
 
 
 def usable_factors(parts: Sequence[FixedFactorRows], factors: int, metric: str) -> tuple[list[int], dict[str, str]]:

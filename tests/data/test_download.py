@@ -250,7 +250,7 @@ def test_a_page_after_the_confirm_step_is_recognised(server, file, tmp_path):
 def test_an_answer_that_ends_early_is_a_cut(tmp_path):
     """urllib3 before 2 does not compare what came with what was announced."""
     job = download._Job("", OfficialFile("x", ()), tmp_path / "x.part", tmp_path / "x.json", silent, 1e18)
-    with pytest.raises(download._Cut, match="after 3 of 5 bytes"):
+    with pytest.raises(download.Cut, match="after 3 of 5 bytes"):
         download._save(iter([b"abc"]), 0, 5, job)
 
 
@@ -409,7 +409,7 @@ def test_a_file_without_checksum_is_not_taken_from_http_behind_https(file, tmp_p
     if allowed:
         assert download._answer(session, job, {}) is answer
     else:
-        with pytest.raises(download._Refused, match="https to http"):
+        with pytest.raises(download.Refused, match="https to http"):
             download._answer(session, job, {})
 
 
