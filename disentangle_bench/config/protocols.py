@@ -79,7 +79,6 @@ STANDARD_UPDATES = 100_000
 
 _METRICS = {"dci": "locatello2019", "infomec": "heldout2026", "mse": "heldout", "latents": "hsu2023"}
 
-
 _RATES: dict[str, Any] = {"learning_rate": 1e-3, "final_learning_rate": 1.25e-6}
 _SIZES = {
     # name: summary, network, updates, batch size, images for training and test of metrics, ranked
@@ -98,6 +97,7 @@ _SIZES = {
     ),
 }
 """Protocols that differ in their size and network only."""
+
 
 def _as_released(
     name: str,
