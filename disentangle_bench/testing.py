@@ -57,9 +57,11 @@ def check_model(
     latents: int = 4,
     quick: bool = False,
 ) -> None:
-    """Check a model class against ``disentangle_bench.models.model.Model``, in float32 and, unless ``quick``, float64.
+    """Check ``model_class`` against the contract ``Model``, in float32 and, unless ``quick``, float64.
 
-    ``config`` defaults to the class's own defaults with ``latents`` latents.
+    ``config`` defaults to the class's own defaults with ``latents`` latents. Images have ``image_shape`` (c, h, w), and
+    networks are those of ``network_name``. Raises ``Violation`` for the first rule that is broken, and ``BenchError``
+    for an unknown network.
     """
     _require(issubclass(model_class, Model), f"{model_class.__name__} must derive from Model")
     _require(isinstance(getattr(model_class, "version", None), int), f"{model_class.__name__} needs an integer version")
@@ -239,7 +241,10 @@ def check_network(network: Network, *, image_shape: ImageShape = (3, 64, 64), la
 
 
 def check_dataset(dataset: Dataset, *, device: str = "cpu", images: int = 64) -> None:
-    """Check a loaded dataset against ``disentangle_bench.data.dataset.Dataset``, on ``images`` random positions."""
+    """Check a loaded ``dataset`` against the contract ``Dataset``, on ``images`` random positions and on ``device``.
+
+    Raises ``Violation`` for the first rule that is broken.
+    """
     card = dataset.card
     _require(isinstance(card, Card), "a dataset needs a card")
     _require(len(card.factor_names) == len(card.factor_sizes), "factor_names and factor_sizes differ in length")
@@ -269,7 +274,10 @@ def check_dataset(dataset: Dataset, *, device: str = "cpu", images: int = 64) ->
 
 
 def check_metric(module: ModuleType) -> None:
-    """Check a metric's module: its ``CARD``, and ``score`` on continuous and discrete codes in every variant."""
+    """Check a metric's ``module``: its ``CARD``, and ``score`` on continuous and discrete codes in every variant.
+
+    Raises ``Violation`` for the first rule that is broken.
+    """
     card = module.CARD
     _require(isinstance(card, MetricCard), "a metric needs a CARD, a MetricCard")
     _require(

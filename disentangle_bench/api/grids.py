@@ -41,11 +41,14 @@ def run(
     rerun: str = "missing",
     **resources: Any,
 ) -> Results:
-    """Train and score every model on every dataset with every seed, and return all finished runs of the folder.
+    """Train and score every model on every dataset with every seed, and return all finished runs of the folder ``out``.
 
-    ``seeds`` is how many, or which. Finished runs are skipped and interrupted ones resumed; ``rerun`` is ``"missing"``,
-    ``"failed"`` or ``"all"``. ``resources`` are fields of ``runner.resources.Resources``, such as ``devices="cpu"``,
-    ``jobs=2`` (runs at a time; 0 is in this process, for a debugger) and ``data``, the folder with the datasets.
+    ``models`` and ``datasets`` are names, groups of names, files or classes. ``protocol`` is the name of one, or a file
+    with one. ``seeds`` is how many, or which. ``changes`` are values by the keys that ``show`` gives; a list makes a
+    run for each value, and changed runs are not ranked. Finished runs are skipped and interrupted ones resumed;
+    ``rerun`` is ``"missing"``, ``"failed"`` or ``"all"``. ``resources`` are fields of ``runner.resources.Resources``,
+    such as ``devices="cpu"``, ``jobs=2`` (runs at a time; 0 is in this process, for a debugger) and ``data``, the
+    folder with the datasets.
 
     A run that fails does not stop the others: see ``Results.failures``. Raises ``BenchError``, before anything is
     trained, for unknown names, values that are not allowed, and resources that are missing.
@@ -66,9 +69,10 @@ def plan(
     changes: Changes = None,
     **resources: Any,
 ) -> Plan:
-    """Return what ``run`` would cost on this machine in time, memory and disk, from a few updates of each kind of run.
+    """Return what ``run`` would cost on this machine: seconds, bytes of memory and of disk.
 
-    Arguments and errors as for ``run``.
+    A few updates of each kind of run are done to find out. ``models``, ``datasets``, ``protocol``, ``seeds``,
+    ``changes`` and ``resources`` are those of ``run``, and so are the cases in which it raises ``BenchError``.
     """
     from disentangle_bench.runner.run import estimate
 
@@ -76,7 +80,11 @@ def plan(
 
 
 def show(model: str, dataset: str, protocol: str = "standard", changes: Changes = None) -> pd.DataFrame:
-    """Return every value that decides a run, by its key, and the ``source`` that each comes from."""
+    """Return every value that decides a run of ``model`` on ``dataset`` under ``protocol``: a row for each key.
+
+    The columns are ``value`` and ``source``, which names the file and the paper that the value is from. ``changes`` are
+    values by key, as ``run`` takes them. Raises ``BenchError`` for unknown names and values that are not allowed.
+    """
     import pandas as pd
 
     resolved = resolve(model, dataset, protocol, 0, _changes(changes))

@@ -7,17 +7,26 @@ from disentangle_bench.registry import DATASETS, METRICS, MODELS, Registry
 
 
 def list_models(names: str = "every") -> dict[str, str]:
-    """Return a line on each model by its name; ``names`` are names or groups (paper, extended, every, plugin)."""
+    """Return a line on each model by its name.
+
+    ``names`` are names between commas, or groups (paper, extended, every, plugin). Raises ``BenchError`` for others.
+    """
     return _lines(MODELS, names)
 
 
 def list_datasets(names: str = "all") -> dict[str, str]:
-    """Return a line on each dataset by its name; ``names`` are names or groups (all, plugin)."""
+    """Return a line on each dataset by its name.
+
+    ``names`` are names between commas, or groups (all, plugin). Raises ``BenchError`` for others.
+    """
     return _lines(DATASETS, names)
 
 
 def list_metrics(names: str = "all") -> dict[str, str]:
-    """Return a line on each metric by its name; ``names`` are names or groups (all, plugin)."""
+    """Return a line on each metric by its name.
+
+    ``names`` are names between commas, or groups (all, plugin). Raises ``BenchError`` for others.
+    """
     return _lines(METRICS, names)
 
 

@@ -74,7 +74,10 @@ class Run:
         return load_evaluation(self._file("codes.npz"))
 
     def dataset(self, data_dir: str | None = None) -> Dataset:
-        """Return the dataset; ``data_dir`` is its folder if that is not the default one."""
+        """Return the dataset; ``data_dir`` is its folder if that is not the default one.
+
+        Raises ``BenchError`` if its files are missing: dbench data prepare NAME gets them.
+        """
         from disentangle_bench.data.files import data_folder
         from disentangle_bench.registry import dataset_class
 
@@ -82,7 +85,10 @@ class Run:
         return dataset_class(self.spec.dataset).load(data_folder(data_dir))
 
     def model(self, device: str = "cpu", data_dir: str | None = None) -> TrainedModel:
-        """Return the trained model in evaluation mode, on ``device``."""
+        """Return the trained model in evaluation mode, on ``device``; ``data_dir`` is as for ``dataset``.
+
+        Raises ``BenchError`` if the weights or the dataset are missing or damaged.
+        """
         with torch_needed():
             from disentangle_bench.api.trained import load_trained
 
@@ -184,7 +190,7 @@ def _fits(spec: RunSpec, word: str | int) -> bool:
 
 
 def load(folder: str | PathLike[str] = "results") -> Results:
-    """Return the results in a folder.
+    """Return the results in ``folder``, which is read once: load it again to see runs that have finished since.
 
     Raises ``BenchError`` if it is missing, or was not made by ``dbench run``.
     """

@@ -23,7 +23,7 @@ def score(
     n_train: int | None = None,
     squared_error: Any = None,
 ) -> dict[str, MetricResult]:
-    """Return the results of metrics on codes, by metric name.
+    """Return the results of ``metrics``, names or files, on codes, by metric name.
 
     ``codes`` [n, d] are numbers, or ``Codes``; ``factors`` [n, k] are numbers, one row per image. Both may be numpy,
     torch, JAX or CuPy arrays, whatever else has ``__array__`` or ``__dlpack__``, nested lists, or pandas DataFrames,

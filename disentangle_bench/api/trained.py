@@ -37,7 +37,7 @@ class TrainedModel:
         self._sample, self._image_shape = sample, image_shape
 
     def encode(self, images: npt.ArrayLike) -> Codes:
-        """Return the codes of images, uint8 [n, h, w, c], as arrays: ``values`` [n, d], ``indices`` [n, d] or None.
+        """Return the codes of ``images``, uint8 [n, h, w, c], as arrays: ``values`` [n, d], ``indices`` [n, d] or None.
 
         Raises ``BenchError`` for another type or shape.
         """
@@ -60,7 +60,7 @@ class TrainedModel:
         return Codes(*(None if part is None else part.cpu().numpy() for part in parts))
 
     def decode(self, codes: Codes | npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Return images, uint8 [n, h, w, c], of codes as ``encode`` gives them, or of values [n, d] alone.
+        """Return images, uint8 [n, h, w, c], of ``codes`` as ``encode`` gives them, or of values [n, d] alone.
 
         A model of symbols needs their ``indices`` too. Raises ``BenchError`` without them, and for another shape.
         """
@@ -78,9 +78,10 @@ class TrainedModel:
         return bytes_.permute(0, 2, 3, 1).cpu().numpy()
 
     def traverse(self, image: npt.ArrayLike, latent: int, steps: int = 8) -> npt.NDArray[np.uint8]:
-        """Return images, uint8 [steps, h, w, c], of ``image`` [h, w, c] with one latent changed.
+        """Return ``steps`` images, uint8 [steps, h, w, c], of ``image`` [h, w, c] with one latent changed.
 
-        The latent moves over the middle 90 % of its values in the run's evaluation sample, or over the symbols in use.
+        ``latent`` counts from 0; another raises ``BenchError``. It moves over the middle 90 % of its values in the
+        run's evaluation sample, or over the symbols in use.
         """
         d = self.module.config.latents
         if not 0 <= latent < d:

@@ -64,7 +64,8 @@ def write_report(
 ) -> Report:
     """Make the tables and figures of all finished runs in the results folder ``out``, in that folder.
 
-    ``records`` are the folder's records, if they have been read already.
+    ``records`` are the folder's records, if they have been read already; ``progress`` is called with a line of text
+    for each part of the work.
 
     Writes, in the ``formats`` named (all that can be written by default): ``results.csv`` and ``results.parquet`` (one
     row per run and score), ``leaderboard.csv``, ``.md`` and ``.tex``, ``mean_ranks.csv``, ``published.csv`` (ours

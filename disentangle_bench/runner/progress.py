@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
@@ -28,7 +29,9 @@ class Bars:
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
-        self.drawn = self.console.is_terminal or self.console.is_jupyter
+        # Without ipywidgets, rich would draw nothing in a notebook and warn at every change.
+        drawable = not self.console.is_jupyter or find_spec("ipywidgets") is not None
+        self.drawn = drawable and (self.console.is_terminal or self.console.is_jupyter)
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
