@@ -84,8 +84,8 @@ _SIZES = {
     # name: summary, network, updates, batch size, images for training and test of metrics, ranked
     "smoke": ("20 updates of 16 images: seconds; for tests, never ranked", "conv64", 20, 16, 400, 200, False),
     "quick": (
-        "1,000 updates of 32 images on conv64: minutes on a laptop; a first look, never ranked",
-        *("conv64", 1_000, 32, 4_000, 2_000, False),
+        "1,000 updates of 16 images on conv64: minutes on a laptop; a first look, never ranked",
+        *("conv64", 1_000, 16, 4_000, 2_000, False),
     ),
     "cpu": (
         "10,000 updates of 64 images on conv64: what a laptop can run overnight; a table of its own",
@@ -96,7 +96,12 @@ _SIZES = {
         *("residual", STANDARD_UPDATES, 256, 10_000, 5_000, True),
     ),
 }
-"""Protocols that differ in their size and network only."""
+"""Protocols that differ in their size, their network and their dose only."""
+
+_DOSES = {"smoke": 0, "quick": 10_000}
+"""Doses of runs with too few updates for a whole one. ``quick`` has the settings of ``cpu``: with all of the standard's
+decay QLAE would draw nothing but grey.
+"""
 
 
 def _as_released(
@@ -143,7 +148,7 @@ PROTOCOLS = {
                 version=2,
                 summary=summary,
                 ranked=ranked,
-                dose_updates=0 if name == "smoke" else STANDARD_UPDATES,  # smoke: too few updates for any dose
+                dose_updates=_DOSES.get(name, STANDARD_UPDATES),
                 training=Training(network=network, updates=updates, batch_size=batch_size, **_RATES),
                 scoring=Scoring(train_images=train, test_images=test, metrics=_METRICS),
             )
