@@ -168,6 +168,6 @@ def test_a_name_taken_twice_is_an_error(monkeypatch):
     class Point:
         name, value = "qlae", "other.package:QLAE"
 
-    monkeypatch.setattr("disentangle_bench.registry.entry_points", lambda group: [Point()])
+    monkeypatch.setattr("disentangle_bench.names.entry_points", lambda group: [Point()])
     with pytest.raises(BenchError, match=r"a name that .* has already"):
         _ = Registry("model", "disentangle_bench.models", tuple(MODELS.entries.values())).entries

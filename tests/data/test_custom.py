@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from disentangle_bench import registry
+from disentangle_bench import names
 from disentangle_bench.data import sources
 from disentangle_bench.data.custom import custom_class
 from disentangle_bench.errors import BenchError
@@ -226,7 +226,7 @@ def test_a_plugin_adds_a_dataset_by_name(tmp_path, monkeypatch):
         "        return cls(np.arange(96, dtype=np.uint8).reshape(6, 4, 4, 1))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [Point] if group.endswith(".datasets") else [])
+    monkeypatch.setattr(names, "entry_points", lambda group: [Point] if group.endswith(".datasets") else [])
     table = type(DATASETS)("dataset", "disentangle_bench.datasets", ())
     assert table.names("my_rooms") == ["my_rooms"]
     dataset = table.load("my_rooms").prepare(tmp_path)
