@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -17,6 +17,7 @@ from disentangle_bench.runner.executors import EXECUTORS
 
 if TYPE_CHECKING:
     from disentangle_bench.runner.resources import Resources
+    from disentangle_bench.runner.run import Outcome
     from disentangle_bench.spec import RunSpec
     from disentangle_bench.store.runs import Records
 
@@ -44,6 +45,7 @@ WANDB = opt.option("--wandb", is_flag=True, help="Also log to Weights & Biases; 
 
 @click.command(cls=opt.SectionedCommand)
 @opt.WHAT
+@opt.options("Adaptive search", opt.SAMPLER, opt.BY)
 @opt.options("Where and how", opt.EXECUTOR, *opt.MACHINE, opt.OFFLINE, opt.COMPILE, opt.CAPTURE, *opt.EXECUTOR_SETTINGS)
 @opt.options(
     "Results and resuming", opt.OUT, opt.METRICS, DRY_RUN, opt.RERUN, FORCE, CHECKPOINT_SECONDS, TENSORBOARD, WANDB
@@ -58,6 +60,8 @@ def run(
     wandb: bool,
     executor: str,
     metrics: str | None,
+    sampler: str,
+    by: str | None,
     **given: Any,
 ) -> None:
     """Train and score every model on every dataset with every seed.
@@ -68,13 +72,14 @@ def run(
     """
     from disentangle_bench.registry import METRICS
     from disentangle_bench.runner import run as runner
-    from disentangle_bench.store import runs
 
     if offline:
         os.environ["DBENCH_OFFLINE"] = "1"  # the environment also reaches the processes of runs
     settings = {name: given.pop(name) for name, row in EXECUTORS.items() if row.settings}
-    trackers = tuple(name for name, asked in {"tensorboard": tensorboard, "wandb": wandb}.items() if asked)
+    trackers = tuple(name for name, wanted in (("tensorboard", tensorboard), ("wandb", wandb)) if wanted)
+    asked = dict(given)
     specs = _specs(given)
+    _check_sampler(asked, sampler, by, dry_run or rerun != "missing")
     if metrics is not None:
         METRICS.names(metrics)  # an unknown name is an error before anything is trained
     records = runner.read(out)
@@ -88,7 +93,10 @@ def run(
     for spec in todo:
         if spec.run_id in records.problems:
             click.echo(f"moved aside and done again: {records.problems[spec.run_id]}", err=True)
-    outcome = runner.run_grid(specs, out, resources, rerun=rerun, records=records)
+    if by is None:
+        outcome = runner.run_grid(specs, out, resources, rerun=rerun, records=records)
+    else:
+        outcome = _run_adaptive(asked, by, out, resources)
     records = outcome.records
     if metrics is not None:
         records = _score_more(out, specs, metrics, records)
@@ -96,12 +104,40 @@ def run(
         print_leaderboard(out, records, metrics)
     click.echo(f"{len(outcome.finished)} finished, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed")
     _print_endings("left", outcome.left)
-    _print_endings("failed", outcome.failed)
-    for run_id in list(outcome.failed)[:1]:
-        click.echo(f"traceback and command: {click.format_filename(out / 'runs' / run_id / runs.FAILED)}", err=True)
+    _print_endings("failed", outcome.failed, out)
     click.echo(f"next: dbench report {click.format_filename(out)}")
     if outcome.failed or outcome.left:
         sys.exit(1 if outcome.failed else UNDONE)
+
+
+def _check_sampler(asked: dict[str, Any], sampler: str, by: str | None, special: bool) -> None:
+    """Raise ``BenchError`` for options that do not go with the sampler: an adaptive search alone has ``by``.
+
+    ``special`` says that the runs are only listed, or not simply those that are missing.
+    """
+    if sampler == "random":
+        if by is not None:
+            raise BenchError("--by goes with --sampler tpe: dbench select --by chooses among points drawn at random")
+        return
+    if asked["budget"] is None or asked["grid_file"] or special:
+        raise BenchError("--sampler tpe goes with --search, and without --grid, --dry-run and --rerun")
+    from disentangle_bench.runner import search
+
+    search.check(asked["changes"], by)
+
+
+def _run_adaptive(asked: dict[str, Any], by: str, out: Path, resources: Resources) -> Outcome:
+    """Do an adaptive search as asked for by the options of ``WHAT``."""
+    from disentangle_bench.config.search import Search
+    from disentangle_bench.runner import run as runner
+    from disentangle_bench.runner import search
+
+    changes = [*asked["changes"], *([f"training.precision={asked['precision']}"] if asked["precision"] else [])]
+    wanted = Search(asked["budget"], asked["search_seed"], "tpe")
+    defaults = _specs(asked | {"budget": 1}, "tpe")
+    return search.adaptive(
+        defaults, asked["protocol"], changes, wanted, by, out, lambda specs: runner.run_grid(specs, out, resources)
+    )
 
 
 def _score_more(out: Path, specs: Sequence[RunSpec], metrics: str, records: Records) -> Records:
@@ -128,24 +164,31 @@ def _scored(done: int, total: int) -> None:
     click.echo(f"[{done}/{total}] runs scored", err=True)
 
 
-def _print_endings(how: str, reasons: dict[str, str]) -> None:
-    """Print a line per reason: the run, or the first run and the number of others with the same reason."""
+def _print_endings(how: str, reasons: dict[str, str], out: Path | None = None) -> None:
+    """Print a line per reason: the run, or the first run and the number of others with the same reason; and with
+    ``out``, where the first run's traceback is.
+    """
+    from disentangle_bench.store import runs
+
     same: dict[str, list[str]] = {}
     for run_id, reason in reasons.items():
         same.setdefault(reason, []).append(run_id)
     for reason, run_ids in same.items():
         others = f" and {len(run_ids) - 1} more" if len(run_ids) > 1 else ""
         click.echo(f"{how}: {run_ids[0]}{others}: {reason}", err=True)
+    if reasons and out:
+        path = out / "runs" / next(iter(reasons)) / runs.FAILED
+        click.echo(f"traceback and command: {click.format_filename(path)}", err=True)
 
 
-def _specs(given: dict[str, Any]) -> list[RunSpec]:
+def _specs(given: dict[str, Any], sampler: Literal["random", "tpe"] = "random") -> list[RunSpec]:
     """Take the options of ``WHAT`` that name runs out of ``given``, and return the specs that they ask for."""
     from disentangle_bench.config.grids import expand
     from disentangle_bench.config.search import Search
 
     names = ("models", "datasets", "seeds", "protocol", "changes", "grid_file", "precision", "settings")
     budget, seed = given.pop("budget"), given.pop("search_seed")
-    search = None if budget is None else Search(budget, seed)
+    search = None if budget is None else Search(budget, seed, sampler)
     return expand(**{name: given.pop(name) for name in names}, search=search)
 
 

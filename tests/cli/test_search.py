@@ -18,7 +18,7 @@ from disentangle_bench.report.figures.drawing import figure
 from disentangle_bench.scoring import encode, selection
 from disentangle_bench.scoring.files import load_evaluation, save_evaluation
 from disentangle_bench.spec import Tuning
-from disentangle_bench.store import files, runs
+from disentangle_bench.store import files, runs, status
 from disentangle_bench.training import batches
 from disentangle_bench.training.trainer import Trainer
 from support import records
@@ -239,3 +239,56 @@ def test_the_figure_has_the_expected_best_of_the_points(copy):
     (line,) = made.axes[0].lines
     np.testing.assert_allclose(line.get_ydata(), expected_best(means[0], means[1:], False))
     assert line.get_ydata()[-1] == min(means)
+
+
+def test_an_adaptive_search_resumes_its_study(folder, tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    from disentangle_bench.runner import search as adaptive
+
+    monkeypatch.setattr(adaptive, "ROUND", 2)
+    write_inputs(tmp_path)
+    words = [*SEARCH, *MODELS, "--seeds", "1", "--sampler", "tpe", "--by", "mse"]
+    words[words.index("--search") + 1] = "5"
+    update, calls = Trainer.update, []
+
+    def killed(trainer):
+        calls.append(trainer)
+        if len(calls) == 11:  # in the second round
+            raise KeyboardInterrupt
+        return update(trainer)
+
+    monkeypatch.setattr(Trainer, "update", killed)
+    assert in_process(words, {}, tmp_path).returncode == 130
+    journal = (tmp_path / "found" / adaptive.JOURNAL).read_text()
+    monkeypatch.setattr(Trainer, "update", update)
+    done = in_process(words, {}, tmp_path)
+    assert "2 finished, 3 skipped, 0 failed" in done.stdout, done.stderr
+    found = loaded(tmp_path, "ae")
+    assert sorted(found) == [(point, 0) for point in range(5)]
+    assert {record.spec.search.sampler for record in found.values()} == {"tpe"}
+    assert (tmp_path / "found" / adaptive.JOURNAL).read_text().startswith(journal)
+    assert len(status.planned(tmp_path / "found")) == 5  # nothing was asked for twice
+    (axis, *_) = figure(tmp_path / "found", "budget").axes
+    values = [found[point, 0].scores[0]["value"] for point in range(5)]
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), np.minimum.accumulate(values))
+    _, (selected,) = selection.select(tmp_path / "found", "mse")
+    assert selected.point == int(np.argmin(values))
+    assert "budget 5 by tpe" in str(selected.tuned)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--by", "mse", "--set", "model.weight_decay=1,2"], "--search decides model.weight_decay"),
+        (["--by", "mse", "--set", "training.updates=1,2"], "takes one value of each --set"),
+        (["--by", "mse", "--dry-run"], "without --grid, --dry-run and --rerun"),
+        (["--by", "mse", "--rerun", "all"], "without --grid, --dry-run and --rerun"),
+        (["--by", "mse", "--sampler", "random"], "--by goes with --sampler tpe"),
+        ([], "give --by and a criterion"),
+    ],
+)
+def test_adaptive_searches_that_cannot_be(tmp_path, words, message):
+    pytest.importorskip("optuna")
+    write_inputs(tmp_path)
+    assert message in one_line(in_process([*SEARCH, *MODELS, "--sampler", "tpe", *words], {}, tmp_path))
+    assert not (tmp_path / "found").exists()

@@ -1,0 +1,131 @@
+"""Adaptive search with Optuna's TPE: rounds of runs, whose points depend on the results so far.
+
+The studies are in ``search.journal`` of the results folder, a text file of JSON lines from which nothing is unpickled.
+Trial t of a study is point t + 1 of the search; point 0 is the default, which the study does not see, since it may lie
+outside the ranges. A search that was stopped asks for no point twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from disentangle_bench.config.baselines import Range
+from disentangle_bench.config.search import SPACE_VERSION, Search, base_changes, point, space
+from disentangle_bench.errors import BenchError
+from disentangle_bench.runner.run import Outcome
+from disentangle_bench.scoring import selection
+from disentangle_bench.spec import RunSpec, SearchPoint, seed_for
+
+if TYPE_CHECKING:
+    import optuna
+
+JOURNAL = "search.journal"
+ROUND = 4
+"""Points of each model that are drawn at a time, and run side by side."""
+
+
+def check(changes: Sequence[str], by: str | None) -> None:
+    """Raise ``BenchError`` for what an adaptive search needs and lacks."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise BenchError("--sampler tpe needs Optuna: pip install 'disentangle-bench[search]'") from error
+    if by is None:
+        raise BenchError("--sampler tpe draws by the results so far: give --by and a criterion")
+    if any("," in change for change in changes):
+        raise BenchError("--sampler tpe takes one value of each --set: search each of the lists in a folder of its own")
+
+
+def adaptive(
+    defaults: Sequence[RunSpec],
+    protocol: str,
+    changes: Sequence[str],
+    search: Search,
+    by: str,
+    out: Path,
+    do: Callable[[Sequence[RunSpec]], Outcome],
+) -> Outcome:
+    """Do a search in rounds: ``do`` runs the specs of a round, of which the first has the ``defaults`` of all seeds.
+
+    ``by`` is the criterion that the points are drawn by. Ends early if a round leaves runs undone. The outcome is of
+    all rounds together.
+    """
+    total = Outcome()
+    seeds = list(dict.fromkeys(spec.seed for spec in defaults))
+    subjects = [spec for spec in defaults if spec.seed == seeds[0]]
+    for first in range(1, max(2, search.budget), ROUND):
+        last = min(first + ROUND, search.budget)
+        points = [spec for one in subjects for spec in _ask(one, protocol, changes, search, by, out, last)]
+        specs = [*defaults, *(spec.model_copy(update={"seed": seed}) for seed in seeds for spec in points)]
+        outcome = do(specs)
+        total.finished += outcome.finished
+        total.skipped = total.skipped if total.records.records else outcome.skipped
+        total.failed |= outcome.failed
+        total.left |= outcome.left
+        total.records = outcome.records
+        if outcome.left:
+            break
+    return total
+
+
+def _ask(
+    default: RunSpec, protocol: str, changes: Sequence[str], search: Search, by: str, out: Path, until: int
+) -> list[RunSpec]:
+    """Tell one model's study what is known, and return the specs with seed 0 of its points 1 to ``until`` - 1."""
+    import optuna
+
+    study = _study(default, search, by, out)
+    if study.trials:
+        numbers = _values(default, search, by, out)
+        for trial in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
+            if trial.number + 1 in numbers:
+                study.tell(trial.number, numbers[trial.number + 1])
+    ranges = {key: _distribution(one) for key, one in space(default.model).items()}
+    study.sampler = optuna.samplers.TPESampler(
+        seed=seed_for("search", default.model, search.seed, "tpe", len(study.trials)) % 2**32
+    )
+    while len(study.trials) < until - 1:
+        study.ask(ranges)
+    specs = []
+    for trial in itertools.islice(study.trials, until - 1):
+        place = SearchPoint(point=trial.number + 1, seed=search.seed, sampler="tpe", space_version=SPACE_VERSION)
+        specs.append(point(default.model, default.dataset, protocol, changes, place, trial.params))
+    return specs
+
+
+def _study(default: RunSpec, search: Search, by: str, out: Path) -> optuna.Study:
+    """Return the study of one model, which is loaded if it is there."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    parts = default.run_id.rpartition("-seed")[0], *base_changes(default), str(search.seed), by, str(SPACE_VERSION)
+    out.mkdir(parents=True, exist_ok=True)
+    return optuna.create_study(
+        study_name=" ".join(parts),
+        storage=optuna.storages.JournalStorage(JournalFileBackend(str(out / JOURNAL))),
+        direction="maximize" if selection.CRITERIA[by].higher_is_better else "minimize",
+        load_if_exists=True,
+    )
+
+
+def _values(default: RunSpec, search: Search, by: str, out: Path) -> dict[int, float]:
+    """Return the criterion's value of each finished point of one model."""
+    for one in selection.trials(out, "tpe", search.seed):
+        if base_changes(one.spec) != base_changes(default):
+            continue
+        if all(getattr(one.spec, name) == getattr(default, name) for name in ("model", "dataset", "protocol")):
+            return selection.values(one, by)
+    return {}
+
+
+def _distribution(one: Range) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    if one.choice:
+        return CategoricalDistribution(one.choice)
+    assert one.log
+    return FloatDistribution(*one.log, log=True)
