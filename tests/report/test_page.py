@@ -316,6 +316,8 @@ def test_it_fits_and_can_be_read(page, folder, width, scheme):
     page.media(prefers_color_scheme=scheme)
     page.open(folder / "report.html")
     assert page.js("return document.documentElement.scrollWidth <= innerWidth")
+    if width == 1440:
+        assert page.js("const b = byId('board'); return b.scrollWidth <= b.clientWidth"), "all headline scores are seen"
     worst = page.js(WORST_CONTRAST)
     assert worst >= 4.5
     dark = page.js("return document.documentElement.dataset.theme") == "dark"

@@ -70,7 +70,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
 
 def test_what_is_missing_failed_or_not_ranked_is_said(tmp_path):
     synthetic.write_grid(tmp_path, ("qlae",), seeds=5, companions=False)
-    synthetic.write_grid(tmp_path, ("vq_vae",), seeds=2, companions=False)
+    synthetic.write_grid(tmp_path, ("fsq", "vq_vae"), seeds=2, companions=False)
     synthetic.write_grid(tmp_path, ("vq_vae",), seeds=4, companions=False, protocol="quick")
     synthetic.write_run(tmp_path, synthetic.spec("qlae", 7, settings={"latents": 4}, changed=("model.latents",)))
     synthetic.write_failure(tmp_path, synthetic.spec("vq_vae", 2), "out of memory")
@@ -80,10 +80,10 @@ def test_what_is_missing_failed_or_not_ranked_is_said(tmp_path):
     write_report(tmp_path, figures=False)
     text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
     cpu, quick = text.split("## rooms3d, ")[1:3]
-    assert "- Fewer than 3 seeds, so not ranked: qlae (model.latents=4), vq_vae.\n" in cpu
+    assert "- Fewer than 3 seeds, so not ranked: fsq, qlae (model.latents=4), vq_vae.\n" in cpu
     assert "- Off-protocol (settings changed by hand), so not ranked: qlae (model.latents=4).\n" in cpu
-    assert "- vq_vae lacks seeds 2-4, which others have.\n" in cpu
-    assert "lacks seed" not in quick
+    assert "- fsq, vq_vae lack seeds 2-4, which others have.\n" in cpu
+    assert " seeds 2-4" not in quick
     assert "Nothing here is ranked" in quick
     assert "Nothing here is ranked" not in cpu
     assert "**" not in quick

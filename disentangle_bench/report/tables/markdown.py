@@ -251,16 +251,15 @@ def _at_chance(rows: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
 
 
 def _missing_seeds(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
-    """Return a sentence for each setup by the protocol that lacks seeds which another one, tuned alike, has."""
+    """Return a sentence for all setups by the protocol that lack the same seeds, which another, tuned alike, has."""
     present: dict[Any, set[int]] = scores[~scores["off_protocol"]].groupby(SETUP)["seed"].agg(set).to_dict()
-    items = []
-    for setup in setups:
-        if setup not in present:
-            continue
+    names: dict[str, list[str]] = {}
+    for setup, name in setups.items():
         every = set().union(*(seeds for key, seeds in present.items() if key[2] == setup[2]))
-        if missing := sorted(every - present[setup]):
-            items.append(f"{setups[setup]} lacks {labels.seeds(missing)}, which others have.")
-    return items
+        if setup in present and (missing := every - present[setup]):
+            names.setdefault(labels.seeds(missing), []).append(name)
+    return [f"{', '.join(models)} {'lack' if len(models) > 1 else 'lacks'} {missing}, which others have."
+            for missing, models in names.items()]  # fmt: skip
 
 
 def _collapsed(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:

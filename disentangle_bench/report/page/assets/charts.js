@@ -71,7 +71,7 @@ function stripChart(table, rows, index, width) {
   ]);
   rows.forEach(({ row, place }, order) => {
     const y = 4 + order * high + high / 2, cell = row.cells[index];
-    const limit = Math.floor((left - 24) / 6.6);
+    const limit = Math.floor((left - 24) / 7.4);
     const name = row.title.length > limit ? `${row.title.slice(0, limit - 1)}…` : row.title;
     marks.push(svg("text", { x: left - 24, y: y + 4, "text-anchor": "end" }, svg("title", null, row.name), name));
     marks.push(svg("path", { d: shape(place), fill: colour(place), transform: `translate(${left - 13},${y})` }));
@@ -117,6 +117,7 @@ function tradeChart(table, rows, index, width) {
   const marksOfX = logarithmic
     ? Array.from({ length: 12 }, (_, n) => [1, 2, 5].map((digit) => digit * 10 ** (n - 8))).flat().filter((value) => place(value) >= xd[0] && place(value) <= xd[1])
     : ticks(...xd, 4);
+  if (logarithmic && marksOfX.length < 3) marksOfX.splice(0, 3, ...ticks(10 ** xd[0], 10 ** xd[1], 4));
   const yd = extent(pairs.flatMap((pair) => pair.seeds.map((seed) => seed[2])));
   const x = (value) => 46 + (width - 58) * ((place(value) - xd[0]) / (xd[1] - xd[0]));
   const y = (value) => height - 36 - (height - 46) * ((value - yd[0]) / (yd[1] - yd[0]));
