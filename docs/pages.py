@@ -49,7 +49,9 @@ def on_page_content(text: str, page: Any, config: Any, files: Any) -> str:
 
     def formula(match: re.Match[str]) -> str:
         latex = html.unescape(match["latex"])
-        return convert(latex, display="block" if match["tag"] == "div" else "inline")
+        if match["tag"] == "div":  # MathML does not scroll by itself
+            return f'<div class="formula">{convert(latex, display="block")}</div>'
+        return convert(latex, display="inline")
 
     pattern = r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<latex>.*?)\\[)\]]</(?P=tag)>'
     return re.sub(pattern, formula, text, flags=re.DOTALL)

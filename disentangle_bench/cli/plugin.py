@@ -54,7 +54,7 @@ def check(target: str, data_dir: str | None) -> None:
                 broken += _verdict(point, rule, Violation)
         except Exception as error:  # the code of a plug-in may raise anything
             broken += _verdict("can be loaded", _raiser(error), Violation)
-    click.echo("everything is kept" if not broken else f"{broken} points are broken")
+    click.echo("every point holds" if not broken else f"{broken} points are broken")
     if broken:
         sys.exit(1)
 

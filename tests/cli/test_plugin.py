@@ -33,7 +33,7 @@ def test_a_template_passes_its_check(command, tmp_path, kind):
     assert "$" not in text
     status, output = command("check", "my_thing.py")
     assert status == 0, output
-    assert output.splitlines()[-1] == "everything is kept"
+    assert output.splitlines()[-1] == "every point holds"
     assert "  ok  " in output
     # It is never overwritten.
     status, output = command("new", kind, "my_thing")
