@@ -43,10 +43,10 @@ CASES = {
     "factor_dvae, gamma 0": ("factor_dvae", {**SOFT, "gamma": 0.0}),
     "q_vae": ("q_vae", {"symbols": 5, "kl_weight": 0.3}),
     "fsq": ("fsq", {"symbols": 5, "weight_decay": 0.05}),
-    "tripod": ("tripod", {"symbols": 5, "klm_weight": 0.1, "nhp_weight": 0.002, "weight_decay": 0.05}),
-    "tripod, neither rounded nor normalised": (
+    "tripod": ("tripod", {"symbols": 5, "klm_weight": 0.02, "nhp_weight": 0.002, "weight_decay": 0.05}),
+    "tripod, not rounded": (
         "tripod",
-        {"quantise": False, "normalised": False, "klm_weight": 1e-3, "nhp_weight": 0},
+        {"quantise": False, "normalised": False, "klm_weight": 0, "nhp_weight": 0},
     ),
     "tripod, without penalties": ("tripod", {"symbols": 5, "normalised": False, "klm_weight": 0, "nhp_weight": 0}),
     "hfs": ("hfs", {"kl_weight": 0.3, "gamma": 0.4, "delta": 0.2, "pairs": 2, "points": 5}),
