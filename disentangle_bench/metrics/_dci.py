@@ -108,9 +108,9 @@ def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
 
 def _read(codes: Any, factors: Any, n_train: int | None, variant: str, notes: dict[str, str]) -> Arrays:
     """Return the checked codes that the variant reads, with the factors and the number of training rows."""
-    chosen = codes
+    values = codes
     if isinstance(codes, Codes):
-        chosen = codes.values
+        values = codes.values
         if codes.indices is not None:
             shapes = as_codes(codes.values).shape, as_codes(codes.indices).shape
             if shapes[0] != shapes[1]:
@@ -119,8 +119,8 @@ def _read(codes: Any, factors: Any, n_train: int | None, variant: str, notes: di
                     "be [n, d], a symbol for every value."
                 )
             if variant == "factorqvae2024":
-                chosen = codes.indices
-    arrays = as_arrays(chosen, factors, n_train, real_factors=variant == "eastwood2018")
+                values = codes.indices
+    arrays = as_arrays(values, factors, n_train, real_factors=variant == "eastwood2018")
     if variant == "factorqvae2024" and arrays.values.dtype.kind == "f":
         notes["codes"] = "the codes have no indices: their values were read"
     n = len(arrays.values)
@@ -142,8 +142,8 @@ def _boosted(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:
         notes["informativeness"] = "not defined: no test rows"
         return fitted.importance, np.empty(0), train_accuracy
     _note_unseen(train, test, notes)
-    found = fitted.labels(fitted.decision(arrays.values[rows:]))
-    return fitted.importance, (found == test).mean(axis=0), train_accuracy
+    labels = fitted.labels(fitted.decision(arrays.values[rows:]))
+    return fitted.importance, (labels == test).mean(axis=0), train_accuracy
 
 
 def _forest(arrays: Arrays, rng: int, notes: dict[str, str]) -> _Fit:

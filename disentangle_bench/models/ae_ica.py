@@ -48,7 +48,7 @@ class AEICA(Model):
     mixing: Tensor
 
     class Config(Settings):
-        """``weight_decay``: decoupled, on weights, not on biases."""
+        """Settings of the model. ``weight_decay`` is decoupled, and spares biases."""
 
         weight_decay: float = per_update(0.1)
 

@@ -23,8 +23,8 @@ class AnnealedVAE(Model):
     version = 1
 
     class Config(Settings):
-        """``kl_weight``: the paper's gamma against the mean squared error; ``capacity``: in nats; ``capacity_steps``:
-        of the protocol's clock.
+        """Settings of the model. ``kl_weight`` is the paper's gamma, against the mean squared error; ``capacity`` is in
+        nats, and ``capacity_steps`` in steps of the protocol's clock.
         """
 
         kl_weight: float = Field(0.04, ge=0)

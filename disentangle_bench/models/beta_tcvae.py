@@ -23,7 +23,9 @@ class BetaTCVAE(Model):
     version = 1
 
     class Config(Settings):
-        """``tc_weight``: the paper's beta. ``estimator``: minibatch-weighted or minibatch-stratified sampling."""
+        """Settings of the model. ``tc_weight`` is the paper's beta; ``estimator`` is minibatch-weighted or
+        minibatch-stratified sampling.
+        """
 
         kl_weight: float = Field(1e-4, ge=0)
         tc_weight: float = Field(6.0, ge=0)

@@ -24,7 +24,7 @@ class BetaVAE(Model):
     version = 1
 
     class Config(Settings):
-        """``kl_weight``: the weight w of the KL divergence against the mean squared error."""
+        """Settings of the model. ``kl_weight`` is the weight w of the KL divergence against the mean squared error."""
 
         kl_weight: float = Field(1e-4, ge=0)
 

@@ -28,7 +28,7 @@ class BioAE(Model):
     version = 1
 
     class Config(Settings):
-        """``weight_decay``: decoupled, on weights, not on biases."""
+        """Settings of the model. ``weight_decay`` is decoupled, and spares biases."""
 
         nonneg_weight: float = Field(1.0, ge=0)
         activity_weight: float = Field(0.01, ge=0)

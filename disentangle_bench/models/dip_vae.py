@@ -29,9 +29,9 @@ class DIPVAE(Model):
     version = 1
 
     class Config(Settings):
-        """``covariance``: that of the posterior means, or of samples. ``kl_weight`` weighs the evidence bound's KL
-        divergence and the paper's two terms together against the mean squared error; ``lambda_od`` and ``lambda_d``
-        are the paper's.
+        """Settings of the model. ``covariance`` is that of the posterior means, or of samples. ``kl_weight`` weighs the
+        evidence bound's KL divergence and the paper's two terms together against the mean squared error; ``lambda_od``
+        and ``lambda_d`` are the paper's.
         """
 
         covariance: Literal["means", "samples"] = "samples"

@@ -27,8 +27,8 @@ class FactorDVAE(Model):
     version = 1
 
     class Config(adversary.Adversary):
-        """``symbols``: K; ``temperature_decay``: per step of the protocol's clock. The discriminator's defaults are the
-        released code's.
+        """Settings of the model. ``symbols`` is K, and ``temperature_decay`` is per step of the protocol's clock. The
+        discriminator's defaults are those of the released code.
         """
 
         symbols: int = Field(64, ge=2)

@@ -34,8 +34,8 @@ class FactorQVAE(Model):
     version = 1
 
     class Config(adversary.Adversary):
-        """``symbols``: K; ``embedding_dim``: length of the codebook's values, 1 for scalars. The discriminator's
-        defaults are the released code's.
+        """Settings of the model. ``symbols`` is K, and ``embedding_dim`` the length of the codebook's values, 1 for
+        scalars. The discriminator's defaults are those of the released code.
         """
 
         symbols: int = Field(64, ge=2)

@@ -23,7 +23,9 @@ class FactorVAE(Model):
     version = 1
 
     class Config(adversary.Adversary):
-        """The discriminator's defaults are the paper's (appendix A); its learning rate 1e-4 is 0.1 times our 1e-3."""
+        """Settings: the discriminator's defaults are the paper's (appendix A); its learning rate 1e-4 is 0.1
+        times the 1e-3 used here.
+        """
 
         kl_weight: float = Field(1e-4, ge=0)
         discriminator_layers: int = Field(6, ge=0)

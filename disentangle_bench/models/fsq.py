@@ -36,7 +36,9 @@ class FSQ(Model):
     grid: Tensor
 
     class Config(Settings):
-        """``symbols``: values per latent; ``weight_decay``: decoupled, on weights, not on biases."""
+        """Settings: ``symbols`` is the number of values per latent; ``weight_decay`` is decoupled, and spares
+        biases.
+        """
 
         symbols: int = Field(12, ge=2)
         weight_decay: float = per_update(0.0)

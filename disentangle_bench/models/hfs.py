@@ -28,8 +28,8 @@ class HFS(Model):
     version = 1
 
     class Config(Settings):
-        """``kl_weight``, ``gamma``, ``delta``: the weights; ``pairs``: pairs of latents in an update, at most all;
-        ``points``: recombinations of each pair.
+        """Settings: ``kl_weight``, ``gamma`` and ``delta`` are weights of the loss; ``pairs`` is the number of
+        pairs of latents in an update, at most all; ``points`` is the number of recombinations of each pair.
         """
 
         kl_weight: float = Field(4e-5, ge=0)

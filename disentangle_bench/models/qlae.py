@@ -25,8 +25,8 @@ class QLAE(Model):
     version = 1
 
     class Config(Settings):
-        """``symbols``: values per latent; ``initial``: evenly spaced on [-0.5, 0.5], or normal; ``weight_decay``:
-        decoupled, on weights, not on biases and codebooks.
+        """Settings: ``symbols`` is the number of values per latent, which start evenly spaced on [-0.5, 0.5]
+        or normal (``initial``); ``weight_decay`` is decoupled, and spares biases and codebooks.
         """
 
         symbols: int = Field(10, ge=2)

@@ -39,10 +39,10 @@ class Tripod(Model):
     grid: Tensor
 
     class Config(Settings):
-        """``symbols``: values per latent; ``quantise``: round them, or else take the encoder's outputs as they are;
-        ``klm_weight``, ``nhp_weight``: weights of the two penalties, 0 for none; ``normalised``: divide an image's
-        latents by their root mean square before the tanh, for encoders without normalising layers; ``weight_decay``:
-        decoupled, on all but biases.
+        """Settings: ``symbols`` is the number of values per latent. ``quantise`` rounds to them; without it the
+        encoder's outputs are taken as they are. ``klm_weight`` and ``nhp_weight`` weigh the two penalties, 0 for none.
+        ``normalised`` divides an image's latents by their root mean square before the tanh, for encoders without
+        normalising layers. ``weight_decay`` is decoupled, and spares biases.
         """
 
         symbols: int = Field(12, ge=2)

@@ -28,8 +28,8 @@ class VQVAE(Model):
     version = 1
 
     class Config(Settings):
-        """``symbols``: vectors in the shared codebook; ``embedding_dim``: their length; ``weight_decay``: decoupled,
-        on weights, not on biases and codebook.
+        """Settings of the model. ``symbols`` is the number of vectors in the shared codebook, ``embedding_dim`` their
+        length; ``weight_decay`` is decoupled, and spares biases and the codebook.
         """
 
         symbols: int = Field(512, ge=2)

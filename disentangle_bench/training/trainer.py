@@ -56,12 +56,11 @@ def build_model(spec: RunSpec, card: Card, device: torch.device, *, n_train: int
     """Return a new model on ``device``. Its initial weights are a function of the seed: torch's global generator is
     seeded for the constructor only and restored afterwards. Made on the CPU first, so that all devices start the same.
     """
-    chosen = model_class(spec.model)
     config = model_config(spec.model, spec.settings)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         # Of the CPU alone: torch.manual_seed would seed every CUDA device, and fork_rng restores none.
         torch.default_generator.manual_seed(seed_for(spec.seed, "weights"))
-        make: Any = chosen  # the abstract class has no constructor of its own to check against
+        make: Any = model_class(spec.model)  # the abstract class has no constructor of its own to check against
         built: Any = make(config, image_shape=card.image_shape, n_train=n_train, network=network(spec.training.network))
     model: Model = built.to(device=device)
     model.reconstruction = spec.training.reconstruction

@@ -20,7 +20,7 @@ function extent(values) {
 }
 
 const cellNumbers = (cell) => (cell ? [cell.low, cell.high, cell.chance, ...cell.values.map((pair) => pair[1])] : []);
-// Points of one row are spread by the golden ratio: it looks random and is the same every time.
+// Vertical offsets of the points in a row, by the golden ratio: they look random and are the same every time.
 const spread = (place) => ((place * 0.618034) % 1) - 0.5;
 
 function seedTip(cell, column) {
@@ -39,7 +39,7 @@ function seedTip(cell, column) {
   };
 }
 
-// The small picture in a cell of the leaderboard: all seeds and the interval on the column's scale.
+// Draw the small chart in a cell of the leaderboard: all seeds, and the interval, on the column's scale.
 function sparkline(cell, domain, place) {
   const x = (value) => 2 + 96 * ((value - domain[0]) / (domain[1] - domain[0]));
   const marks = [svg("line", { x1: 0, x2: 100, y1: 6.5, y2: 6.5, stroke: "var(--line)", "vector-effect": "non-scaling-stroke" })];
@@ -59,7 +59,7 @@ function openLink(table, row, seed, text, ...children) {
   return svg("a", { href: "#runs", "aria-label": `${row.name}, seed ${seed}${text}`, onclick: (event) => { event.preventDefault(); openRun(run.id); } }, children);
 }
 
-// Every model's seeds, mean and interval of one score.
+// Draw seeds, mean and interval of one score for every model.
 function stripChart(table, rows, index, width) {
   const column = table.columns[index];
   const domain = extent(rows.flatMap(({ row }) => cellNumbers(row.cells[index])));
@@ -98,7 +98,7 @@ function stripChart(table, rows, index, width) {
     svg("text", { class: "axis", x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, label));
 }
 
-// One score against the reconstruction error.
+// Draw one score against the reconstruction error.
 function tradeChart(table, rows, index, width) {
   const error = table.columns.findIndex((column) => column.name.startsWith("mse.mse"));
   if (error < 0 || error === index) return null;
@@ -109,7 +109,7 @@ function tradeChart(table, rows, index, width) {
     return [{ row, look, mean: [a.mean, b.mean], seeds: b.values.map(([seed, value]) => [seed, xs.get(seed), value]) }];
   });
   const height = Math.max(280, Math.min(420, rows.length * 36 + 34));
-  // An error's axis is logarithmic where it can be.
+  // The axis of an error is logarithmic unless a value is 0.
   const errors = pairs.flatMap((pair) => pair.seeds.map((seed) => seed[1])).filter(isNumber);
   const logarithmic = errors.length > 0 && Math.min(...errors) > 0;
   const place = (value) => (logarithmic ? Math.log10(value) : value);
@@ -138,7 +138,7 @@ function tradeChart(table, rows, index, width) {
     svg("text", { class: "axis", x: width / 2, y: height - 4, "text-anchor": "middle" }, label));
 }
 
-// Below three seeds the share is 0, 1/2 or 1 or nearly so, and says nothing.
+// With fewer than three seeds the share can only be 0, 1/2, 1 or close to one of them, which says nothing.
 function improvement(ours, theirs, higher) {
   let sum = 0, pairs = 0;
   if (Math.min(...[ours, theirs].map((cells) => cells.filter((pair) => isNumber(pair[1])).length)) < 3) return null;

@@ -1,5 +1,5 @@
 "use strict";
-// Texts from records reach the page as text nodes and attributes only, never as markup.
+// Text from records enters the page as text nodes and attributes only, never as markup.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 
@@ -26,8 +26,8 @@ function options(select, pairs, chosen) {
   select.replaceChildren(...pairs.map(([value, text]) => el("option", { value, selected: value === chosen }, text)));
 }
 
-// A mark of its own for each model, the same as in the figures: colour and shape, so that it can be told apart without
-// seeing colours.
+// Each model's mark, the same as in the figures. Marks differ in shape as well as in colour, for readers who cannot
+// tell the colours apart.
 const SHAPES = [
   "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0",
   "M-3.6,-3.6h7.2v7.2h-7.2z",
@@ -51,7 +51,7 @@ function save(name, type, content) {
   el("a", { href: address, download: name }).click();
 }
 
-// A chart as it is on the screen: what the style sheet says of it is written into a copy.
+// Return a copy of a chart that looks as on the screen: the style sheet's values are written into its elements.
 function savePng(chart, name) {
   const copy = chart.cloneNode(true), box = chart.viewBox.baseVal;
   const style = getComputedStyle(document.documentElement);
@@ -75,7 +75,7 @@ function swatch(place) {
     svg("path", { d: shape(place), fill: colour(place) }));
 }
 
-// One tooltip for everything that has a function `tip`, by mouse and by keyboard.
+// Show one tooltip for every element that has a function `tip`, by mouse and by keyboard.
 function tipOf(node) {
   while (node && !node.tip) node = node.parentNode;
   return node;

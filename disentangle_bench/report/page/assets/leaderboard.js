@@ -1,9 +1,9 @@
-// Columns to sort by that are no scores.
+// Columns that can be sorted by and are not scores.
 const NAME = -2, SEEDS = -1, MEAN_RANK = -3;
 const state = { table: 0, sort: MEAN_RANK, descending: false, query: "", off: true, columns: null, statistic: "mean", score: "" };
 const current = () => DATA.tables[state.table];
 
-// What is shown until columns are chosen: the headline scores, or all scores if none of them is there.
+// Columns shown at first: the headline scores, or all scores if there is no headline score.
 function isShown(column) {
   if (state.columns) return state.columns.has(column.name);
   return !column.secondary || (column.metric !== "cost" && current().columns.every((one) => one.secondary));
@@ -13,7 +13,8 @@ function shownColumns() {
   return current().columns.map((column, index) => ({ column, index })).filter(({ column }) => isShown(column));
 }
 
-// "factor|qlae 3": alternatives, each of words that must all be there; names as people and as commands spell them.
+// Filters such as "factor|qlae 3": alternatives, each a list of words that must all occur. Names match both as people
+// and as commands spell them.
 function matches(query, text) {
   const plain = (word) => word.toLowerCase().replace(/β/g, "beta");
   const all = plain(text);
@@ -22,7 +23,7 @@ function matches(query, text) {
     && plain(part).split(/\s+/).filter(Boolean).every((word) => all.includes(word) || bare.includes(word.replace(/[^a-z0-9]/g, "") || word)));
 }
 
-// The rows that are shown, in order, each with the number that decides its colour and mark.
+// Return the visible rows in order, each with the number that decides its colour and mark.
 function shownRows() {
   const rows = current().rows.map((row, order) => ({ row, order, place: row.place }))
     .filter(({ row }) => (state.off || !row.off) && matches(state.query, `${row.name} ${row.title}`));
@@ -77,7 +78,7 @@ function rankCell(row) {
     el("span", { class: "interval" }, `[${fixed(low, 2)}, ${fixed(high, 2)}]`));
 }
 
-// A model's name opens its runs; the arrow beside it its page in the documentation.
+// A model's name opens its runs; the arrow beside it opens its page in the documentation.
 function nameCell(row, place) {
   const list = () => {
     byId("run-query").value = `${current().dataset.split(" ")[0]}-${current().protocol.split(" ")[0]}-${row.model}-`; // as run ids begin
@@ -111,7 +112,7 @@ function renderBoard() {
   byId("remarks").replaceChildren(...table.remarks.map((text) => el("li", null, text)));
 }
 
-// The view as a file: the rows and columns that are shown, in their order.
+// Return the visible rows and columns, in their order, as a file.
 function viewCsv() {
   const columns = shownColumns(), quote = (text) => (/[",\n]/.test(text) ? `"${String(text).replace(/"/g, '""')}"` : String(text));
   const safe = (text) => quote(/^[=+\-@]/.test(text) ? `'${text}` : text);
@@ -148,7 +149,7 @@ byId("save-csv").addEventListener("click", () => save("leaderboard-view.csv", "t
 byId("save-tex").addEventListener("click", () => save("leaderboard-view.tex", "text/plain", viewTex()));
 byId("save-png").addEventListener("click", () => savePng(byId("chart-strip").firstElementChild, `${state.score || current().columns[0].name}.png`));
 
-// Arrow keys move between cells, as in a spreadsheet.
+// Arrow keys move from cell to cell, as in a spreadsheet.
 byId("board").addEventListener("keydown", (event) => {
   const cell = event.target.closest("tbody td[tabindex]");
   const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];

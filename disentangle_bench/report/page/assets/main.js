@@ -1,4 +1,4 @@
-// What is chosen stands in the address after #, so that it survives loading again and can be shared.
+// The view is kept in the address after #, so that it survives a reload and can be shared.
 const SECTIONS = new Set([...document.querySelectorAll("main > section")].map((section) => section.id));
 
 function remember() {
@@ -94,7 +94,7 @@ byId("run-status").addEventListener("change", renderRuns);
 window.addEventListener("resize", renderCharts);
 window.addEventListener("beforeprint", renderCharts);
 
-// Links to sections move there without losing what is chosen.
+// Links to sections scroll there and keep the view.
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href^='#']");
   if (!link || event.defaultPrevented) return;
@@ -105,7 +105,7 @@ document.addEventListener("click", (event) => {
   byId(id).focus({ preventScroll: true });
 });
 
-// Colours: as the system has them until chosen otherwise.
+// Colours follow the system until the reader chooses others.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 let theme = "auto";
 try { theme = localStorage.getItem("disentangle-bench-theme") || "auto"; } catch { /* no storage: not remembered */ }
@@ -130,7 +130,7 @@ renderNotes();
 renderAll();
 if (opened) openRun(opened);
 
-// While a grid runs: look again, but not under somebody's hands.
+// While a grid is running, reload now and then, but not while the reader is doing something.
 if (DATA.meta.refresh) {
   setInterval(() => { if (!byId("run").open && !document.hidden) location.reload(); }, DATA.meta.refresh * 1000);
 }

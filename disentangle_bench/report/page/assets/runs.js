@@ -94,7 +94,7 @@ function stopPlaying() {
   playing = null;
 }
 
-// The grid, and all latents moving together: the sheet's columns shown one after the other.
+// Show the grid, and an animation of all latents: the sheet's columns one after the other.
 function traversals(picture, run) {
   const active = (run.matrices && run.matrices.active) || [];
   const labels = Array.from({ length: picture.rows }, (_, latent) => `latent ${latent}${active[latent] === false ? " (inactive)" : ""}`);

@@ -5,7 +5,7 @@ function plainTable(heads, rows, numbers) {
     el("tbody", null, rows.map((row) => el("tr", null, row.map((content, place) => el("td", { class: numeric.has(place) ? "number" : null }, content))))));
 }
 
-// Models against datasets under one protocol: mean ranks where there are any, else the first score.
+// Draw models against datasets under one protocol: mean ranks if there are any, else the first score.
 function renderOverview() {
   const tables = DATA.tables.map((table, index) => ({ table, index })).filter(({ table }) => table.protocol === current().protocol);
   const ranked = tables.some(({ table }) => table.rows.some((row) => row.mean_rank));
@@ -47,7 +47,7 @@ function renderOverview() {
       tables.map(({ index }) => cellOf(model, index)), tables.length > 1 && el("td", { class: "number" }, fixed(mean(model), decimals)))))));
 }
 
-// Reconstructions and traversals of all models, from the run of the lowest seed that has pictures in this page.
+// Show reconstructions and traversals of all models, each from the run with the lowest seed that has pictures here.
 function renderPictures() {
   const table = current();
   const cards = shownRows().map(({ row, place }) => {
