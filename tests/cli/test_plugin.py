@@ -51,11 +51,14 @@ BROKEN = {
     "a plain module": (("class MyThing(db.Model)", "class MyThing(torch.nn.Module)"), "has no model, metric, dataset"),
     "no version": (("    version = 1\n", ""), "has no 'version'"),
     "a tensor as losses": (
-        ('return {"autoencoder": mse + self.config.sparsity * size}, {"mse": mse, "size": size}', "return mse"),
+        (
+            'return {"autoencoder": error + self.config.sparsity * size}, {self.reconstruction: error, "size": size}',
+            "return error",
+        ),
         "losses returns a Tensor, not two mappings",
     ),
     "a wrong shape": (
-        ("return self.decoder(codes.values)", "return self.decoder(codes.values)[:, :2]"),
+        ("return self.images(self.decoder(codes.values))", "return self.decoder(codes.values)[:, :2]"),
         "decode gives",
     ),
     "a global generator": (("size = codes.abs().mean()", "size = torch.rand(())"), "uses a global random generator"),

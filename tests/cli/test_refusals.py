@@ -170,7 +170,7 @@ def test_groups_of_models():
     paper = ["beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"]
     assert MODELS.names("all") == MODELS.names("paper") == paper
     assert MODELS.names("every") == MODELS.names("paper,extended")
-    assert len(MODELS.names("every")) == 16
+    assert len(MODELS.names("every")) == 18
 
 
 def test_help_names_the_values_that_the_code_takes(printed):
