@@ -99,7 +99,6 @@ def quick(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("main job")
 def test_the_main_job_as_it_stands(quick):
     check_main_job(*quick)
 
@@ -127,7 +126,6 @@ def test_commands_in_pages_exist(page):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("main job")
 def test_the_first_hour_as_it_stands(quick, tmp_path):
     """The marked commands of the page, one after another; the runs of the first are those of the main job."""
     shutil.copytree(quick[0] / "results" / "quick" / "runs", tmp_path / "results" / "first" / "runs")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.packaging, pytest.mark.xdist_group("packaging")]  # its fixtures are made once
+pytestmark = pytest.mark.packaging
 ROOT = Path(__file__).parent.parent
 SMOKE = ["run", "--models", "qlae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--out", "results"]
 
