@@ -156,6 +156,8 @@ def estimate(specs: Sequence[RunSpec], resources: Resources) -> Plan:
 def run_single(run_id: str, out: Path, resources: Resources) -> tuple[str, str]:
     """Do one run that is known in the results folder, in this process; return how it ended and a line on it."""
     known = status.planned(out)
+    if not known:
+        raise BenchError(f"there is no kept grid in {str(out)!r}: dbench plan --keep --out FOLDER makes one")
     if run_id not in known:
         raise unknown("run", run_id, known)
     spec = known[run_id]

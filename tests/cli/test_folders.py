@@ -86,6 +86,7 @@ def test_worker_does_one_run_of_a_kept_grid(dbench, smoke_grid, tmp_path):
     with claims.claimed(tmp_path / "out" / "runs" / names[1]):
         assert dbench("worker", names[1], "--out", "out").returncode == 75
     assert "unknown run 'nonsense'" in one_line(dbench("worker", "nonsense", "--out", "out"))
+    assert "there is no kept grid in 'nowhere'" in one_line(dbench("worker", "nonsense", "--out", "nowhere"))
 
 
 def test_worker_says_that_a_run_failed(dbench):
