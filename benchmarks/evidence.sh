@@ -3,7 +3,7 @@
 #
 #     benchmarks/evidence.sh OUT [option of dbench run ...]
 #
-# With results as OUT, finished records come to lie where the repository keeps them (codes and weights are ignored by
+# With results as OUT, finished records come to lie where the repository keeps them (weights are ignored by
 # git). Finished runs are skipped and interrupted ones resumed: give the same command until it says that all is done. On two
 # cores it takes days, on a GPU minutes (--device cuda --runs-per-device 8). Use one kind of device per table.
 set -euo pipefail
