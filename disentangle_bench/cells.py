@@ -1,4 +1,4 @@
-"""Write a class of a notebook's cells as a module of its own: the class, and all that it refers to by name."""
+"""Write a class defined in a notebook's cells as a module of its own, with everything that it refers to by name."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _FUTURE = 0x1000000
 
 
 def text_of(thing: type) -> str | None:
-    """Return the text of a module that defines ``thing``, or None if its source is not that of a cell.
+    """Return the text of a module that defines ``thing``, or None if its source is not in a cell.
 
-    Names are followed through all cells: classes and functions are copied, modules and what is in them imported, plain
-    values written out. Raises ``BenchError`` for a name that stands for anything else.
+    Names are followed through all cells: classes and functions are copied, modules and their contents are imported, and
+    plain values are written out. Raises ``BenchError`` for a name of anything else.
     """
     function = _function(thing)
     if function is None or not linecache.getlines(function.__code__.co_filename):
@@ -35,7 +35,7 @@ def text_of(thing: type) -> str | None:
 
 
 class _Module:
-    """A module that grows by what names stand for in ``space``, the namespace of the cells."""
+    """A module to which the values of names in ``space``, the namespace of the cells, are added."""
 
     def __init__(self, title: str, space: dict[str, Any]) -> None:
         self.title, self.space = title, space

@@ -13,9 +13,9 @@ from disentangle_bench.cli import options as opt
 @click.argument("file", type=click.Path(path_type=Path))
 @opt.options(
     "What it is",
-    opt.option("--model", required=True, metavar="NAME", help="Name of the model in tables; any will do."),
+    opt.option("--model", required=True, metavar="NAME", help="Name of the model in tables; choose any."),
     opt.option("--dataset", required=True, metavar="NAME", help="Dataset of the codes, or the path of an image file."),
-    opt.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Number of this training."),
+    opt.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the training run."),
     opt.PROTOCOL,
 )
 @opt.options(
@@ -36,9 +36,9 @@ def import_codes(
 ) -> None:
     """Put the codes in FILE into a results folder: they are scored and get a row in its tables, figures and page.
 
-    FILE is one that dbench score reads, with the dataset's factors in its order. The row stands in the dataset's table
-    under --protocol, is marked "external" and never ranked: nobody knows how its model was trained. The training seeds
-    of one model, imported one by one, are pooled.
+    FILE is an .npz that dbench score reads, with the factors of the dataset in its order. The row appears in the table
+    of the dataset and --protocol. It is marked "external" and never ranked: nobody knows how its model was trained.
+    Training seeds of one model that are imported one by one are pooled.
     """
     from disentangle_bench.cli.run import print_leaderboard
     from disentangle_bench.scoring import external

@@ -142,9 +142,9 @@ def rm(results: Path, run_ids: tuple[str, ...], yes: bool, **which: Any) -> None
     opt.described(opt.SEARCH_SEED, default=None, show_default=False),
 )
 def select(results: Path, by: str, sampler: str | None, search_seed: int | None) -> None:
-    """Select each model's settings among the points of the search in RESULTS, by numbers of validation images.
+    """Select each model's settings among the points of the search in RESULTS, without test images.
 
-    If RESULTS holds several searches, --sampler and --search-seed say which.
+    If RESULTS holds several searches, --sampler and --search-seed choose one.
     Writes selected/CRITERION.toml in RESULTS, which dbench run --settings takes for runs with other seeds.
     """
     from disentangle_bench.scoring import selection

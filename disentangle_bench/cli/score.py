@@ -17,7 +17,9 @@ FORMATS = ("csv", "md", "tex")
 
 _INPUT = opt.options(
     "Input",
-    opt.option("--codes", type=click.Path(path_type=Path), metavar="FILE", help="Codes [n, d]: an .npy or a table."),
+    opt.option(
+        "--codes", type=click.Path(path_type=Path), metavar="FILE", help="Codes [n, d]: an .npy file or a table."
+    ),
     opt.option("--factors", type=click.Path(path_type=Path), metavar="FILE", help="Factors [n, k], in the same order."),
     opt.option("--codes-columns", metavar="NAMES", help="Columns of a table that are codes, such as 'z*' or z0,z1."),
     opt.option("--factors-columns", metavar="NAMES", help="Columns of a table that are factors."),
@@ -35,15 +37,19 @@ _INPUT = opt.options(
 )
 _OUTPUT = opt.options(
     "Output",
-    opt.option("--format", "formats", metavar="NAMES", help="Print a row per file as csv, md, tex, or several."),
+    opt.option(
+        "--format", "formats", metavar="NAMES", help="Print a row for each file, as csv, md or tex, or several of them."
+    ),
     opt.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="JSON file for the scores of files."),
     opt.option(
         "--figure",
         type=click.Path(path_type=Path),
         metavar="STEM",
-        help="Draw which latent knows which factor, by infomec and dci, of one file: STEM.png and STEM.pdf.",
+        help="Draw which latent informs about which factor, by infomec and dci, for one file: STEM.png and STEM.pdf.",
     ),
-    opt.option("--jobs", type=click.IntRange(min=1), help="Concurrent runs of a results folder.  [default: cores]"),
+    opt.option(
+        "--jobs", type=click.IntRange(min=1), help="Runs of a results folder to score at a time.  [default: cores]"
+    ),
 )
 
 
@@ -58,11 +64,11 @@ _OUTPUT = opt.options(
 def score(targets: tuple[Path, ...], metrics: str | None, variants: tuple[str, ...], **given: Any) -> None:
     """Score codes without training: files with codes [n, d] and factors [n, k], or all runs of a results folder.
 
-    A file is an .npz with codes and factors, or a CSV, TSV or Parquet table of which --codes-columns and
-    --factors-columns name the columns; --codes and --factors take two files instead. An .npz may also hold n_train,
-    discrete, indices and squared_error. Scores are printed, those of several files as a table with a row each, and
-    written only to --out. The runs of a folder get new scores from their stored codes: their records and results.csv
-    are rewritten, and the leaderboard is printed.
+    A file is an .npz with codes and factors, or a CSV, TSV or Parquet table whose columns are named by --codes-columns
+    and --factors-columns; --codes and --factors take two files instead. An .npz may also hold n_train, discrete,
+    indices and squared_error. Scores are printed, those of several files as a table with a row for each, and only
+    --out writes them to a file. The runs of a folder get new scores from their stored codes: their records and
+    results.csv are rewritten, and the leaderboard is printed.
     """
     if any(target.is_dir() for target in targets):
         used = [name for name, value in given.items() if value is not None and name != "jobs"]

@@ -1,11 +1,11 @@
-"""Searches for settings: the points drawn from a model's space, and the selected settings that a file holds.
+"""Search for settings: draw points from a model's search space, and write and read the file of selected settings.
 
-Every model gets the same number of points. Point 0 is the default, and the others are from a fixed sequence per model
-and seed: in draw ``n``, setting ``key`` is at the share ``seed_for("search", model, seed, n, key) / 2**63`` of its
-range, a hash and thus the same on every machine. A draw that repeats an earlier point is skipped. A larger budget has
-the points of a smaller one and more.
+Every model gets the same number of points. Point 0 is the default. The others come from a fixed sequence for each model
+and search seed: in draw ``n``, the value of setting ``key`` lies at the fraction
+``seed_for("search", model, seed, n, key) / 2**63`` of its range. The fraction is a hash, so it is the same on every
+machine. A draw that repeats an earlier point is skipped. A larger budget contains all points of a smaller one.
 
-The runs of a search are scored on validation images. ``dbench select`` chooses a point by them, and writes the file.
+The runs of a search are scored on validation images. ``dbench select`` chooses a point by its runs and writes the file.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MOST_REPEATS = 1_000
 
 @dataclass(frozen=True)
 class Search:
-    """A search: how many points each model gets, the default among them, and the seed that they are drawn from."""
+    """A search: how many points each model gets, including the default, and the seed from which they are drawn."""
 
     budget: int
     seed: int = 0
@@ -67,8 +67,10 @@ def draws(model: str, seed: int) -> Iterator[dict[str, Scalar]]:
 def point(
     model: str, dataset: str, protocol_name: str, changes: Sequence[str], place: SearchPoint, values: dict[str, Scalar]
 ) -> RunSpec:
-    """Return the spec with seed 0 of a search's point: ``values`` of settings, as [search] means them, on top of the
-    default with ``changes``, scored on validation images.
+    """Return the spec with seed 0 of a search's point, scored on validation images.
+
+    ``values`` are settings before they are scaled to the protocol's dose; they replace those of the default, to which
+    ``changes`` are applied, too.
     """
     scaled = values | dosed(MODELS.canonical(model), values, protocol(protocol_name))
     given = [*changes, f"{IMAGES}=validation", *_words(scaled)]
@@ -78,8 +80,8 @@ def point(
 def points(model: str, dataset: str, protocol_name: str, changes: Sequence[str], search: Search) -> list[RunSpec]:
     """Return the specs with seed 0 of a search's points, all different, in order.
 
-    Raises ``BenchError`` for a protocol whose test images cannot be kept apart, a change of what is searched, and a
-    space with too few points.
+    Raises ``BenchError`` for a protocol without test images of its own, a change of a setting that the search decides,
+    and a space with too few points.
     """
     rules, fixed = protocol(protocol_name), {word.partition("=")[0].strip() for word in changes}
     if rules.training.split != "fixed" or rules.scoring.images == "all" or "training.split" in fixed:
@@ -102,14 +104,16 @@ def points(model: str, dataset: str, protocol_name: str, changes: Sequence[str],
 
 
 def base_changes(spec: RunSpec) -> tuple[str, ...]:
-    """Return the changes of a search's run that the search did not make, which its final runs must have too."""
+    """Return the changes of a search's run that the search did not make. The final runs must have them, too."""
     own = {IMAGES, *(f"model.{name}" for name in space(spec.model))}
     return tuple(change for change in spec.changed if change.partition("=")[0] not in own)
 
 
 class Selected(Part):
-    """Settings selected for one model on one dataset under one protocol (and ``changed``), and how: the point, the
-    seeds of its runs, and the criterion's value. ``settings`` are those that the search drew; none is the default.
+    """Settings selected for one model on one dataset under one protocol, and how they were selected.
+
+    ``changed`` are changes that the search did not make, ``seeds`` those of the point's runs, and ``value`` is the
+    criterion's. ``settings`` are those that the search drew; without any, the default was selected.
     """
 
     model: str
@@ -127,14 +131,14 @@ class Selected(Part):
     settings: dict[str, Scalar] = Field(default_factory=dict)
 
     def fits(self, spec: RunSpec) -> bool:
-        """Return whether these settings were selected for runs like ``spec``, which has other settings."""
+        """Return whether these settings were selected for runs that differ from ``spec`` in their settings only."""
         shared = ("model", "model_version", "dataset_version", "protocol", "protocol_version", "changed")
         same = self.dataset.rpartition("/")[2] == spec.dataset.rpartition("/")[2]  # a file counts by name and content
         return same and all(getattr(self, name) == getattr(spec, name) for name in shared)
 
 
 class Selection(Part):
-    """Content of a file that ``dbench select`` writes. ``checksum`` tells edits, since records cite the selection."""
+    """Content of a file that ``dbench select`` writes. ``checksum`` reveals edits, since records cite the selection."""
 
     selected: tuple[Selected, ...]
     checksum: str = ""
@@ -177,9 +181,9 @@ def read_selection(path: Path) -> Selection:
 def tuned(
     model: str, dataset: str, protocol_name: str, changes: Sequence[str], selection: Selection, seeds: Sequence[int]
 ) -> RunSpec:
-    """Return the spec with seed 0 of a run with selected settings, which is to be done with ``seeds``.
+    """Return the spec with seed 0 of a run with selected settings, whose final runs have ``seeds``.
 
-    Raises ``BenchError`` if there are none for it, or if a seed had a part in the selection.
+    Raises ``BenchError`` if the selection has no settings for the run, or if one of ``seeds`` was used in the search.
     """
     plain = resolve(model, dataset, protocol_name, 0, changes).spec
     one = next((one for one in selection.selected if one.fits(plain)), None)

@@ -1,8 +1,8 @@
-"""Correlated factors: how often each image is trained on, where pairs of factors go together.
+"""Correlate pairs of factors in the training images, by weights for how often each image is drawn.
 
-Pairs weight an image by exp(-(a - b)^2 / (2 sigma^2)), a and b being its two factors scaled to [0, 1]; the other
+A pair weights an image by exp(-(a - b)^2 / (2 sigma^2)), where a and b are its two factors, scaled to [0, 1]; the other
 factors stay uniform (Träuble et al. 2021, arXiv 2006.07886). Sets have the names of Roth et al. 2023 (arXiv 2210.07347;
-released code 3b0d233): a second number is the width where it is not the usual one, 04 for 0.4, 004 for 0.04.
+released code 3b0d233). A second number in a name is the width where it is not the usual one: 04 is 0.4, 004 is 0.04.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SCALE = 2**30
 
 
 class Pair(NamedTuple):
-    """Two factors that go together: the smaller ``sigma``, the more."""
+    """Two correlated factors: the smaller ``sigma``, the stronger their correlation."""
 
     first: str
     second: str
@@ -84,7 +84,7 @@ SETS = {
     ): _MPI3D,
     ("shape", "scale", "orientation", "pos_x", "pos_y"): _DSPRITES,
 }
-"""Named sets by the factors of the datasets that have them: pairs of factors, "" standing for all others in turn."""
+"""Named sets by the factors of the datasets that have them: pairs of factors, where "" means each other one in turn."""
 
 WIDTHS = {"double_1_04": 0.4, "double_1_004": 0.04, "double_2_04": 0.4, "double_2_004": 0.04}
 NAMES = (*_ROOMS, *WIDTHS)
@@ -142,7 +142,7 @@ def _pair(text: str, card: Card) -> Pair:
 
 
 def weights(correlation: str, card: Card, factors: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return how often, in proportion, images with the factor values ``factors`` [n, k] are drawn, as [n]."""
+    """Return weights [n], to which the draws of images with the factor values ``factors`` [n, k] are proportional."""
     exponents = np.zeros(len(factors))
     column = {name: factors[:, i] / max(1, card.factor_sizes[i] - 1) for i, name in enumerate(card.factor_names)}
     for first, second, sigma in pairs(correlation, card):

@@ -18,18 +18,18 @@ from disentangle_bench.models.networks import Network
 
 @final
 class HFS(Model):
-    """beta-VAE whose posterior means should fill, pair by pair, all combinations of their values.
+    """A beta-VAE trained so that the posterior means of each pair of latents fill all combinations of their values.
 
     MSE + kl_weight * KL + gamma * S + delta * R: S is the Hausdorff distance of the batch's means from random
-    recombinations of their coordinates (``factorised_support``), R keeps S from shrinking the codes
-    (``spread_penalty``). With ``kl_weight`` 0 nothing asks for independent latents, so correlated factors may stay so.
+    recombinations of their coordinates (``factorised_support``), and R keeps S from shrinking the codes
+    (``spread_penalty``). With ``kl_weight`` 0, no term asks for independent latents, so factors may stay correlated.
     """
 
     version = 1
 
     class Config(Settings):
-        """Settings: ``kl_weight``, ``gamma`` and ``delta`` are weights of the loss; ``pairs`` is the number of
-        pairs of latents in an update, at most all; ``points`` is the number of recombinations of each pair.
+        """Settings: ``kl_weight``, ``gamma`` and ``delta`` are weights of the loss. ``pairs`` is the number of pairs of
+        latents in an update; if there are fewer, all are used. ``points`` is the number of recombinations of each pair.
         """
 
         kl_weight: float = Field(4e-5, ge=0)
@@ -67,7 +67,7 @@ def factorised_support(z: Tensor, pairs: int, points: int, noise: Noise) -> Tens
     """Return the distance of codes [b, d] from the product of their own ranges, summed over random pairs of latents.
 
     For each pair, ``points`` points take their two coordinates from independent rows of the batch; the distance is the
-    largest, over these points, of the squared distance to the nearest row. 0 for a single latent.
+    largest, over these points, of the squared distance to the nearest row. It is 0 for a single latent.
     """
     b, d = z.shape
     all_pairs = torch.triu_indices(d, d, offset=1, device=z.device).T

@@ -19,7 +19,7 @@ from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Nois
 from disentangle_bench.models.networks import Network, hidden_layers
 
 EPSILON = 1e-5
-"""Added to the mean square, by whose root latents are divided."""
+"""Added to the mean square of latents before they are divided by its root."""
 STEP = 0.1
 """Length of the perturbations of the Hessian penalty, in standard deviations of the latents."""
 PERTURBATIONS = 2
@@ -28,21 +28,22 @@ PERTURBATIONS = 2
 
 @final
 class Tripod(Model):
-    """An autoencoder with three legs, each of which a setting takes away.
+    """An autoencoder with three legs, each of which a setting can remove.
 
-    Latents go through tanh and are rounded to an even grid on [-1, 1] with a straight-through gradient (``quantise``);
-    ``klm_weight`` times an estimate of the codes' multi-information pulls the latents apart; ``nhp_weight`` times the
-    normalised Hessian penalty keeps the decoder from mixing them. The loss is the sum with the reconstruction error.
+    Latents go through tanh and are rounded to evenly spaced values in [-1, 1] with a straight-through gradient
+    (``quantise``). ``klm_weight`` times an estimate of the codes' multi-information makes latents independent.
+    ``nhp_weight`` times the normalised Hessian penalty keeps the decoder from mixing them. The loss is the sum of the
+    reconstruction error and both penalties.
     """
 
     version = 1
     grid: Tensor
 
     class Config(Settings):
-        """Settings: ``symbols`` is the number of values per latent. ``quantise`` rounds to them; without it the
-        encoder's outputs are taken as they are. ``klm_weight`` and ``nhp_weight`` weigh the two penalties, 0 for none.
+        """Settings: ``symbols`` is the number of values per latent. ``quantise`` rounds to them; without it,
+        latents are the encoder's outputs. ``klm_weight`` and ``nhp_weight`` are the penalties' weights; 0 removes one.
         ``normalised`` divides an image's latents by their root mean square before the tanh, for encoders without
-        normalising layers. ``weight_decay`` is decoupled, and spares biases.
+        normalising layers. ``weight_decay`` is decoupled, and leaves out biases.
         """
 
         symbols: int = Field(12, ge=2)
@@ -114,8 +115,9 @@ class Tripod(Model):
 def multi_information(z: Tensor, deviations: Tensor) -> Tensor:
     """Return the kernel estimate of KL(q(z) || prod_k q(z_k)), in nats, from a batch [b, d].
 
-    Kernels are normal. The joint's have the ``deviations`` [d] times Silverman's factor for d axes, the marginals' the
-    deviations themselves, as in the released code. Every point is among its own neighbours.
+    Kernels are normal. Those of the joint density are as wide as ``deviations`` [d] times Silverman's factor for d
+    axes, those of the marginals as wide as the deviations, as in the released code. Every point is its own neighbour,
+    too.
     """
     b, d = z.shape
     silverman = (4 / (d + 2)) ** (1 / (d + 4)) * b ** (-1 / (d + 4))
@@ -129,11 +131,11 @@ def multi_information(z: Tensor, deviations: Tensor) -> Tensor:
 
 
 def normalised_penalty(layer: Tensor) -> Tensor:
-    """Return the share of a layer's curvature that is between latents, a mean over images.
+    """Return the share of a layer's curvature that is between different latents, as a mean over images.
 
     ``layer`` [1 + 4p, b, ...] holds the layer at z, at z + v and at z - v, for p perturbations v of random signs and p
-    normal ones each. The variance of second differences over the former is twice the sum of the squares of the
-    Hessian's entries off the diagonal, over the latter that of all entries (Peebles et al. 2020).
+    normal ones each. Over the former, the variance of second differences is twice the sum of the squares of the
+    Hessian's entries off the diagonal; over the latter, twice that of all entries (Peebles et al. 2020).
     """
     centre, plus, minus = layer.flatten(2).split([1, (len(layer) - 1) // 2, (len(layer) - 1) // 2])
     curvature = (plus - 2 * centre + minus) / STEP**2

@@ -1,8 +1,8 @@
-"""Adaptive search with Optuna's TPE: rounds of runs, whose points depend on the results so far.
+"""Search adaptively with Optuna's TPE: do rounds of runs whose points depend on the results so far.
 
 The studies are in ``search.journal`` of the results folder, a text file of JSON lines from which nothing is unpickled.
-Trial t of a study is point t + 1 of the search; point 0 is the default, which the study does not see, since it may lie
-outside the ranges. A search that was stopped asks for no point twice.
+Trial t of a study is point t + 1 of the search. Point 0 is the default, which the study does not see, since it may lie
+outside the ranges. A search that was stopped and is resumed draws no point twice.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 JOURNAL = "search.journal"
 ROUND = 4
-"""Points of each model that are drawn at a time, and run side by side."""
+"""Number of points of each model that are drawn at a time and run side by side."""
 
 
 def check(changes: Sequence[str], by: str | None) -> None:
-    """Raise ``BenchError`` for what an adaptive search needs and lacks."""
+    """Raise ``BenchError`` if an adaptive search lacks something that it needs."""
     try:
         import optuna  # noqa: F401
     except ImportError as error:
@@ -48,10 +48,10 @@ def adaptive(
     out: Path,
     do: Callable[[Sequence[RunSpec]], Outcome],
 ) -> Outcome:
-    """Do a search in rounds: ``do`` runs the specs of a round, of which the first has the ``defaults`` of all seeds.
+    """Do a search in rounds and return the outcome of all rounds together; end early if a round leaves runs undone.
 
-    ``by`` is the criterion that the points are drawn by. Ends early if a round leaves runs undone. The outcome is of
-    all rounds together.
+    In each round, ``do`` gets the ``defaults`` and all points drawn so far, for all seeds, and skips finished runs.
+    ``by`` is the criterion by which points are drawn.
     """
     total = Outcome()
     seeds = list(dict.fromkeys(spec.seed for spec in defaults))

@@ -1,4 +1,4 @@
-"""Codes from elsewhere as a run of a results folder: scored like the others, marked as external and never ranked."""
+"""Import codes from elsewhere as a run of a results folder: scored like others, marked external and never ranked."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def import_codes(
 ) -> runs.Record:
     """Score the codes in the file ``path`` and keep them as a finished run of the results folder ``out``.
 
-    The run stands in the table of ``dataset`` and the protocol, under the name ``model``. Its spec says ``external``
-    where others name changed settings: nobody knows how it was trained, so it is never ranked. Without ``metrics``
-    those of the protocol are computed. The same file again is scored again.
+    The run appears in the table of ``dataset`` and the protocol, under the name ``model``. Its spec has ``external`` in
+    place of changed settings: nobody knows how the model was trained, so the run is never ranked. Without ``metrics``,
+    those of the protocol are computed. Importing the same file again scores it again.
 
-    Raises ``BenchError`` for a file that cannot be scored, factors that are not the dataset's, unknown names, and
-    other codes of the same name and seed.
+    Raises ``BenchError`` for a file that cannot be scored, factors that are not the dataset's, unknown names, and if
+    the folder has other codes under the same name and seed.
     """
     if not re.fullmatch(r"[\w.+-]{1,60}", model, re.ASCII):
         raise BenchError(f"the model is called {model!r}: give up to 60 letters, digits and any of . _ + -")

@@ -1,4 +1,4 @@
-"""Selection among the points of a search, by numbers of validation images only; test images are never looked at."""
+"""Select among the points of a search without test images: by validation images, or by the training loss."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LABELLED = 1_000
 
 @dataclass(frozen=True)
 class Criterion:
-    """A number to select by: which is better, what it needs, and how it is computed from a point's runs."""
+    """A number to select by: whether higher is better, what it needs, and how it is computed from a point's runs."""
 
     higher_is_better: bool
     needs: str
@@ -40,8 +40,10 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Trials:
-    """All runs of one model's search in one table: finished ones by point, in the order of their seeds, and what is
-    still to be done. A point whose runs failed has none.
+    """All runs of one model's search in one table.
+
+    ``finished`` has the runs of each point, in the order of their seeds; a point with a failed run is not in it.
+    ``missing`` is the number of runs that are still to be done.
     """
 
     spec: RunSpec
@@ -52,9 +54,10 @@ class Trials:
 
 
 def trials(out: Path, sampler: str | None = None, seed: int | None = None) -> list[Trials]:
-    """Return the searches of a results folder, a row per model, dataset, protocol and further changes.
+    """Return the searches of a results folder, one for each model, dataset, protocol and set of further changes.
 
-    ``sampler`` and ``seed`` name one of several searches. Raises ``BenchError`` if there is none, or several.
+    ``sampler`` and ``seed`` choose one of several searches. Raises ``BenchError`` if there is none, or if several are
+    left to choose from.
     """
     records = {record.folder.name: record for record in runs.load_records(out)}
     specs = {name: spec for name, spec in status.planned(out).items() if spec.search}
@@ -118,8 +121,8 @@ def check_disjoint(record: runs.Record) -> None:
 def select(out: Path, by: str, sampler: str | None = None, seed: int | None = None) -> tuple[Path, list[Selected]]:
     """Select a point for each model by a criterion, and write ``selected/<criterion>.toml``; return both.
 
-    Raises ``BenchError`` for a search that is unfinished, budgets that differ, a criterion that lacks what it needs,
-    and runs that saw images outside the validation split.
+    Raises ``BenchError`` for an unfinished search, budgets that differ, a criterion that lacks what it needs, and runs
+    with codes of images outside the validation split.
     """
     if by not in CRITERIA:
         raise unknown("criterion", by, CRITERIA)
@@ -215,7 +218,7 @@ def _disentanglement(own: Sequence[runs.Record]) -> float:
 
 
 def labelled(evaluation: Evaluation) -> Evaluation:
-    """Return the first ``LABELLED`` images of an evaluation, of which the same share fits predictors."""
+    """Return the first ``LABELLED`` images of an evaluation; the share of rows that fit predictors stays the same."""
     n = min(LABELLED, len(evaluation.factors))
     codes, indices = evaluation.codes.values[:n], evaluation.codes.indices
     return dataclasses.replace(

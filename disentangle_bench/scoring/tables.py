@@ -1,4 +1,4 @@
-"""Codes and factors from what people have: CSV, TSV and Parquet tables with columns by name, and pairs of ``.npy``."""
+"""Read codes and factors from CSV, TSV and Parquet tables with columns by name, and from pairs of ``.npy`` files."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _TYPES = {"b": np.bool_, "i": np.int64, "u": np.uint64, "f": np.float64}
 
 @dataclass(frozen=True)
 class Reading:
-    """What to read from files: names or patterns of columns (``z*``), and what the arrays of an ``.npz`` may say.
+    """What to read from files: names or patterns of columns (``z*``), and values that override those of an ``.npz``.
 
-    ``bins``, ``n_train`` and ``discrete`` are as for ``evaluation_of``; None leaves them to the file, or the default.
+    ``bins``, ``n_train`` and ``discrete`` are as for ``evaluation_of``; with None, the file decides, or the default.
     """
 
     codes_columns: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Reading:
     discrete: bool | None = None
 
     def evaluation(self, source: str, arrays: dict[str, npt.NDArray[Any]], names: Names = ((), ())) -> Evaluation:
-        """Return the evaluation of arrays by name, with the latents' and factors' ``names``."""
+        """Return the evaluation of arrays by name, with the ``names`` of latents and factors."""
         own = {"n_train": self.n_train, "discrete": self.discrete}
         given = {key: np.asarray(value) for key, value in own.items() if value is not None}
         return evaluation_of(source, arrays | given, self.bins, names)
@@ -53,8 +53,8 @@ Names = tuple[tuple[str, ...], tuple[str, ...]]
 def read_file(path: Path, reading: Reading) -> Evaluation:
     """Return the evaluation of one file with codes and factors: an ``.npz``, or a table with columns of both.
 
-    Raises ``BenchError`` for a file that is missing, damaged or of another kind, for columns that it lacks, that are
-    named twice or hold no numbers, and for arrays that do not fit together.
+    Raises ``BenchError`` for a file that is missing, damaged or of another kind; for columns that it lacks, that are
+    named as codes and as factors or that do not hold numbers; and for arrays that do not fit together.
     """
     suffix = path.suffix.lower()
     if suffix not in TABLES:
@@ -76,7 +76,7 @@ def read_file(path: Path, reading: Reading) -> Evaluation:
 
 
 def read_pair(codes: Path, factors: Path, reading: Reading) -> Evaluation:
-    """Return the evaluation of two files, each an ``.npy`` or a table; without names all columns are meant.
+    """Return the evaluation of two files, each an ``.npy`` or a table; without names of columns, all are read.
 
     Raises ``BenchError`` as ``read_file`` does.
     """
@@ -136,8 +136,8 @@ def columns_of(
 ) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Return the named columns of a DataFrame as one array [n, columns], and their names.
 
-    ``patterns`` are names or have ``*`` and ``?``; none means all columns. Raises ``BenchError`` for one that fits no
-    column, and for a column with a text, a date or a missing number.
+    ``patterns`` are names, or patterns with ``*`` and ``?``; without any, all columns are returned. Raises
+    ``BenchError`` for a pattern that matches no column, and for a column with a text, a date or a missing number.
     """
     names = [str(name) for name in frame.columns]
     positions: list[int] = []

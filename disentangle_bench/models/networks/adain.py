@@ -1,4 +1,4 @@
-"""Network adain: Tripod's, an encoder with instance norm and a decoder that its inputs only modulate."""
+"""Network adain, of Tripod: an encoder with instance norm, and a decoder whose inputs modulate a learnt map."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class AdaIN:
     """Network of Tripod (Hsu et al., arXiv 2404.10282; released code d794dc4): about 20 M parameters.
 
     The encoder takes images scaled to [-1, 1] through four stages of two residual blocks and a halving (2 x 2 pixels
-    become channels, then a 1x1 convolution), 32, 64, 128, 256 and 512 channels, with instance norm and GELU; then the
-    mean over the map and a hidden layer of 512 with layer norm. The decoder begins with a learnt map of 512 channels at
-    a sixteenth of the image's side. Its inputs become a conditioning vector of 256, from which every block takes the
+    become channels, then a 1x1 convolution), with 32, 64, 128, 256 and 512 channels, instance norm and GELU. The mean
+    over the map and a hidden layer of 512 with layer norm follow. The decoder begins with a learnt map of 512 channels
+    at a sixteenth of the image's side. Its inputs become a conditioning vector of 256, from which every block takes the
     scale and shift of each of its channels after instance norm (AdaIN); four stages of two residual blocks and a
     doubling go from 512 to 256, 128 and 64 channels, and to those of the image.
 
-    Weights and biases start as PyTorch's layers start them, which is how the released code starts its own. Sides must
-    be multiples of 16, from 32 on: instance norm makes zeros of a single pixel. ``width`` scales all channels of
-    convolutions: below 1 is for tests and benchmarks.
+    Weights and biases are initialised as PyTorch's layers do, which is also how the released code does it. Sides must
+    be multiples of 16, and at least 32: instance norm turns a single pixel into zero. ``width`` scales all channels of
+    convolutions; values below 1 are for tests and benchmarks.
     """
 
     HIDDEN = 512
@@ -55,7 +55,7 @@ class AdaIN:
 
 
 class AdaINDecoder(nn.Module):
-    """Decoder whose inputs only modulate a learnt map: see ``AdaIN``."""
+    """Decoder whose inputs only modulate a learnt map (see ``AdaIN``)."""
 
     def __init__(self, inputs: int, condition: int, widths: tuple[int, ...], side: tuple[int, int]) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class AdaINStage(nn.Module):
 
 
 class AdaINLayer(nn.Module):
-    """Convolution, instance norm, times (1 + scale) plus shift, both linear in the conditioning vector, GELU."""
+    """Convolution, instance norm, a scale and a shift that are linear in the conditioning vector, and GELU."""
 
     def __init__(self, condition: int, channels: int) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ class Conv64:
     convolution has kernel 4, stride 2 and padding 1, as the papers' tables say (the released code of that study uses
     kernel 2 in two of them). Sides must be multiples of 16.
 
-    Weights and biases start as PyTorch's layers start them. That study's Glorot weights make the first codes so large
+    Weights and biases are initialised as PyTorch's layers do. That study's Glorot weights make the first codes so large
     that FactorQVAE's posteriors can harden onto one symbol within the first updates, where they have no gradient.
     """
 

@@ -14,11 +14,11 @@ from disentangle_bench.models.networks.layers import Shift, ToMap, check_sides
 class Residual:
     """Network of the FactorQVAE paper (arXiv 2409.14851; blocks of DALL-E's discrete VAE): about 22 M parameters.
 
-    Three groups of two residual blocks with 128, 256 and 512 channels, max-pooling after the first two; then two
-    hidden layers of 128. The decoder starts from a map of 64 channels at a quarter of the image's side and goes through
-    512, 256 and 128 channels with nearest-neighbour upsampling. The input is shifted by -0.5 and the output back, as
-    the released code reconstructs the shifted image. Weights are N(0, 0.02), biases zero. Sides must be multiples of 4.
-    ``width`` scales all channels: 0.25 is for tests and benchmarks.
+    The encoder has three groups of two residual blocks with 128, 256 and 512 channels, max-pooling after the first two,
+    and two hidden layers of 128. The decoder starts from a map of 64 channels at a quarter of the image's side and goes
+    through 512, 256 and 128 channels with nearest-neighbour upsampling. The input is shifted by -0.5 and the output
+    back, as the released code reconstructs the shifted image. Weights are N(0, 0.02), biases zero. Sides must be
+    multiples of 4. ``width`` scales all channels; 0.25 is for tests and benchmarks.
     """
 
     HIDDEN = 128

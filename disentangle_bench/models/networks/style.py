@@ -1,4 +1,4 @@
-"""Network style: QLAE's own, instance norm in the encoder and a decoder in the manner of StyleGAN."""
+"""Network style, of QLAE: an encoder with instance norm, and a decoder in the manner of StyleGAN."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ EPSILON = 1e-6
 class Style:
     """Network of QLAE (Hsu et al., arXiv 2305.18378; released code 9a420a3): about 8 M parameters.
 
-    Twelve convolutions without biases in four stages of 32, 64, 128 and 256 channels, each followed by instance norm
-    and a leaky ReLU of slope 0.2; two hidden layers of 256 with ReLU. The decoder begins with a learnt map of 256
-    channels at a sixteenth of the image's side. Its inputs become a style vector by two such layers. Each of twelve
-    transposed convolutions, the encoder's in reverse, is followed by the leaky ReLU, instance norm, and a scale and a
-    bias per channel, which are a linear layer of the style vector with ReLU; then comes a convolution to the image.
+    The encoder has twelve convolutions without biases in four stages of 32, 64, 128 and 256 channels, each followed by
+    instance norm and a leaky ReLU of slope 0.2, and two hidden layers of 256 with ReLU. The decoder begins with a
+    learnt map of 256 channels at a sixteenth of the image's side. Two hidden layers of 256 with ReLU turn its inputs
+    into a style vector. Twelve transposed convolutions, in four stages of 256, 128, 64 and 32 channels, are each
+    followed by the leaky ReLU, instance norm, and a scale and a bias for each channel, which a linear layer with ReLU
+    computes from the style vector. A convolution to the image comes last.
 
-    Weights and biases start as PyTorch's layers start them, which is how the released code starts its own. Sides must
-    be multiples of 16, from 32 on. ``width`` scales all channels of convolutions: below 1 is for tests.
+    Weights and biases are initialised as PyTorch's layers do, which is also how the released code does it. Sides must
+    be multiples of 16, and at least 32. ``width`` scales all channels of convolutions; values below 1 are for tests.
     """
 
     HIDDEN = 256
@@ -56,7 +57,7 @@ class Style:
 
 
 class StyleDecoder(nn.Module):
-    """Decoder whose inputs only scale and shift the channels of a learnt map: see ``Style``."""
+    """Decoder whose inputs only scale and shift the channels of a learnt map (see ``Style``)."""
 
     def __init__(self, inputs: int, hidden: int, widths: tuple[int, ...], image: ImageShape) -> None:
         super().__init__()
