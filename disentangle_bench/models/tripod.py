@@ -31,9 +31,9 @@ class Tripod(Model):
     """An autoencoder with three legs, each of which a setting can remove.
 
     Latents go through tanh and are rounded to evenly spaced values in [-1, 1] with a straight-through gradient
-    (``quantise``). ``klm_weight`` times an estimate of the codes' multi-information makes latents independent.
-    ``nhp_weight`` times the normalised Hessian penalty keeps the decoder from mixing them. The loss is the sum of the
-    reconstruction error and both penalties.
+    (``quantise``). ``klm_weight`` times an estimate of the codes' multi-information pulls latents towards
+    independence. ``nhp_weight`` times the normalised Hessian penalty keeps the decoder from mixing them. The loss is
+    the sum of the reconstruction error and both penalties.
     """
 
     version = 1
