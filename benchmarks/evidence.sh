@@ -5,7 +5,7 @@
 #
 # With results as OUT, finished records come to lie where the repository keeps them (weights are ignored by
 # git). Finished runs are skipped and interrupted ones resumed: give the same command until it says that all is done. On two
-# cores it takes days, on a GPU minutes (--device cuda --runs-per-device 8). Use one kind of device per table.
+# cores it takes days, on a recent GPU about an hour (--device cuda --runs-per-device 2). Use one kind of device per table.
 set -euo pipefail
 out=${1:?usage: benchmarks/evidence.sh OUT [option of dbench run ...]}
 shift
