@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -98,7 +98,7 @@ class Process:
         return cause(self.process.wait())
 
 
-def answers(target: str, tasks: Sequence[Any], jobs: int) -> Iterator[tuple[int, Any]]:
+def answers(target: str, tasks: Sequence[Any], jobs: int) -> Generator[tuple[int, Any]]:
     """Do ``tasks``, which JSON can hold, in ``jobs`` processes; yield the number and the answer of each as it ends.
 
     ``target`` gets the first task of a process and reads further ones with ``further_tasks``; it sends one value for

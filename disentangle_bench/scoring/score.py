@@ -6,6 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from disentangle_bench import __version__, plugins
+from disentangle_bench.atomic import remove_leftovers
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.cores import limited
 from disentangle_bench.errors import BenchError, one_line, unknown
@@ -181,12 +183,17 @@ def score_results(
     dumped = {name: file.model_dump() for name, file in files.items()}
     tasks = [[os.path.abspath(record.folder), each, dumped] for record, each in zip(records, chosen, strict=True)]
     target = "disentangle_bench.scoring.score:score_runs"
-    for done, (number, error) in enumerate(answers(target, tasks, min(jobs, len(tasks))), start=1):
-        if error is None:
-            error = "its process was killed (out of memory is a common cause: try fewer --jobs)"
-        if error:
-            failed[records[number].folder.name] = error
-        progress(done, len(records))
+    try:
+        with closing(answers(target, tasks, min(jobs, len(tasks)))) as scored:
+            for done, (number, error) in enumerate(scored, start=1):
+                if error is None:
+                    error = "its process was killed (out of memory is a common cause: try fewer --jobs)"
+                if error:
+                    failed[records[number].folder.name] = error
+                progress(done, len(records))
+    finally:  # an interruption kills processes, which may be writing
+        for record in records:
+            remove_leftovers(record.folder)
     records = runs.load_records(out)
     runs.write_results(out)
     write_groups(out, records)
