@@ -217,8 +217,8 @@ COMPILE = option("--compile", is_flag=True, help="Compile the networks with torc
 CAPTURE = option(
     "--capture/--no-capture",
     default=True,
-    help="On a CUDA device, record an update as a CUDA graph and replay it: the same bits, two to thirteen times as "
-    "fast; recorded.  [default: capture]",
+    help="On a CUDA device, record an update as a CUDA graph and replay it: the same bits, and for small networks "
+    "up to thirteen times as fast; recorded.  [default: capture]",
 )
 DATA_DIR = option(
     "--data-dir", metavar="FOLDER", help="Folder with the datasets.  [default: $DBENCH_DATA or the user's cache]"

@@ -65,7 +65,12 @@ def draws(model: str, seed: int) -> Iterator[dict[str, Scalar]]:
 
 
 def point(
-    model: str, dataset: str, protocol_name: str, changes: Sequence[str], place: SearchPoint, values: dict[str, Scalar]
+    model: str,
+    dataset: str,
+    protocol_name: str,
+    changes: Sequence[str],
+    search_point: SearchPoint,
+    values: dict[str, Scalar],
 ) -> RunSpec:
     """Return the spec with seed 0 of a search's point, scored on validation images.
 
@@ -74,7 +79,7 @@ def point(
     """
     scaled = values | dosed(MODELS.canonical(model), values, protocol(protocol_name))
     given = [*changes, f"{IMAGES}=validation", *_words(scaled)]
-    return resolve(model, dataset, protocol_name, 0, given).spec.model_copy(update={"search": place})
+    return resolve(model, dataset, protocol_name, 0, given).spec.model_copy(update={"search": search_point})
 
 
 def points(model: str, dataset: str, protocol_name: str, changes: Sequence[str], search: Search) -> list[RunSpec]:
@@ -92,8 +97,10 @@ def points(model: str, dataset: str, protocol_name: str, changes: Sequence[str],
     specs: dict[str, RunSpec] = {}
     repeats = 0
     for values in itertools.chain([{}], draws(model, search.seed)):
-        place = SearchPoint(point=len(specs), seed=search.seed, sampler=search.sampler, space_version=SPACE_VERSION)
-        spec = point(model, dataset, protocol_name, changes, place, values)
+        search_point = SearchPoint(
+            point=len(specs), seed=search.seed, sampler=search.sampler, space_version=SPACE_VERSION
+        )
+        spec = point(model, dataset, protocol_name, changes, search_point, values)
         repeats = repeats + 1 if spec.digest in specs else 0
         specs.setdefault(spec.digest, spec)
         if len(specs) == search.budget:

@@ -71,12 +71,12 @@ def factorised_support(z: Tensor, pairs: int, points: int, noise: Noise) -> Tens
     """
     b, d = z.shape
     all_pairs = torch.triu_indices(d, d, offset=1, device=z.device).T
-    chosen = all_pairs[noise.permutations(len(all_pairs), 1)[:pairs, 0]]
-    rows = (noise.uniform(z.new_empty(points, *chosen.shape)) * b).long().clamp(max=b - 1)
-    plane = z[:, chosen]  # [b, pairs, 2]
-    recombined = plane[rows, torch.arange(len(chosen), device=z.device)[:, None], torch.arange(2, device=z.device)]
+    drawn_pairs = all_pairs[noise.permutations(len(all_pairs), 1)[:pairs, 0]]
+    rows = (noise.uniform(z.new_empty(points, *drawn_pairs.shape)) * b).long().clamp(max=b - 1)
+    plane = z[:, drawn_pairs]  # [b, pairs, 2]
+    recombined = plane[rows, torch.arange(len(drawn_pairs), device=z.device)[:, None], torch.arange(2, device=z.device)]
     distances = (recombined[:, None] - plane[None]).square().sum(dim=3)
-    return distances.amin(dim=1).amax(dim=0).sum() if len(chosen) else z.new_zeros(())
+    return distances.amin(dim=1).amax(dim=0).sum() if len(drawn_pairs) else z.new_zeros(())
 
 
 def spread_penalty(z: Tensor) -> Tensor:

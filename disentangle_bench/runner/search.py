@@ -91,8 +91,8 @@ def _ask(
         study.ask(ranges)
     specs = []
     for trial in itertools.islice(study.trials, until - 1):
-        place = SearchPoint(point=trial.number + 1, seed=search.seed, sampler="tpe", space_version=SPACE_VERSION)
-        specs.append(point(default.model, default.dataset, protocol, changes, place, trial.params))
+        search_point = SearchPoint(point=trial.number + 1, seed=search.seed, sampler="tpe", space_version=SPACE_VERSION)
+        specs.append(point(default.model, default.dataset, protocol, changes, search_point, trial.params))
     return specs
 
 

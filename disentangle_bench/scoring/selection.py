@@ -158,14 +158,14 @@ def _select(searched: Trials, by: str) -> Selected:
     sign = -1 if CRITERIA[by].higher_is_better else 1
     best = min(numbers, key=lambda point: (sign * numbers[point], point))
     spec = searched.finished[best][0].spec
-    place = searched.spec.search
-    assert place
+    first = searched.spec.search
+    assert first
     content = {name: getattr(spec, name) for name in Selected.model_fields if name in RunSpec.model_fields}
     content |= {
         "changed": base_changes(spec),
-        "tuned": Tuning(criterion=by, budget=searched.budget, sampler=place.sampler, space_version=place.space_version),
+        "tuned": Tuning(criterion=by, budget=searched.budget, sampler=first.sampler, space_version=first.space_version),
         "point": best,
-        "search_seed": place.seed,
+        "search_seed": first.seed,
         "seeds": searched.seeds,
         "value": numbers[best],
         "settings": {key: spec.settings[key] for key in space(spec.model)} if best else {},

@@ -55,10 +55,10 @@ def strengths(values: Mapping[str, tuple], specs: Mapping[tuple, RunSpec]) -> di
     the dataset cannot be opened here.
     """
     try:
-        found = {value: strength(value, dataset_class(specs[setup].dataset).card) for value, setup in values.items()}
+        by_value = {value: strength(value, dataset_class(specs[setup].dataset).card) for value, setup in values.items()}
     except BenchError:
         return {}
-    return dict(sorted(found.items(), key=lambda row: row[1]))
+    return dict(sorted(by_value.items(), key=lambda row: row[1]))
 
 
 def varied_settings(records: Mapping[tuple, Sequence[Record]], fewest: int = 2) -> list[Series]:
