@@ -20,7 +20,7 @@ _MODULES = {
     "api.grids": ("plan", "run", "show"),
     "api.listings": ("list_datasets", "list_metrics", "list_models", "list_protocols"),
     "api.results": ("Results", "Run", "load"),
-    "api.scores": ("score",),
+    "api.scores": ("import_codes", "score"),
     "api.trained": ("TrainedModel",),
     "codes": ("Codes", "Evaluation"),
     "data.dataset": ("Card", "Dataset"),
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from disentangle_bench.api.grids import plan, run, show
     from disentangle_bench.api.listings import list_datasets, list_metrics, list_models, list_protocols
     from disentangle_bench.api.results import Results, Run, load
-    from disentangle_bench.api.scores import score
+    from disentangle_bench.api.scores import import_codes, score
     from disentangle_bench.api.trained import TrainedModel
     from disentangle_bench.codes import Codes, Evaluation
     from disentangle_bench.data.dataset import Card, Dataset
@@ -74,6 +74,7 @@ __all__ = [
     "check_dataset",
     "check_metric",
     "check_model",
+    "import_codes",
     "list_datasets",
     "list_metrics",
     "list_models",

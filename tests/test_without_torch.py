@@ -49,6 +49,7 @@ WORK = [
     ["data", "list"],
     ["status", "results"],
     ["score", "codes.npz", "--metrics", "mig,mse"],
+    ["import", "codes.npz", "--model", "mine", "--dataset", "cars3d", "--metrics", "mig", "--out", "imported"],
     ["report", "results", "--no-figures"],
 ]
 REFUSED = [
@@ -66,8 +67,8 @@ REFUSED = [
 def folder(tmp_path):
     """A folder with codes, a model and results."""
     rng = np.random.default_rng(0)
-    factors = rng.integers(0, 3, (200, 2))
-    np.savez(tmp_path / "codes.npz", codes=factors + 0.1 * rng.standard_normal((200, 2)), factors=factors)
+    factors = rng.integers(0, 3, (200, 3))
+    np.savez(tmp_path / "codes.npz", codes=factors + 0.1 * rng.standard_normal((200, 3)), factors=factors)
     (tmp_path / "model.py").write_text("import torch\n")
     shutil.copytree(ROOT / "results" / "shipped" / "rooms3d-quick", tmp_path / "results")
     return tmp_path

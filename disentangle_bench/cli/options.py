@@ -260,6 +260,37 @@ VARIANT = option(
 )
 YES = option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
+# Codes from any source.
+CODES = option(
+    "--codes", type=click.Path(path_type=Path), metavar="FILE", help="Codes [n, d]: an .npy file or a table."
+)
+FACTORS = option(
+    "--factors", type=click.Path(path_type=Path), metavar="FILE", help="Factors [n, k], in the same order."
+)
+CODES_COLUMNS = option(
+    "--codes-columns", metavar="NAMES", help="Columns of a table that are codes, such as 'z*' or z0,z1."
+)
+FACTORS_COLUMNS = option("--factors-columns", metavar="NAMES", help="Columns of a table that are factors.")
+N_TRAIN = option("--n-train", type=int, metavar="N", help="Rows that fit predictors.  [default: the first two thirds]")
+DISCRETE = option(
+    "--discrete/--continuous", default=None, help="Whether codes are symbols.  [default: whole numbers are]"
+)
+INPUT = (CODES, FACTORS, CODES_COLUMNS, FACTORS_COLUMNS, N_TRAIN, DISCRETE)
+
+
+def words(text: str | None) -> tuple[str, ...]:
+    """Return the names between the commas of an option's text."""
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def reading(given: dict[str, Any]) -> Any:
+    """Take the options of ``INPUT`` that say how files are read out of ``given``, and return them as a ``Reading``."""
+    from disentangle_bench.scoring.tables import Reading
+
+    own: dict[str, Any] = {name: words(given.pop(name)) for name in ("codes_columns", "factors_columns")}
+    return Reading(**own, **{name: given.pop(name) for name in ("n_train", "discrete")})
+
+
 WHAT = options(
     "What to run", MODELS, DATASETS, SEEDS, PROTOCOL, SET, GRID, PRECISION, SEARCH, SEARCH_SEED, SETTINGS
 )  # fmt: skip

@@ -32,10 +32,7 @@ def _selection(
     """Return the selection of runs that the options of ``_WHICH`` describe."""
     from disentangle_bench.store.status import Selection
 
-    def names(text: str | None) -> tuple[str, ...]:
-        return tuple(name.strip() for name in (text or "").split(",") if name.strip())
-
-    return Selection(patterns, names(models), names(datasets), names(protocols), failed)
+    return Selection(patterns, opt.words(models), opt.words(datasets), opt.words(protocols), failed)
 
 
 @click.command()

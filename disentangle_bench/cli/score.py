@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,16 +18,7 @@ FORMATS = ("csv", "md", "tex")
 
 _INPUT = opt.options(
     "Input",
-    opt.option(
-        "--codes", type=click.Path(path_type=Path), metavar="FILE", help="Codes [n, d]: an .npy file or a table."
-    ),
-    opt.option("--factors", type=click.Path(path_type=Path), metavar="FILE", help="Factors [n, k], in the same order."),
-    opt.option("--codes-columns", metavar="NAMES", help="Columns of a table that are codes, such as 'z*' or z0,z1."),
-    opt.option("--factors-columns", metavar="NAMES", help="Columns of a table that are factors."),
-    opt.option("--n-train", type=int, metavar="N", help="Rows that fit predictors.  [default: the first two thirds]"),
-    opt.option(
-        "--discrete/--continuous", default=None, help="Whether codes are symbols.  [default: whole numbers are]"
-    ),
+    *opt.INPUT,
     opt.option(
         "--bins",
         type=click.IntRange(min=2),
@@ -82,16 +74,18 @@ def score(targets: tuple[Path, ...], metrics: str | None, variants: tuple[str, .
 
 def _score_files(targets: Sequence[Path], metrics: str | None, variants: Sequence[str], given: dict[str, Any]) -> None:
     from disentangle_bench.scoring import score as scorer
+    from disentangle_bench.scoring.tables import read_inputs
     from disentangle_bench.store import files
 
-    formats = _words(given["formats"])
+    formats = opt.words(given["formats"])
     for name in formats:
         if name not in FORMATS:
             raise unknown("format", name, FORMATS)
     for option in ("out", "figure"):
         if given[option] is not None:
             files.check_target(given[option], f"--{option}")
-    evaluations = _evaluations(targets, given)
+    reading = dataclasses.replace(opt.reading(given), bins=given["bins"])
+    evaluations = read_inputs(targets, given["codes"], given["factors"], reading)
     if given["figure"] is not None and len(evaluations) > 1:
         raise BenchError("--figure is for one file; draw each by a command of its own")
     asked = {name: scorer.choose(metrics, variants, scorer.default_metrics(e)) for name, e in evaluations.items()}
@@ -107,28 +101,6 @@ def _score_files(targets: Sequence[Path], metrics: str | None, variants: Sequenc
         contents = [content for _, content in results.values()]
         files.write_json(given["out"], contents[0] if len(contents) == 1 else {"files": contents})
         click.echo(given["out"], err=bool(formats))
-
-
-def _evaluations(targets: Sequence[Path], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the evaluation of each file, by the name that tells it from the others."""
-    from disentangle_bench.scoring.tables import Reading, read_file, read_pair
-
-    columns = (_words(given["codes_columns"]), _words(given["factors_columns"]))
-    reading = Reading(*columns, given["bins"], given["n_train"], given["discrete"])
-    codes, factors = given["codes"], given["factors"]
-    if codes is not None or factors is not None:
-        if codes is None or factors is None or targets:
-            raise BenchError("--codes and --factors go together, without other files: give both, or one file with both")
-        return {codes.name: read_pair(codes, factors, reading)}
-    if not targets:
-        raise BenchError("no codes were given: name a file or a results folder, or --codes z.npy --factors y.npy")
-    names = [path.name for path in targets]
-    keys = names if len(set(names)) == len(names) else [str(path) for path in targets]
-    return {key: read_file(path, reading) for key, path in zip(keys, targets, strict=True)}
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
 def _print_tables(results: dict[str, Any]) -> None:

@@ -15,14 +15,27 @@ from disentangle_bench.config.protocols import protocol
 from disentangle_bench.data.dataset import Card
 from disentangle_bench.errors import BenchError
 from disentangle_bench.registry import DATASETS, dataset_class
-from disentangle_bench.scoring.files import load_evaluation, save_arrays, save_evaluation
+from disentangle_bench.scoring.files import save_arrays, save_evaluation
 from disentangle_bench.scoring.score import Scores, choose, score
+from disentangle_bench.scoring.tables import Reading
 from disentangle_bench.spec import EXTERNAL, RunSpec
 from disentangle_bench.store import claims, files, runs
 
 
+def origin_of(paths: Sequence[Path], reading: Reading) -> dict[str, str]:
+    """Return what a record says of the files that codes come from: names, SHA-256, and how they were read."""
+    columns = {"codes_columns": reading.codes_columns, "factors_columns": reading.factors_columns}
+    return {
+        "file": " and ".join(path.name for path in paths),
+        "sha256": " and ".join(files.digest(path) for path in paths),
+        **{key: ",".join(names) for key, names in columns.items() if names},
+        **({} if reading.discrete is None else {"discrete": str(reading.discrete).lower()}),
+    }
+
+
 def import_codes(
-    path: Path,
+    evaluation: Evaluation,
+    origin: dict[str, str],
     out: Path,
     *,
     model: str,
@@ -33,23 +46,23 @@ def import_codes(
     variants: Sequence[str] = (),
     progress: Callable[[str], None] = lambda metric: None,
 ) -> runs.Record:
-    """Score the codes in the file ``path`` and keep them as a finished run of the results folder ``out``.
+    """Score codes and keep them as a finished run of the results folder ``out``.
 
-    The run appears in the table of ``dataset`` and the protocol, under the name ``model``. Its spec has ``external`` in
-    place of changed settings: nobody knows how the model was trained, so the run is never ranked. Without ``metrics``,
-    those of the protocol are computed. Importing the same file again scores it again.
+    ``origin`` says where they come from: its ``file`` is a name, and the rest tells other codes from these. The run
+    appears in the table of ``dataset`` and the protocol, under the name ``model``. Its spec has ``external`` in place
+    of changed settings: nobody knows how the model was trained, so the run is never ranked. Without ``metrics``, those
+    of the protocol are computed. Importing the same codes again scores them again.
 
-    Raises ``BenchError`` for a file that cannot be scored, factors that are not the dataset's, unknown names, and if
+    Raises ``BenchError`` for codes that cannot be scored, factors that are not the dataset's, unknown names, and if
     the folder has other codes under the same name and seed.
     """
     if not re.fullmatch(r"[\w.+-]{1,60}", model, re.ASCII):
         raise BenchError(f"the model is called {model!r}: give up to 60 letters, digits and any of . _ + -")
     if not 0 <= seed < 2**63:
         raise BenchError(f"the seed is {seed}: give a whole number from 0 to 2^63 - 1")
-    evaluation = load_evaluation(path)
     dataset = DATASETS.canonical(dataset)
     card, rules = dataset_class(dataset).card, protocol(protocol_name)
-    _check_factors(path, evaluation, card)
+    _check_factors(origin["file"], evaluation, card)
     asked = choose(metrics, variants, rules.scoring.metrics)
     if metrics is None and evaluation.squared_error is None:
         asked.pop("mse", None)
@@ -67,44 +80,50 @@ def import_codes(
         scoring=rules.scoring.model_copy(update=fitted),
         changed=(EXTERNAL,),
     )
-    folder, source = runs.run_folder(out, spec), {"file": path.name, "sha256": files.digest(path)}
+    folder = runs.run_folder(out, spec)
     (out / "runs").mkdir(parents=True, exist_ok=True)
     try:
         with claims.claimed(folder):
-            _check_free(folder, source)
+            _check_free(folder, origin)
             scores = score(evaluation, asked, progress)
-            _write(folder, spec, card, evaluation, scores, source)
+            _write(folder, spec, card, evaluation, scores, origin)
     except claims.Busy as busy:
         raise BenchError(f"{busy}: import the codes when that has ended") from busy
     runs.write_results(out)
     return runs.read_record(folder)
 
 
-def _check_factors(path: Path, evaluation: Evaluation, card: Card) -> None:
-    """Raise ``BenchError`` if the file's factors cannot be those of the dataset."""
-    factors = evaluation.factors
+def _check_factors(source: str, evaluation: Evaluation, card: Card) -> None:
+    """Raise ``BenchError`` if the factors from ``source`` cannot be those of the dataset."""
+    factors, names = evaluation.factors, evaluation.factor_names
     if factors.shape[1] != len(card.factor_names):
         raise BenchError(
-            f"{path} has {factors.shape[1]} factors, and {card.name} has {len(card.factor_names)}: give them in the "
+            f"{source} has {factors.shape[1]} factors, and {card.name} has {len(card.factor_names)}: give them in the "
             f"order of dbench data info {card.name}"
         )
+    if sorted(names) == sorted(card.factor_names) and names != tuple(card.factor_names):
+        raise BenchError(f"{source} has the factors in another order: name {','.join(card.factor_names)}")
     if factors.dtype.kind != "i":
-        raise BenchError(f"{path} has factors that are real numbers, and those of {card.name} are classes: number them")
+        raise BenchError(
+            f"{source} has factors that are real numbers, and those of {card.name} are classes: number them"
+        )
     for name, size, column in zip(card.factor_names, card.factor_sizes, factors.T, strict=True):
         if (count := len(np.unique(column))) > size:
-            raise BenchError(f"{path} has {count} values of {name}, and {card.name} has {size}: is it another dataset?")
+            raise BenchError(
+                f"{source} has {count} values of {name}, and {card.name} has {size}: is it another dataset?"
+            )
 
 
-def _check_free(folder: Path, source: dict[str, str]) -> None:
+def _check_free(folder: Path, origin: dict[str, str]) -> None:
     """Raise ``BenchError`` if other codes have the run's name; set aside a record that cannot be used."""
     if not runs.is_finished(folder):
         runs.set_aside(folder)
-    elif runs.read_record(folder).content.get("external", {}).get("sha256") != source["sha256"]:
+    elif runs.read_record(folder).content.get("external", {}) | {"file": ""} != origin | {"file": ""}:
         raise BenchError(f"{folder} has other codes: remove it with dbench rm, or give another --seed or --model")
 
 
 def _write(
-    folder: Path, spec: RunSpec, card: Card, evaluation: Evaluation, scores: Scores, source: dict[str, str]
+    folder: Path, spec: RunSpec, card: Card, evaluation: Evaluation, scores: Scores, origin: dict[str, str]
 ) -> None:
     """Write codes, matrices and, last, the record."""
     save_evaluation(folder / "codes.npz", evaluation)
@@ -115,7 +134,7 @@ def _write(
         "digest": spec.digest,
         "spec": spec.model_dump(mode="json"),
         "ranked": False,
-        "external": source,
+        "external": origin,
         "dataset": {"factor_names": card.factor_names, "factor_sizes": card.factor_sizes},
         "package": {"version": __version__},
         "images": {"evaluation": len(evaluation.factors)},

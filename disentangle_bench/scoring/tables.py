@@ -50,6 +50,24 @@ Names = tuple[tuple[str, ...], tuple[str, ...]]
 """Names of latents and of factors; empty where there are none."""
 
 
+def read_inputs(
+    paths: Sequence[Path], codes: Path | None, factors: Path | None, reading: Reading
+) -> dict[str, Evaluation]:
+    """Return the evaluation of each of the files ``paths``, or of the pair ``codes`` and ``factors``, by its name.
+
+    Raises ``BenchError`` where neither or both are given, and as ``read_file`` does.
+    """
+    if codes is not None or factors is not None:
+        if codes is None or factors is None or paths:
+            raise BenchError("--codes and --factors go together, without other files: give both, or one file with both")
+        return {codes.name: read_pair(codes, factors, reading)}
+    if not paths:
+        raise BenchError("no codes were given: name a file that holds codes and factors, or --codes and --factors")
+    names = [path.name for path in paths]
+    keys = names if len(set(names)) == len(names) else [str(path) for path in paths]
+    return {key: read_file(path, reading) for key, path in zip(keys, paths, strict=True)}
+
+
 def read_file(path: Path, reading: Reading) -> Evaluation:
     """Return the evaluation of one file with codes and factors: an ``.npz``, or a table with columns of both.
 

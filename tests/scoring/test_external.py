@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import disentangle_bench as db
 from disentangle_bench.data.rooms3d import Rooms3D
 from disentangle_bench.errors import BenchError
 from disentangle_bench.report import write_report
-from disentangle_bench.scoring.external import import_codes
+from disentangle_bench.scoring import external
 from disentangle_bench.scoring.score import score_results
+from disentangle_bench.scoring.tables import Reading, read_file
 from disentangle_bench.store import runs, status
 from disentangle_bench.store.merge import merge
 from support import records
@@ -27,6 +30,11 @@ def codes(path, seed=0, rows=300, **arrays):
     values = factors[:, :4] + 0.1 * rng.standard_normal((rows, 4))
     np.savez(path, **{"codes": values, "factors": factors} | arrays)
     return path
+
+
+def import_codes(path, out, **options):
+    reading = Reading()
+    return external.import_codes(read_file(path, reading), external.origin_of([path], reading), out, **options)
 
 
 def value(record):
@@ -105,13 +113,60 @@ def test_what_does_not_fit_is_named_before_anything_is_written(tmp_path, arrays,
     assert not (tmp_path / "out").exists()
 
 
+WORDS = ["--model", "mine", "--dataset", "rooms3d", "--protocol", "cpu", "--metrics", "mig", "--out", "out"]
+COLUMNS = ["--codes-columns", "z*", "--factors-columns", ",".join(CARD.factor_names)]
+
+
+def table(path):
+    """The arrays of ``codes`` as a table whose columns of factors are in the dataset's order."""
+    with np.load(codes(path.with_suffix(".npz"))) as arrays:
+        frame = pd.DataFrame(arrays["codes"], columns=["z0", "z1", "z2", "z3"])
+        return frame.join(pd.DataFrame(arrays["factors"], columns=list(CARD.factor_names)))
+
+
+def test_tables_pairs_and_arrays_are_imported_as_their_file(dbench, tmp_path):
+    frame = table(tmp_path / "c")
+    frame.to_csv(tmp_path / "c.csv", index=False)
+    values, factors = frame.filter(regex="^z"), frame[list(CARD.factor_names)]
+    np.save(tmp_path / "z.npy", values.to_numpy())
+    np.save(tmp_path / "y.npy", factors.to_numpy())
+    expected = value(import_codes(tmp_path / "c.npz", tmp_path / "file", **MIG))
+    inputs = {"table": ["c.csv", *COLUMNS], "pair": ["--codes", "z.npy", "--factors", "y.npy"]}
+    for out, words in inputs.items():
+        done = dbench("import", *words, *WORDS[:-1], out)
+        assert done.returncode == 0, done.stderr
+        (record,) = runs.load_records(tmp_path / out)
+        assert value(record) == expected
+    assert record.content["external"]["file"] == "z.npy and y.npy"
+    imported = db.import_codes(
+        values, factors, model="mine", dataset="rooms3d", protocol="cpu", metrics="mig", out=tmp_path / "python"
+    )
+    assert imported.scores["mig.score"] == expected
+    assert db.load(tmp_path / "python")["mine", 0].codes().values.tobytes() == values.to_numpy().tobytes()
+    with pytest.raises(BenchError, match="has other codes"):
+        db.import_codes(
+            -values, factors, model="mine", dataset="rooms3d", protocol="cpu", metrics="mig", out=tmp_path / "python"
+        )
+
+
+def test_other_columns_of_one_file_are_other_codes(dbench, tmp_path):
+    table(tmp_path / "c").to_csv(tmp_path / "c.csv", index=False)
+    words = ["import", "c.csv", *COLUMNS, *WORDS]
+    assert dbench(*words).returncode == 0
+    assert dbench(*words).returncode == 0
+    assert "has other codes" in one_line(dbench(*words, "--codes-columns", "z0,z1"))
+    swapped = ",".join(reversed(CARD.factor_names))
+    assert f"another order: name {CARD.factor_names[0]}," in one_line(dbench(*words, "--factors-columns", swapped))
+    assert "--codes and --factors go together" in one_line(dbench(*words, "--codes", "z.npy"))
+    assert "no codes were given" in one_line(dbench("import", *WORDS))
+
+
 def test_the_command(dbench, tmp_path):
-    words = ["--model", "mine", "--dataset", "rooms3d", "--protocol", "cpu", "--metrics", "mig", "--out", "out"]
-    done = dbench("import", codes(tmp_path / "c.npz"), *words, "--seed", 4)
+    done = dbench("import", codes(tmp_path / "c.npz"), *WORDS, "--seed", 4)
     assert done.returncode == 0, done.stderr
     assert re.search(r"mine\s+│|mine \(external\)", done.stdout)
     (folder,) = (tmp_path / "out" / "runs").iterdir()
     assert folder.name.startswith("rooms3d-cpu-mine-seed4-")
     assert str(folder.name) in done.stdout
     assert "come from elsewhere" in one_line(dbench("reproduce", folder))
-    assert "there is no" in one_line(dbench("import", "none.npz", *words))
+    assert "there is no" in one_line(dbench("import", "none.npz", *WORDS))
