@@ -29,6 +29,7 @@ _MODULES = {
     "models.model": ("ImageShape", "Logs", "Losses", "Model", "Noise", "Settings"),
     "models.networks": ("Network",),
     "report": ("write_report",),
+    "scoring.selection": ("select",),
     "spec": ("RunSpec",),
     "testing": ("Violation", "check_dataset", "check_metric", "check_model"),
 }
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Noise, Settings
     from disentangle_bench.models.networks import Network
     from disentangle_bench.report import write_report
+    from disentangle_bench.scoring.selection import select
     from disentangle_bench.spec import RunSpec
     from disentangle_bench.testing import Violation, check_dataset, check_metric, check_model
 
@@ -84,6 +86,7 @@ __all__ = [
     "report",
     "run",
     "score",
+    "select",
     "show",
     "write_report",
 ]

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from disentangle_bench.api.results import Results
+from disentangle_bench.config import search as searches
 from disentangle_bench.config.grids import expand
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.data.files import data_folder
 from disentangle_bench.registry import DATASETS, MODELS, Registry
-from disentangle_bench.spec import RunSpec, flat
+from disentangle_bench.spec import flat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,11 @@ def run(
     protocol: str = "standard",
     seeds: int | str | Sequence[int] = 5,
     changes: Changes = None,
+    search: int | None = None,
+    search_seed: int = 0,
+    sampler: str = "random",
+    by: str | None = None,
+    settings: str | PathLike[str] | None = None,
     out: str | PathLike[str] = "results",
     rerun: str = "missing",
     **resources: Any,
@@ -50,14 +56,19 @@ def run(
     such as ``devices="cpu"``, ``jobs=2`` (runs at a time; 0 is in this process, for a debugger) and ``data``, the
     folder with the datasets.
 
+    ``search`` makes a run for each of this many points of every model's search space, the default first, drawn from
+    ``search_seed`` and scored on validation images; ``select`` then chooses among them. With ``sampler`` ``"tpe"``
+    Optuna draws them in rounds, ``by`` a criterion of ``select``. ``settings`` is a file that ``select`` wrote: its
+    settings are run in place of the published ones.
+
     A run that fails does not stop the others: see ``Results.failures``. Raises ``BenchError``, before anything is
     trained, for unknown names, values that are not allowed, and resources that are missing.
     """
-    from disentangle_bench.runner.run import run_grid
+    from disentangle_bench.runner.search import do
 
-    specs = _specs(models, datasets, protocol, seeds, changes)
-    outcome = run_grid(specs, Path(out), _resources(resources), rerun=rerun)
-    return Results(out, outcome.records)
+    wanted = searches.asked(search, search_seed, sampler, by)
+    what = _what(models, datasets, protocol, seeds, changes, wanted, settings)
+    return Results(out, do(what, Path(out), _resources(resources), rerun=rerun).records)
 
 
 def plan(
@@ -67,16 +78,22 @@ def plan(
     protocol: str = "standard",
     seeds: int | str | Sequence[int] = 5,
     changes: Changes = None,
+    search: int | None = None,
+    search_seed: int = 0,
+    settings: str | PathLike[str] | None = None,
     **resources: Any,
 ) -> Plan:
     """Return what ``run`` would cost on this machine: seconds, bytes of memory and of disk.
 
     A few updates of each kind of run are done to find out. ``models``, ``datasets``, ``protocol``, ``seeds``,
-    ``changes`` and ``resources`` are those of ``run``, and so are the cases in which it raises ``BenchError``.
+    ``changes``, ``search``, ``search_seed``, ``settings`` and ``resources`` are those of ``run``, and so are the cases
+    in which it raises ``BenchError``.
     """
     from disentangle_bench.runner.run import estimate
 
-    return estimate(_specs(models, datasets, protocol, seeds, changes), _resources(resources))
+    wanted = searches.asked(search, search_seed)
+    what = _what(models, datasets, protocol, seeds, changes, wanted, settings)
+    return estimate(expand(**what), _resources(resources))
 
 
 def show(model: str, dataset: str, protocol: str = "standard", changes: Changes = None) -> pd.DataFrame:
@@ -93,10 +110,25 @@ def show(model: str, dataset: str, protocol: str = "standard", changes: Changes 
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _specs(
-    models: Names, datasets: Names, protocol: str, seeds: int | str | Sequence[int], changes: Changes
-) -> list[RunSpec]:
-    return expand(_words(MODELS, models), _words(DATASETS, datasets), _seeds(seeds), protocol, _changes(changes))
+def _what(
+    models: Names,
+    datasets: Names,
+    protocol: str,
+    seeds: int | str | Sequence[int],
+    changes: Changes,
+    search: searches.Search | None,
+    settings: str | PathLike[str] | None,
+) -> dict[str, Any]:
+    """Return the arguments of ``expand``, which takes texts as the command does."""
+    return {
+        "models": _words(MODELS, models),
+        "datasets": _words(DATASETS, datasets),
+        "seeds": _seeds(seeds),
+        "protocol": protocol,
+        "changes": _changes(changes),
+        "search": search,
+        "settings": None if settings is None else Path(settings),
+    }
 
 
 def _words(table: Registry, names: Names) -> str:

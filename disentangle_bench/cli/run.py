@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +17,6 @@ from disentangle_bench.runner.executors import EXECUTORS
 
 if TYPE_CHECKING:
     from disentangle_bench.runner.resources import Resources
-    from disentangle_bench.runner.run import Outcome
     from disentangle_bench.spec import RunSpec
     from disentangle_bench.store.runs import Records
 
@@ -60,8 +59,6 @@ def run(
     wandb: bool,
     executor: str,
     metrics: str | None,
-    sampler: str,
-    by: str | None,
     **given: Any,
 ) -> None:
     """Train and score every model on every dataset with every seed.
@@ -70,16 +67,18 @@ def run(
     and results.csv with all scores; prints the leaderboard. dbench report writes tables, figures and a page. The exit
     status is 0 if all runs are done, 1 if any failed, and 75 if some were stopped or another process is running them.
     """
+    from disentangle_bench.config.grids import expand
     from disentangle_bench.registry import METRICS
     from disentangle_bench.runner import run as runner
+    from disentangle_bench.runner import search
 
     if offline:
         os.environ["DBENCH_OFFLINE"] = "1"  # the environment also reaches the processes of runs
     settings = {name: given.pop(name) for name, row in EXECUTORS.items() if row.settings}
     trackers = tuple(name for name, wanted in (("tensorboard", tensorboard), ("wandb", wandb)) if wanted)
-    asked = dict(given)
-    specs = _specs(given)
-    _check_sampler(asked, sampler, by, dry_run or rerun != "missing")
+    what = _what(given)
+    specs = expand(**what)
+    search.check(what, "all" if dry_run else rerun)
     if metrics is not None:
         METRICS.names(metrics)  # an unknown name is an error before anything is trained
     records = runner.read(out)
@@ -87,19 +86,16 @@ def run(
     if dry_run:
         _print_grid(specs, todo)
         return
-    resources = _resources(executor=executor, settings=settings.get(executor, ""), trackers=trackers, **given)
+    resources = _resources(executor=executor, executor_settings=settings.get(executor, ""), trackers=trackers, **given)
     if executor == "local" and sum(spec.training.updates for spec in todo) >= LONG_UPDATES:
         _show_cost(todo, yes, resources)
     for spec in todo:
         if spec.run_id in records.problems:
             click.echo(f"moved aside and done again: {records.problems[spec.run_id]}", err=True)
-    if by is None:
-        outcome = runner.run_grid(specs, out, resources, rerun=rerun, records=records)
-    else:
-        outcome = _run_adaptive(asked, by, out, resources)
+    outcome = search.do(what, out, resources, rerun=rerun, records=records)
     records = outcome.records
     if metrics is not None:
-        records = _score_more(out, specs, metrics, records)
+        records = _score_more(out, {*outcome.finished, *outcome.skipped}, metrics, records)
     if records.records:
         print_leaderboard(out, records, metrics)
     click.echo(f"{len(outcome.finished)} finished, {len(outcome.skipped)} skipped, {len(outcome.failed)} failed")
@@ -110,47 +106,17 @@ def run(
         sys.exit(1 if outcome.failed else UNDONE)
 
 
-def _check_sampler(asked: dict[str, Any], sampler: str, by: str | None, special: bool) -> None:
-    """Raise ``BenchError`` for options that do not go with the sampler: an adaptive search alone has ``by``.
-
-    ``special`` says that the runs are only listed, or not simply those that are missing.
-    """
-    if sampler == "random":
-        if by is not None:
-            raise BenchError("--by goes with --sampler tpe: dbench select --by chooses among points drawn at random")
-        return
-    if asked["budget"] is None or asked["grid_file"] or special:
-        raise BenchError("--sampler tpe goes with --search, and without --grid, --dry-run and --rerun")
-    from disentangle_bench.runner import search
-
-    search.check(asked["changes"], by)
-
-
-def _run_adaptive(asked: dict[str, Any], by: str, out: Path, resources: Resources) -> Outcome:
-    """Do an adaptive search as asked for by the options of ``WHAT``."""
-    from disentangle_bench.config.search import Search
-    from disentangle_bench.runner import run as runner
-    from disentangle_bench.runner import search
-
-    changes = [*asked["changes"], *([f"training.precision={asked['precision']}"] if asked["precision"] else [])]
-    wanted = Search(asked["budget"], asked["search_seed"], "tpe")
-    defaults = _specs(asked | {"budget": 1}, "tpe")
-    return search.adaptive(
-        defaults, asked["protocol"], changes, wanted, by, out, lambda specs: runner.run_grid(specs, out, resources)
-    )
-
-
-def _score_more(out: Path, specs: Sequence[RunSpec], metrics: str, records: Records) -> Records:
-    """Score the runs of a grid by metrics that they lack, and return the folder's records."""
+def _score_more(out: Path, run_ids: set[str], metrics: str, records: Records) -> Records:
+    """Score runs by metrics that they lack, and return the folder's records."""
     from disentangle_bench.registry import METRICS
     from disentangle_bench.runner import run as runner
     from disentangle_bench.scoring import score as scorer
 
-    names, asked = set(METRICS.names(metrics)), {spec.run_id for spec in specs}
+    names = set(METRICS.names(metrics))
     lacking = {
         record.folder.name
         for record in records.records
-        if record.folder.name in asked and not names <= {row["metric"] for row in record.scores}
+        if record.folder.name in run_ids and not names <= {row["metric"] for row in record.scores}
     }
     if not lacking:
         return records
@@ -181,15 +147,15 @@ def _print_endings(how: str, reasons: dict[str, str], out: Path | None = None) -
         click.echo(f"traceback and command: {click.format_filename(path)}", err=True)
 
 
-def _specs(given: dict[str, Any], sampler: Literal["random", "tpe"] = "random") -> list[RunSpec]:
-    """Take the options of ``WHAT`` that name runs out of ``given``, and return the specs that they ask for."""
-    from disentangle_bench.config.grids import expand
-    from disentangle_bench.config.search import Search
+def _what(given: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of ``WHAT`` out of ``given``, and return them as arguments of ``config.grids.expand``."""
+    from disentangle_bench.config.search import asked
 
-    names = ("models", "datasets", "seeds", "protocol", "changes", "grid_file", "precision", "settings")
-    budget, seed = given.pop("budget"), given.pop("search_seed")
-    search = None if budget is None else Search(budget, seed, sampler)
-    return expand(**{name: given.pop(name) for name in names}, search=search)
+    what = {name: given.pop(name) for name in ("models", "datasets", "seeds", "protocol", "grid_file", "settings")}
+    precision = given.pop("precision")
+    what["changes"] = [*given.pop("changes"), *([f"training.precision={precision}"] if precision else [])]
+    how = {name: given.pop(name) for name in ("sampler", "by") if name in given}
+    return what | {"search": asked(given.pop("budget"), given.pop("search_seed"), **how)}
 
 
 def _resources(data_dir: str | None, **given: Any) -> Resources:
@@ -262,9 +228,10 @@ def plan(as_json: bool, keep: bool, out: Path, **given: Any) -> None:
 
     from rich.console import Console
 
+    from disentangle_bench.config.grids import expand
     from disentangle_bench.runner import run as runner
 
-    specs = _specs(given)
+    specs = expand(**_what(given))
     if keep:
         runner.keep(specs, out)
         for spec in runner.select(specs, out, "missing"):

@@ -104,13 +104,12 @@ def expand(
     protocol: str,
     changes: Sequence[str] = (),
     grid_file: Path | None = None,
-    precision: str | None = None,
     search: Search | None = None,
     settings: Path | None = None,
 ) -> list[RunSpec]:
     """Return all specs of a grid: every model on every dataset with every seed and combination of changed values.
 
-    Seeds are outermost, so that a grid that is stopped early has whole comparisons. ``precision`` is a change too.
+    Seeds are outermost, so that a grid that is stopped early has whole comparisons.
     A ``search`` makes each run one per point; points come before models, so that budgets are equal in a part of it
     too. ``settings`` is a file of selected settings, which take the place of the baselines'.
     Raises ``BenchError`` for what cannot be run: unknown names, too many runs, a dataset that does not fit.
@@ -118,7 +117,6 @@ def expand(
     if search and settings:
         raise BenchError("--search looks for settings and --settings has them: give one of them")
     model_names, dataset_names, numbers = MODELS.names(models), DATASETS.names(datasets), parse_seeds(seeds)
-    changes = [*changes, *([] if precision is None else [f"training.precision={precision}"])]
     combinations = alternatives(changes, grid_file)
     budget = search.budget if search else 1
     _check_size(len(model_names) * len(dataset_names) * len(numbers) * len(combinations) * budget, "this grid")

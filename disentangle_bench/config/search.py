@@ -25,13 +25,14 @@ from disentangle_bench.atomic import write_text
 from disentangle_bench.config import baselines
 from disentangle_bench.config.protocols import protocol
 from disentangle_bench.config.resolve import dosed, resolve
-from disentangle_bench.errors import BenchError, listed
+from disentangle_bench.errors import BenchError, listed, unknown
 from disentangle_bench.registry import MODELS
 from disentangle_bench.spec import Part, RunSpec, Scalar, SearchPoint, Tuning, Whole, first_problem, seed_for
 
 SPACE_VERSION = 1
 """Version of all spaces: any change of a range in ``baselines/`` bumps it."""
 
+SAMPLERS = ("random", "tpe")
 IMAGES = "scoring.images"
 MOST_REPEATS = 1_000
 """Draws in a row that repeat earlier points, after which a space counts as used up."""
@@ -39,11 +40,35 @@ MOST_REPEATS = 1_000
 
 @dataclass(frozen=True)
 class Search:
-    """A search: how many points each model gets, including the default, and the seed from which they are drawn."""
+    """A search: how many points each model gets, including the default, and the seed from which they are drawn.
+
+    An adaptive ``sampler`` draws them ``by`` a criterion of ``dbench select``.
+    """
 
     budget: int
     seed: int = 0
     sampler: Literal["random", "tpe"] = "random"
+    by: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.budget, int) or self.budget < 1:
+            raise BenchError(f"--search {self.budget!r} is no number of points: give a whole number from 1")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise BenchError(f"--search-seed {self.seed!r} is no seed: give a whole number from 0 to 2^63 - 1")
+        if self.sampler not in SAMPLERS:
+            raise unknown("sampler", str(self.sampler), SAMPLERS)
+
+
+def asked(budget: int | None, seed: int = 0, sampler: Any = "random", by: str | None = None) -> Search | None:
+    """Return the search that a user asks for; None without a ``budget``.
+
+    Raises ``BenchError`` for numbers and names that are not allowed, and for a sampler or criterion without a search.
+    """
+    if budget is not None:
+        return Search(budget, seed, sampler, by or "")
+    if sampler != "random" or by is not None:
+        raise BenchError("--sampler and --by say how a search draws its points: give --search too, or leave them out")
+    return None
 
 
 def space(model: str) -> dict[str, baselines.Range]:

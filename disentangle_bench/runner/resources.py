@@ -25,8 +25,8 @@ class Resources(BaseModel):
     process, for debuggers. ``threads`` are the CPU threads of a run: numbers are repeatable for one machine, device and
     number of threads, since sums are split among threads. ``data`` is the folder of the datasets, ``trackers`` are
     names from ``training.trackers``, ``checkpoint_seconds`` lie between two checkpoints, ``compile`` compiles the
-    networks and ``capture`` makes updates CUDA graphs where the device and the model can. ``settings`` is the text
-    ``key=value,...`` that the executor called ``executor`` parses.
+    networks and ``capture`` makes updates CUDA graphs where the device and the model can. ``executor`` is ``local``,
+    ``slurm`` or ``ray``, and ``executor_settings`` its text ``key=value,...``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,7 +41,7 @@ class Resources(BaseModel):
     compile: bool = False
     capture: bool = True
     executor: str = "local"
-    settings: str = ""
+    executor_settings: str = ""
 
     def on(self, device: str) -> Resources:
         """Return the same resources for a run on this device."""

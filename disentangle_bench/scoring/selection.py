@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -118,15 +119,24 @@ def check_disjoint(record: runs.Record) -> None:
         )
 
 
-def select(out: Path, by: str, sampler: str | None = None, seed: int | None = None) -> tuple[Path, list[Selected]]:
-    """Select a point for each model by a criterion, and write ``selected/<criterion>.toml``; return both.
+def select(
+    folder: str | PathLike[str], by: str, sampler: str | None = None, search_seed: int | None = None
+) -> tuple[Path, list[Selected]]:
+    """Return the file with each model's settings, selected among the points of a search, and its content as a list.
+
+    ``folder`` is the results folder of the search. ``by`` is ``"mse"``, ``"loss"`` (the model's own) or ``"udr"``
+    (needs several seeds), all three without labels, or ``"dci.disentanglement"`` (with the labels of 1,000 validation
+    images). If the folder holds several searches, ``sampler`` and ``search_seed`` choose one. The file is
+    ``selected/<by>.toml`` in the folder, which ``run`` takes as its ``settings``, with seeds that the search has not
+    used. No test image takes part. UDR is that of Duan et al. 2020.
 
     Raises ``BenchError`` for an unfinished search, budgets that differ, a criterion that lacks what it needs, and runs
     with codes of images outside the validation split.
     """
+    out = Path(folder)
     if by not in CRITERIA:
         raise unknown("criterion", by, CRITERIA)
-    searched = trials(out, sampler, seed)
+    searched = trials(out, sampler, search_seed)
     if missing := sum(one.missing for one in searched):
         raise BenchError(f"{missing} runs of the search are not finished: give the same dbench run --search again")
     if len({one.budget for one in searched}) > 1:

@@ -6,10 +6,12 @@ import dataclasses
 import re
 import shutil
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import disentangle_bench as db
 from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics import udr
 from disentangle_bench.report import write_report
@@ -206,6 +208,45 @@ def test_selected_settings_are_run_and_named(copy):
     assert np.isin(index, split.test).all()
 
 
+PYTHON = {"models": "ae", "datasets": "images.npz", "protocol": "tiny.toml"}
+
+
+def test_python_searches_selects_and_runs_as_the_command_does(copy, monkeypatch):
+    monkeypatch.chdir(copy)
+    before = {record.folder.name: record.content for record in runs.load_records(copy / "found")}
+    again = db.run(**PYTHON, seeds=2, search=3, out="found", jobs=0)
+    assert {run.spec.run_id: run.record.content for run in again} == before  # none was missing, none was done again
+    path, (selected,) = db.select("found", "mse")
+    assert path == Path("found", "selected", "mse.toml")
+    (run,) = db.run(**PYTHON, seeds=[2], settings=path, out="final", jobs=0)
+    assert run.spec.departures == (HOW,)
+    assert run.spec.settings == loaded(copy, "ae")[selected.point, 0].spec.settings
+    with pytest.raises(BenchError, match="had a part in selecting"):
+        db.plan(**PYTHON, seeds=2, settings=str(path))
+    with pytest.raises(BenchError, match=r"unknown criterion 'mes'\. Did you mean 'mse'"):
+        db.select("found", "mes")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"search": 0}, "--search 0 is no number of points"),
+        ({"search": 2.5}, "--search 2.5 is no number of points"),
+        ({"search": 2, "search_seed": -1}, "--search-seed -1 is no seed"),
+        ({"search": 2, "sampler": "tep"}, "unknown sampler 'tep'. Did you mean 'tpe'"),
+        ({"search": 2, "by": "mse"}, "--by goes with --sampler tpe"),
+        ({"sampler": "tpe", "by": "mse"}, "give --search too"),
+        ({"search": 2, "settings": "chosen.toml"}, "give one of them"),
+    ],
+)
+def test_searches_in_python_that_cannot_be(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    write_inputs(tmp_path)
+    with pytest.raises(BenchError, match=re.escape(message)):
+        db.run(**PYTHON, seeds=1, jobs=0, **words)
+    assert not (tmp_path / "results").exists()
+
+
 def test_tuned_rows_are_ranked_within_their_kind(tmp_path):
     levels = {("ae", False): 0.1, ("ae", True): 0.2, ("qlae", False): 0.3, ("qlae", True): 0.4}
     tuned = Tuning(criterion="mse", budget=3, space_version=1)
@@ -247,7 +288,7 @@ def test_an_adaptive_search_resumes_its_study(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(adaptive, "ROUND", 2)
     write_inputs(tmp_path)
-    words = [*SEARCH, *MODELS, "--seeds", "1", "--sampler", "tpe", "--by", "mse"]
+    words = [*SEARCH, *MODELS, "--seeds", "1", "--sampler", "tpe", "--by", "mse", "--metrics", "latents"]
     words[words.index("--search") + 1] = "5"
     update, calls = Trainer.update, []
 
@@ -265,6 +306,7 @@ def test_an_adaptive_search_resumes_its_study(folder, tmp_path, monkeypatch):
     assert "2 finished, 3 skipped, 0 failed" in done.stdout, done.stderr
     found = loaded(tmp_path, "ae")
     assert sorted(found) == [(point, 0) for point in range(5)]
+    assert all({row["metric"] for row in record.scores} == {"mse", "latents"} for record in found.values())
     assert {record.spec.search.sampler for record in found.values()} == {"tpe"}
     assert (tmp_path / "found" / adaptive.JOURNAL).read_text().startswith(journal)
     assert len(status.planned(tmp_path / "found")) == 5  # nothing was asked for twice

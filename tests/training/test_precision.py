@@ -73,8 +73,8 @@ def test_tf32_is_allowed_in_updates_only(tmp_path, precision):
 
 def test_another_precision_than_the_protocols_is_off_protocol():
     (usual,) = expand("qlae", "rooms3d", "1", "cpu")
-    (same_one,) = expand("qlae", "rooms3d", "1", "cpu", precision="fp32")
-    (lowered,) = expand("qlae", "rooms3d", "1", "cpu", precision="bf16")
+    (same_one,) = expand("qlae", "rooms3d", "1", "cpu", ["training.precision=fp32"])
+    (lowered,) = expand("qlae", "rooms3d", "1", "cpu", ["training.precision=bf16"])
     assert same_one == usual
     assert lowered.changed == (BF16,)
     assert lowered.digest != usual.digest

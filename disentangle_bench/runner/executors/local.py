@@ -23,8 +23,8 @@ class Settings:
 
 def parse(resources: Resources) -> Settings:
     """Return the devices that this machine has for runs; there are no settings besides ``Resources``."""
-    if pairs("local", resources.settings):
-        raise BenchError(f"--executor local has no settings: leave out {resources.settings!r}")
+    if pairs("local", resources.executor_settings):
+        raise BenchError(f"--executor local has no settings: leave out {resources.executor_settings!r}")
     return Settings(resources.slots())
 
 

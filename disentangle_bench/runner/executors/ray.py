@@ -45,7 +45,7 @@ class Settings:
 
 def parse(resources: Resources) -> Settings:
     """Return the settings ``address=host:port``; raise ``BenchError`` for other settings and impossible resources."""
-    given = pairs("ray", resources.settings)
+    given = pairs("ray", resources.executor_settings)
     for key in given:
         if key != "address":
             raise unknown("setting of --ray", key, ["address"])

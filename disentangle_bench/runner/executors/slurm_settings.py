@@ -73,10 +73,10 @@ class Settings(BaseModel):
 
 
 def parse(resources: Resources) -> Settings:
-    """Return the settings that ``resources.settings`` says; raise ``BenchError`` for any that is not understood."""
+    """Return the settings in ``executor_settings``; raise ``BenchError`` for any that is not understood."""
     if resources.jobs == 0:
         raise BenchError("--jobs 0 does runs in this process: give --executor local with it")
-    given = pairs("slurm", resources.settings)
+    given = pairs("slurm", resources.executor_settings)
     own = set(Settings.model_fields) - {"options"}
     for key in given:
         if key in OURS:

@@ -218,7 +218,7 @@ def parse_slurm(given):
     pytest.importorskip("submitit", reason="submitit is not installed: pip install 'disentangle-bench[slurm]'")
     from disentangle_bench.runner.executors.slurm import parse
 
-    return parse(Resources(settings=given, threads=2, jobs=3))
+    return parse(Resources(executor_settings=given, threads=2, jobs=3))
 
 
 def test_words_that_submitit_does_not_know_go_to_sbatch():
