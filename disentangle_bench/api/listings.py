@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from disentangle_bench.config.protocols import PROTOCOLS
+from disentangle_bench.config.protocols import listed_protocols
 from disentangle_bench.registry import DATASETS, METRICS, MODELS, Registry
 
 
@@ -31,8 +31,8 @@ def list_metrics(names: str = "all") -> dict[str, str]:
 
 
 def list_protocols() -> dict[str, str]:
-    """Return a line on each protocol by its name."""
-    return {protocol.name: protocol.summary for protocol in PROTOCOLS.values()}
+    """Return a line on each protocol and on each family for correlated factors (``cpu-correlated-SET``) by its name."""
+    return {name: summary for name, _, summary in listed_protocols()}
 
 
 def _lines(table: Registry, names: str) -> dict[str, str]:

@@ -12,9 +12,9 @@ from disentangle_bench.cli import options as opt
 def list_(what: str) -> None:
     """List the names that other commands take, with the group that each belongs to."""
     if what == "protocols":
-        from disentangle_bench.config.protocols import protocols
+        from disentangle_bench.config.protocols import listed_protocols
 
-        rows = [(p.name, f"version {p.version}", p.summary) for p in protocols().values()]
+        rows = [(name, f"version {version}", summary) for name, version, summary in listed_protocols()]
     else:
         from disentangle_bench.registry import DATASETS, METRICS, MODELS
 

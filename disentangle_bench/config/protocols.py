@@ -222,11 +222,25 @@ def built_in(name: str) -> Protocol | None:
     rules = PROTOCOLS.get(base)
     if not between:
         return rules
-    if rules is None or not rules.ranked or correlation not in NAMES:
+    if rules is None or base not in families() or correlation not in NAMES:
         return None
     summary = f"{base} on training images whose factors are correlated ({correlation}); ranked within itself"
     changes = {"name": name, "summary": summary, "data": Data(correlation=correlation)}
     return rules.model_copy(update=changes)
+
+
+def families() -> list[str]:
+    """Return the names of the protocols that have a protocol for each set of correlated factors."""
+    return [name for name, rules in PROTOCOLS.items() if rules.ranked]
+
+
+def listed_protocols() -> list[tuple[str, int, str]]:
+    """Return name, version and summary of every protocol, with a row for each family, whose sets its summary names."""
+    rows = [(rules.name, rules.version, rules.summary) for rules in protocols().values()]
+    for base in families():
+        summary = f"{base} on correlated factors, ranked within each SET: {', '.join(NAMES)}"
+        rows.append((f"{base}{CORRELATED}SET", PROTOCOLS[base].version, summary))
+    return rows
 
 
 def protocols() -> dict[str, Protocol]:
@@ -261,10 +275,8 @@ def protocol(name: str) -> Protocol:
         return known
     table = protocols()
     if name not in table:
-        families = [
-            f"{row.name}{CORRELATED}{correlation}" for row in PROTOCOLS.values() if row.ranked for correlation in NAMES
-        ]
-        raise unknown("protocol", name, [*table, *(families if CORRELATED[:4] in name else [])])
+        correlated = [f"{base}{CORRELATED}{correlation}" for base in families() for correlation in NAMES]
+        raise unknown("protocol", name, [*table, *(correlated if CORRELATED[:4] in name else [])])
     return table[name]
 
 

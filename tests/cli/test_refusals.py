@@ -11,7 +11,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from disentangle_bench.api.listings import list_protocols
 from disentangle_bench.cli import main, options
+from disentangle_bench.config.protocols import protocol
 from disentangle_bench.registry import MODELS
 from disentangle_bench.runner import run as runner
 from disentangle_bench.scoring import selection
@@ -164,6 +166,17 @@ def test_list_names_everything(printed):
     assert "infomec" in printed("list", "metrics")
     for name in ("smoke", "quick", "cpu", "standard"):
         assert name in printed("list", "protocols")
+
+
+def test_list_names_the_families_of_protocols(printed):
+    rows = [line.split() for line in printed("list", "protocols").splitlines() if "-correlated-" in line]
+    assert [row[0] for row in rows] == ["cpu-correlated-SET", "standard-correlated-SET"]
+    for family, *words in rows:
+        sets = [word.strip(",") for word in words if "_" in word]
+        assert len(sets) == 13
+        for name in sets:
+            assert protocol(family.replace("SET", name)).data.correlation == name
+    assert [row[0] for row in rows] == list(list_protocols())[-2:]
 
 
 def test_groups_of_models():
