@@ -134,11 +134,17 @@ class Tuning(Part):
 class RunSpec(Part):
     """Everything that decides a run's numbers on one machine; a run's identity is the digest of this, never of code.
 
-    ``settings`` are the model's own, complete. ``changed`` names the values that the user set to something else than
-    the protocol and the baseline: a record with any is off-protocol and is never ranked. It is ``("external",)`` for
-    codes from elsewhere: their ``training`` is the protocol's, and nobody knows the real one. ``protocol_ranked`` says
-    whether a protocol that is not built in ranks; its name ends with digits of its digest. ``files`` are those of
-    plug-ins in one file, by the name that the plug-in has in this spec.
+    ``model``, ``dataset`` and ``protocol`` are names (or paths of files), each with its version, ``model_version``,
+    ``dataset_version`` and ``protocol_version``; ``seed`` is a whole number. ``settings`` are the model's own,
+    complete; ``data`` says which images training draws, ``training`` how it is done, ``scoring`` what is scored and by
+    which metrics. ``changed`` names the values that the user set to something else than the protocol and the baseline:
+    a record with any is off-protocol and is never ranked. It is ``("external",)`` for codes from elsewhere: their
+    ``training`` is the protocol's, and nobody knows the real one. ``protocol_ranked`` says whether a protocol that is
+    not built in ranks; its name ends with digits of its digest. ``files`` are those of plug-ins in one file, by the
+    name that the plug-in has in this spec. ``tuned`` says how the settings were selected, and ``search`` which point of
+    a search the run is; both are None for other runs.
+
+    Raises pydantic's ``ValidationError`` for unknown names and for values that are not allowed.
     """
 
     LATER = frozenset({"data", "protocol_ranked", "tuned"})

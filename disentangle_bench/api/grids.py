@@ -50,11 +50,11 @@ def run(
     """Train and score every model on every dataset with every seed, and return all finished runs of the folder ``out``.
 
     ``models`` and ``datasets`` are names, groups of names, files or classes. ``protocol`` is the name of one, or a file
-    with one. ``seeds`` is how many, or which. ``changes`` are values by the keys that ``show`` gives; a list makes a
-    run for each value, and changed runs are not ranked. Finished runs are skipped and interrupted ones resumed;
-    ``rerun`` is ``"missing"``, ``"failed"`` or ``"all"``. ``resources`` are fields of ``runner.resources.Resources``,
-    such as ``devices="cpu"``, ``jobs=2`` (runs at a time; 0 is in this process, for a debugger) and ``data``, the
-    folder with the datasets.
+    with one. ``seeds`` is how many (5 means 0 to 4), which ([0, 3]), or a text as for ``--seeds``. ``changes`` are
+    values by the keys that ``show`` gives; a list makes a run for each value, and changed runs are not ranked. Finished
+    runs are skipped and interrupted ones resumed; ``rerun`` is ``"missing"``, ``"failed"`` or ``"all"``. ``resources``
+    are fields of ``runner.resources.Resources``, such as ``devices="cpu"``, ``jobs=2`` (runs at a time; 0 is in this
+    process, for a debugger) and ``data``, the folder with the datasets.
 
     ``search`` makes a run for each of this many points of every model's search space, the default first, drawn from
     ``search_seed`` and scored on validation images; ``select`` then chooses among them. With ``sampler`` ``"tpe"``

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """One finished run: its spec, its scores, and the files that it left in ``folder``."""
+    """One finished run: its spec, its scores, and the files that it left in ``folder``. ``record`` is what they are
+    read from.
+    """
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -53,13 +55,19 @@ class Run:
 
     @property
     def history(self) -> pd.DataFrame:
-        """Losses and logs of up to 100 updates: a row each, with its ``step``."""
+        """Losses and logs of up to 100 updates: a row each, with its ``step``.
+
+        Raises ``BenchError`` if the run left none, as codes from elsewhere do.
+        """
         import pandas as pd
 
         return pd.read_csv(self._file("history.csv"))
 
     def codes(self) -> Codes:
-        """Return the codes of the evaluation images: ``values`` [n, d]; ``indices`` [n, d] of a discrete model."""
+        """Return the codes of the evaluation images: ``values`` [n, d]; ``indices`` [n, d] of a discrete model.
+
+        Raises ``BenchError`` if the file is missing or damaged.
+        """
         import numpy as np
 
         from disentangle_bench.codes import Codes
@@ -68,7 +76,10 @@ class Run:
             return Codes(file["codes"], file["indices"] if "indices" in file.files else None)
 
     def evaluation(self) -> Evaluation:
-        """Return the codes with the images' factors [n, k] and squared errors [n], as metrics get them."""
+        """Return the codes with the images' factors [n, k] and squared errors [n], as metrics get them.
+
+        Raises ``BenchError`` if the file is missing or damaged.
+        """
         from disentangle_bench.scoring.files import load_evaluation
 
         return load_evaluation(self._file("codes.npz"))
@@ -113,11 +124,13 @@ class Run:
 
 
 class Results:
-    """Finished runs of a results folder, in the order of their names.
+    """Finished runs of the results folder ``folder``, in the order of their names; ``records`` are those already read.
 
     ``results["qlae", 0]`` is the run of that model and seed; words may name model, dataset and protocol in any order, a
     number is the seed. ``problems`` has a line for each record that cannot be used, ``failures`` the error of each run
     that failed, both by the name of the run.
+
+    Raises ``BenchError`` for a folder that is missing or holds no results, and for a name that fits no or several runs.
     """
 
     def __init__(self, folder: str | PathLike[str], records: Records | None = None) -> None:
@@ -158,14 +171,18 @@ class Results:
     def leaderboard(self, metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the leaderboard: a row per dataset, protocol, model and score, with mean, interval and rank.
 
-        ``metrics`` names metrics or single scores, all by default. The columns are those of ``leaderboard.csv``.
+        ``metrics`` names metrics or single scores, all by default. The columns are those of ``leaderboard.csv``. Raises
+        ``BenchError`` for a metric that no run has.
         """
         from disentangle_bench.report.results import read_results
 
         return read_results(self.folder, metrics).board
 
     def report(self, **options: Any) -> Report:
-        """Write tables, figures and a page into the folder; options as for ``disentangle_bench.write_report``."""
+        """Write tables, figures and a page into the folder, and return the report.
+
+        ``options`` are those of ``disentangle_bench.write_report``, which says what it raises.
+        """
         from disentangle_bench.report import write_report
 
         return write_report(self.folder, **options)

@@ -25,10 +25,11 @@ WEIGHTS = "model.safetensors"
 
 
 class TrainedModel:
-    """A run's trained model in evaluation mode, on one device.
+    """A run's trained model in evaluation mode, on one device; ``Run.model`` makes it.
 
-    ``module`` is the model itself, a ``torch.nn.Module``. On the CPU, and with the run's number of ``threads``, codes
-    are bit for bit those of the run, if images come in the order of its evaluation sample.
+    ``module`` is the model itself, a ``torch.nn.Module``, for images of ``image_shape`` (c, h, w), and ``sample`` are
+    the codes of the run's evaluation images, whose ranges traversals have. On the CPU, and with the run's number of
+    ``threads``, codes are bit for bit those of the run, if images come in the order of its evaluation sample.
     """
 
     def __init__(self, module: Model, sample: Codes, image_shape: tuple[int, int, int], threads: int) -> None:

@@ -68,6 +68,7 @@ class OfficialFile:
 class Card:
     """Facts about a dataset for its users; a change of pixels, order or factors bumps ``version``.
 
+    ``name`` is what commands take, ``summary`` one line; ``licence`` and ``citation`` are its authors'.
     ``factor_names`` and ``factor_sizes`` are in grid order, slowest first, and ``factor_values`` says what the
     positions along each factor stand for (empty: just 0, 1, ...); ``image_shape`` is (c, h, w).
     ``files`` are the official files (empty: nothing has to be downloaded), ``source`` the page that describes
@@ -140,19 +141,23 @@ class Dataset(ABC):
     @classmethod
     @abstractmethod
     def load(cls, folder: Path) -> Self:
-        """Open the dataset from the data folder, preparing it there first where that needs no download.
+        """Return the dataset from the data folder ``folder``, prepared there first where that needs no download.
 
         Raises ``BenchError`` that says where to get the file if it is missing.
         """
 
     @classmethod
     def prepare(cls, folder: Path, *, download: bool = True, report: Report = silent) -> Self:
-        """Open the dataset; download missing files first, if ``download`` and the environment allow it."""
+        """Return the dataset from ``folder``; files that are missing are downloaded, if ``download`` allows it.
+
+        ``report`` is called with a step's name, the bytes done, and the bytes in all (None: unknown). Raises
+        ``BenchError`` for files that are missing, damaged or cannot be downloaded.
+        """
         return cls.load(folder)
 
     @abstractmethod
     def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Return images [n, h, w, c] at positions [n]."""
+        """Return images, uint8 [n, h, w, c], at the positions ``index`` [n]."""
 
     def place(self, device: torch.device) -> Batches:
         """Return batches on ``device``; by default each is made by ``images`` and copied there."""

@@ -28,7 +28,7 @@ CARD = MetricCard(
 
 
 def beta_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rng: int = 0) -> MetricResult:
-    """Return the beta-VAE score of codes' values [n, d] and factors [n, k].
+    """Return the beta-VAE score of ``codes`` (their values [n, d]) and ``factors`` [n, k].
 
     A point fixes a random factor, draws 64 pairs of different rows that share its value (each pair its own value),
     and is the mean absolute difference of the pairs' codes [d]. scikit-learn's logistic regression with its defaults
@@ -36,8 +36,11 @@ def beta_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rng:
     ``n_train`` None or n both come from all rows, as a note says.
 
     The score is ``score`` (test accuracy), the array ``mean_difference`` [k, d] of the training points (NaN for a
-    factor left out). Raises BenchError for input that as_arrays rejects and for fewer than two factors that can be
-    held fixed.
+    factor left out). ``rng`` seeds the draws.
+
+    Raises ``BenchError`` for input that as_arrays rejects and for fewer than two factors that can be held fixed.
+    Source: Higgins et al. 2017, section 3; code of Locatello et al. 2019: google-research/disentanglement_lib on
+    GitHub, disentanglement_lib/evaluation/metrics/beta_vae.py, where pairs are drawn anew from all images.
     """
     data = halves(codes, factors, n_train, CARD.name)
     generator = np.random.default_rng(as_seed(rng))

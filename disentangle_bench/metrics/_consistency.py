@@ -27,7 +27,7 @@ CARD = MetricCard(
 
 
 def consistency(codes: Sequence[Any]) -> MetricResult:
-    """Return the consistency of several runs' codes [n, d] of the same n images.
+    """Return the consistency of several runs' ``codes``, each [n, d], of the same n images.
 
     For each pair of runs the codes are centred, and the best map of each kind is fitted from one to the other: a
     permutation with signs times one number, an orthogonal matrix times one number, any matrix. A score is the mean over
@@ -35,7 +35,8 @@ def consistency(codes: Sequence[Any]) -> MetricResult:
     ``permutation``, ``rigid`` and ``linear`` [s, s] hold R2 from the run of the row to that of the column. Codes that
     do not vary are explained by nothing: 0.
 
-    Raises BenchError for fewer than two runs, other shapes than [n, d] alike, and codes that as_codes rejects.
+    Raises ``BenchError`` for fewer than two runs, other shapes than [n, d] alike, and codes that as_codes rejects.
+    Source: ICLR 2026, OpenReview Wa3cfE3Iay (package ituna); that a map has one common scale is this package's choice.
     """
     runs = [_centred(run) for run in as_group(codes)]
     matrices = {card.name: np.eye(len(runs)) for card in CARD.scores}

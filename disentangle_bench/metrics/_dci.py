@@ -59,21 +59,24 @@ def dci(
     variant: str = "locatello2019",
     rng: int = 0,
 ) -> MetricResult:
-    """Return DCI of codes [n, d] and factors [n, k] (Eastwood & Williams 2018, sec. 2; Locatello et al. 2019, app. C).
+    """Return DCI of ``codes`` [n, d] and ``factors`` [n, k], integers.
 
     ``codes`` is Codes, or an array that stands for the values and, if of integers, for the indices too. The first
     ``n_train`` rows train the classifiers and the rest test them; None keeps the last third (rounded down) for the
     test, the proportion of Locatello et al. (``tripod2024`` splits the training rows once more and never reads the
     rest). ``rng`` in 0..2**32-1 decides between equally good splits, and draws the forest of ``tripod2024``.
 
-    The scores are disentanglement, completeness, informativeness, informativeness_train (in 0..1, higher is better;
-    NaN where not defined). ``eastwood2018``, whose factors may be real numbers, has error and error_train (lower is
-    better, 1 is guessing the mean) in place of the last two. The array is importance [d, k] (columns sum to 1, or to 0
-    if no latent helps).
+    The scores are disentanglement, completeness, informativeness, informativeness_train (in 0..1, higher is better; NaN
+    where not defined). The variant ``eastwood2018``, whose factors may be real numbers, has error and error_train
+    (lower is better, 1 is guessing the mean) in place of the last two. The array is importance [d, k] (columns sum to
+    1, or to 0 if no latent helps).
     docs/metrics/dci.md describes the scores of degenerate codes and factors.
 
-    Raises BenchError for input that as_arrays rejects, codes too large for float32, fewer than two training rows,
-    indices of another shape than the values, ``rng`` out of range, and an unknown ``variant``.
+    Raises ``BenchError`` for input that as_arrays rejects, codes too large for float32, fewer than two training rows,
+    indices of another shape than the values, ``rng`` out of range, and an unknown ``variant``. Source: Eastwood &
+    Williams 2018, section 2; Locatello et al. 2019, appendix C. Code: ``locatello2019``,
+    google-research/disentanglement_lib on GitHub, disentanglement_lib/evaluation/metrics/dci.py; ``factorqvae2024``,
+    ituvisionlab/FactorQVAE, metrics/dci.py; ``tripod2024``, kylehkhsu/tripod, disentangle/metrics/dci.py.
     """
     if variant not in CARD.variants:
         raise unknown("variant of dci", variant, CARD.variants)

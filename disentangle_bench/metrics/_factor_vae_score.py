@@ -31,7 +31,7 @@ CARD = MetricCard(
 
 
 def factor_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rng: int = 0) -> MetricResult:
-    """Return the FactorVAE score of codes' values [n, d] and factors [n, k].
+    """Return the FactorVAE score of ``codes`` (their values [n, d]) and ``factors`` [n, k].
 
     A vote fixes a random factor at the value of a random row, draws 64 rows of that value with replacement, and is
     cast by the latent whose variance among them, relative to its variance over the training rows, is smallest.
@@ -39,8 +39,12 @@ def factor_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rn
     ``n_train`` None or n both come from all rows, as a note says. Latents whose standard deviation over the training
     rows is under 0.05 cast no vote: the study's choice, which makes the score depend on the latents' scale.
 
-    The score is ``score`` (test accuracy; 0 if no latent is left), the array ``votes`` [d, k] of the training. Raises
-    BenchError for input that as_arrays rejects and for fewer than two factors that can be held fixed.
+    The score is ``score`` (test accuracy; 0 if no latent is left), the array ``votes`` [d, k] of the training. ``rng``
+    seeds the draws.
+
+    Raises ``BenchError`` for input that as_arrays rejects and for fewer than two factors that can be held fixed.
+    Source: Kim & Mnih 2018, section 4; code of Locatello et al. 2019: google-research/disentanglement_lib on GitHub,
+    disentanglement_lib/evaluation/metrics/factor_vae.py, where batches are drawn anew from all images.
     """
     data = halves(codes, factors, n_train, CARD.name)
     shape = (data.train.shape[1], data.factors)

@@ -104,7 +104,7 @@ def infomec(
     rng: int = 0,
     n_train: int | None = None,
 ) -> MetricResult:
-    """Return InfoMEC of codes [n, d] and factors [n, k] (Hsu et al. 2023).
+    """Return InfoMEC of ``codes`` [n, d] and ``factors`` [n, k], integers.
 
     ``codes`` is Codes, or an array with ``discrete`` saying whether its numbers are symbols. Everything but the
     held-out explicitness reads the first ``n_train`` rows; None means all, and no held-out explicitness (NaN).
@@ -118,8 +118,10 @@ def infomec(
     held-out score, and explicitness_in_sample (with its by_factor) the one on the training rows.
     docs/metrics/infomec.md describes the scores of degenerate codes.
 
-    Raises BenchError for input that as_arrays rejects, ``discrete`` missing or contradicting Codes, ``rng`` that is
-    no seed, and an unknown ``variant``.
+    Raises ``BenchError`` for input that as_arrays rejects, ``discrete`` missing or contradicting Codes, ``rng`` that
+    is no seed, and an unknown ``variant``. Source: Hsu et al. 2023 (arXiv 2305.18378). Code: ``hsu2023`` and
+    ``hsu2023_training``, kylehkhsu/latent_quantization on GitHub, disentangle/metrics; ``factorqvae2024``,
+    ituvisionlab/FactorQVAE, metrics/infomec.py; ``tripod2024``, kylehkhsu/tripod, disentangle/metrics/infomec.py.
     """
     if variant not in _CHOICES:
         raise unknown("variant of infomec", variant, _CHOICES)

@@ -60,8 +60,11 @@ def latents(codes: Any, *, discrete: bool | None = None, variant: str = "hsu2023
 
     ``codes`` is Codes, or an array [n, d] with ``discrete`` saying whether its numbers are symbols. The scores are
     ``active`` (latents) and ``perplexity`` (symbols: exp of the entropy in nats, mean over all latents, inactive ones
-    too; NaN for continuous codes), the arrays ``active_latents`` [d] and ``perplexities`` [d]. Raises BenchError for
-    input that is not codes and for an unknown variant.
+    too; NaN for continuous codes), the arrays ``active_latents`` [d] and ``perplexities`` [d]. A ``variant``
+    of InfoMEC says which latents are active.
+
+    Raises ``BenchError`` for input that is not codes and for an unknown ``variant``. Source: Hsu et al. 2023 (arXiv
+    2305.18378), kylehkhsu/latent_quantization on GitHub, disentangle/metrics, for active latents.
     """
     checked = read_codes(codes, discrete)
     active = active_latents(checked.values, checked.indices, variant)

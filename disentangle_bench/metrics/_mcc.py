@@ -34,14 +34,16 @@ CARD = MetricCard(
 
 
 def mcc(codes: Any, factors: Any, *, variant: str = "pearson", rng: int = 0) -> MetricResult:
-    """Return MCC of codes' values [n, d] and factors [n, k], which may be real numbers, over all rows.
+    """Return MCC of ``codes`` (their values [n, d]) and ``factors`` [n, k], which may be real numbers, over all rows.
 
+    ``variant`` is ``pearson`` (linear correlation) or ``spearman`` (of ranks).
     The Hungarian algorithm matches min(d, k) pairs so that the sum of absolute correlations is largest. With many more
     latents than factors that choice alone gives noise a score; so ``matched`` and ``coverage`` match (and take the
     signs of the correlations) on four of five folds, drawn by ``rng``, and average the correlations on the fifth. The
     array is ``correlation`` [k, d] over all rows. A constant latent or factor correlates 0.
 
-    Raises BenchError for input that as_arrays rejects, fewer than ten rows, and an unknown variant.
+    Raises ``BenchError`` for input that as_arrays rejects, fewer than ten rows, and an unknown ``variant``. Source:
+    Hyvarinen & Morioka 2016; ``matched``, ``coverage`` and the folds: arXiv 2602.24278 (2026); by their formulas.
     """
     if variant not in CARD.variants:
         raise unknown("variant of mcc", variant, CARD.variants)

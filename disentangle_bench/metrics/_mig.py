@@ -23,11 +23,14 @@ CARD = MetricCard(
 
 
 def mig(codes: Any, factors: Any, *, n_train: int | None = None) -> MetricResult:
-    """Return MIG of codes' values [n, d] and factors [n, k] over the first ``n_train`` rows (None: all).
+    """Return MIG of ``codes`` (their values [n, d]) and ``factors`` [n, k], first ``n_train`` rows (None: all).
 
     The score is ``score`` in [0, 1], the arrays are ``information`` [k, d] in nats and ``gaps`` [k]. With one latent
     the second best has no information. A factor that is constant over the rows has no gap (NaN) and is left out of the
-    mean; if all are, the score is NaN. Raises BenchError for input that as_arrays rejects.
+    mean; if all are, the score is NaN.
+
+    Raises ``BenchError`` for input that as_arrays rejects. Source: Chen et al. 2018, section 4.1; code of Locatello et
+    al. 2019: google-research/disentanglement_lib on GitHub, disentanglement_lib/evaluation/metrics/mig.py.
     """
     arrays = as_arrays(codes, factors, n_train)
     values, labels = arrays.values[: arrays.n_train], relabel(arrays.factors[: arrays.n_train])

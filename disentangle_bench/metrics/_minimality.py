@@ -26,13 +26,16 @@ CARD = MetricCard(
 
 
 def minimality(codes: Any, factors: Any, *, n_train: int | None = None) -> MetricResult:
-    """Return minimality and sufficiency of codes' values [n, d] and factors [n, k], first ``n_train`` rows (None: all).
+    """Return minimality and sufficiency of ``codes`` (values [n, d]) and ``factors`` [n, k], the first ``n_train`` rows
+    (None: all).
 
     A latent is minimal if it holds information on one factor only, and a factor is sufficiently held if one latent
     holds all information on it. The scores are ``minimality`` and ``sufficiency`` in [0, 1], the arrays
     ``information`` [k, d] in nats, ``by_latent`` [d] and ``by_factor`` [k]. A constant latent holds nothing, so it is
     left out of minimality; with no other latent minimality is 0. A constant factor is left out of sufficiency (NaN);
-    if all are, it is NaN. Raises BenchError for input that as_arrays rejects.
+    if all are, it is NaN.
+
+    Raises ``BenchError`` for input that as_arrays rejects. Source: arXiv 2408.07016 (2024), by its formulas.
     """
     arrays = as_arrays(codes, factors, n_train)
     symbols = relabel(histogram_symbols(arrays.values[: arrays.n_train], BINS))

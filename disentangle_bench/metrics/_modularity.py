@@ -24,11 +24,14 @@ CARD = MetricCard(
 
 
 def modularity(codes: Any, factors: Any, *, n_train: int | None = None) -> MetricResult:
-    """Return the modularity of codes' values [n, d] and factors [n, k] over the first ``n_train`` rows (None: all).
+    """Return modularity of ``codes`` (their values [n, d]) and ``factors`` [n, k], first ``n_train`` rows (None: all).
 
     The score is ``score`` in [0, 1], the arrays are ``information`` [k, d] in nats and ``by_latent`` [d]. A latent
-    without information scores 0. With one factor the formula divides by zero: NaN, with a note. Raises BenchError for
-    input that as_arrays rejects.
+    without information scores 0. With one factor the formula divides by zero: NaN, with a note.
+
+    Raises ``BenchError`` for input that as_arrays rejects. Source: Ridgeway & Mozer 2018; code of Locatello et al.
+    2019: google-research/disentanglement_lib on GitHub, disentanglement_lib/evaluation/metrics/
+    modularity_explicitness.py.
     """
     arrays = as_arrays(codes, factors, n_train)
     values, labels = arrays.values[: arrays.n_train], arrays.factors[: arrays.n_train]

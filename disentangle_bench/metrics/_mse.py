@@ -29,11 +29,12 @@ CARD = MetricCard(
 
 
 def mse(squared_error: Any) -> MetricResult:
-    """Return the scores ``mse`` and ``psnr`` of images' mean squared errors [n].
+    """Return the scores ``mse`` and ``psnr`` of images: ``squared_error`` [n] is the mean squared error of each.
 
     psnr = -10 log10(mse) in dB, infinite for perfect images: of the mean error, not the mean of the images' ratios,
-    which one perfect image would make infinite. Raises BenchError for no errors, or one that is negative or not
-    finite.
+    which one perfect image would make infinite.
+
+    Raises ``BenchError`` for no errors, or one that is negative or not finite.
     """
     errors = np.asarray(squared_error, dtype=np.float64)
     if errors.ndim != 1 or len(errors) == 0:

@@ -22,13 +22,15 @@ CARD = MetricCard(
 
 
 def sap(codes: Any, factors: Any, *, n_train: int | None = None, rng: int = 0) -> MetricResult:
-    """Return SAP of codes' values [n, d] and factors [n, k]: fitted on the first ``n_train`` rows, scored on the rest.
+    """Return SAP of ``codes`` (values [n, d]) and ``factors`` [n, k], fitted on the first ``n_train`` rows, and scored
+    on the rest.
 
     With ``n_train`` None or n the same rows serve for both, as a note says. The score is ``score`` in [0, 1], the
     arrays are ``accuracy`` [k, d] and ``gaps`` [k]. With one latent the second best accuracy is 0. A factor that is
     constant over the training rows is left out (NaN); if all are, the score is NaN. ``rng`` seeds the solver.
 
-    Raises BenchError for input that as_arrays rejects.
+    Raises ``BenchError`` for input that as_arrays rejects. Source: Kumar et al. 2018, section 3; code of Locatello et
+    al. 2019: google-research/disentanglement_lib on GitHub, disentanglement_lib/evaluation/metrics/sap_score.py.
     """
     arrays = as_arrays(codes, factors, n_train)
     values, labels, rows = arrays.values.astype(np.float64), arrays.factors, arrays.n_train

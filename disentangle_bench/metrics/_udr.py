@@ -24,7 +24,7 @@ CARD = MetricCard(
 
 
 def udr(codes: Sequence[Any]) -> MetricResult:
-    """Return UDR of several runs' codes [n, d] of the same n images.
+    """Return UDR of several runs' ``codes``, each [n, d], of the same n images.
 
     For a pair of runs, R [a, b] is the absolute rank correlation of their active latents. The pair's agreement is the
     mean over both runs' active latents of the squared largest entry of the latent's row (or column) over the row's sum:
@@ -32,8 +32,11 @@ def udr(codes: Sequence[Any]) -> MetricResult:
     the mean over runs, the arrays are ``by_run`` [s] and ``pairs`` [s, s] (NaN on the diagonal). A run without an
     active latent agrees with none: 0.
 
-    Active latents stand for the paper's latents of some KL, which stored codes do not have. Raises BenchError for fewer
-    than two runs, other shapes than [n, d] alike, and codes that as_codes rejects.
+    Active latents stand for the paper's latents of some KL, which stored codes do not have.
+
+    Raises ``BenchError`` for fewer than two runs, other shapes than [n, d] alike, and codes that as_codes rejects.
+    Source: Duan et al. 2020; code: google-research/disentanglement_lib on GitHub,
+    disentanglement_lib/evaluation/udr/metrics/udr.py.
     """
     runs = [values[:, active_latents(values, None)] for values in as_group(codes)]
     pairs = np.full((len(runs), len(runs)), np.nan)

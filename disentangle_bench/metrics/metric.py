@@ -21,8 +21,9 @@ from disentangle_bench.metrics._information import relabel
 
 @dataclass(frozen=True)
 class ScoreCard:
-    """One number of a metric: its name without the metric's, and its direction (whether more is better).
+    """One number of a metric: its ``name`` without the metric's, its direction, and a ``summary`` of one line.
 
+    ``higher_is_better`` says which direction is good, and ``unit`` is empty for a number without one.
     ``ranked`` is False for a number that only describes the codes: models are not ranked by it.
     ``variants`` names the metric's variants that give this score; empty means all of them.
     """
@@ -39,12 +40,13 @@ class ScoreCard:
 class MetricCard:
     """Facts about a metric: a change of its numbers bumps ``version`` and has a line in the CHANGELOG.
 
-    ``variants`` maps each variant's name to one line that says what its choices are; the first is the default.
-    ``permutations`` is how often the metric is computed on permuted codes to find its chance level: 0 where scores do
-    not depend on factors, 1 where the metric is slow. ``needs_factors`` is False for a metric of codes or images alone,
-    which is computed also where a dataset has no factors. ``variant_versions`` are the versions of variants whose
-    numbers changed when the others' did not. A score is known by metric, score, variant and version together: scores
-    that differ in one are never mixed.
+    ``name`` is what commands take, ``paper`` the source of the definition, ``summary`` one line, and ``scores`` are
+    cards of the numbers that it gives. ``variants`` maps each variant's name to one line that says what its choices
+    are; the first is the default. ``permutations`` is how often the metric is computed on permuted codes to find its
+    chance level: 0 where scores do not depend on factors, 1 where the metric is slow. ``needs_factors`` is False for a
+    metric of codes or images alone, which is computed also where a dataset has no factors. ``variant_versions`` are the
+    versions of variants whose numbers changed when the others' did not. A score is known by metric, score, variant and
+    version together: scores that differ in one are never mixed.
     """
 
     name: str
@@ -63,11 +65,11 @@ class MetricCard:
         return next(iter(self.variants))
 
     def version_of(self, variant: str) -> int:
-        """Return the version of a variant's numbers."""
+        """Return the version of the numbers of ``variant``."""
         return self.variant_versions.get(variant, self.version)
 
     def scores_of(self, variant: str) -> tuple[ScoreCard, ...]:
-        """Return the cards of the scores that a variant gives, each name once."""
+        """Return the cards of the scores that ``variant`` gives, each name once."""
         return tuple(score for score in self.scores if not score.variants or variant in score.variants)
 
 

@@ -30,7 +30,10 @@ Logs: TypeAlias = dict[str, Tensor]
 
 
 class Settings(Part):
-    """A model's settings: each model's ``Config`` derives from it. Every model has ``latents``, the number d."""
+    """A model's settings, frozen: each model's ``Config`` derives from it. Every model has ``latents``, the number d.
+
+    Raises pydantic's ``ValidationError`` for unknown names and for values that are not allowed.
+    """
 
     latents: int = Field(ge=1)
 
@@ -57,21 +60,21 @@ def in_updates(default: int) -> Any:
 
 
 class Noise:
-    """Random tensors from the run's own generator, on its device. Models draw from nothing else."""
+    """Random tensors from the run's own ``generator``, on its device. Models draw from nothing else."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
 
     def normal(self, like: Tensor) -> Tensor:
-        """Draw standard normal numbers, shaped as ``like``."""
+        """Return standard normal numbers, of the shape and dtype of ``like``."""
         return torch.empty_like(like).normal_(generator=self.generator)
 
     def uniform(self, like: Tensor) -> Tensor:
-        """Draw numbers uniform on [0, 1), shaped as ``like``."""
+        """Return numbers uniform on [0, 1), of the shape and dtype of ``like``."""
         return torch.empty_like(like).uniform_(generator=self.generator)
 
     def permutations(self, b: int, columns: int) -> Tensor:
-        """Draw independent random permutations of 0 .. b-1, one per column: int64 [b, columns]."""
+        """Return independent random permutations of 0 to ``b`` - 1, one for each of ``columns``: int64 [b, columns]."""
         device = self.generator.device
         return torch.rand(b, columns, generator=self.generator, device=device).argsort(dim=0)
 
@@ -79,7 +82,7 @@ class Noise:
 class Model(nn.Module, ABC):
     """Base class of models: what the trainer, the evaluation and the conformance checks need.
 
-    The constructor gets the frozen config and, as keywords, ``image_shape`` (c, h, w), ``n_train`` (the number of
+    The constructor gets the frozen ``config`` and, as keywords, ``image_shape`` (c, h, w), ``n_train`` (the number of
     training images) and ``network`` (makes encoders and decoders). It may initialise with torch's usual functions:
     the caller makes that a function of the run's seed. ``losses`` may draw from ``noise`` only.
 
@@ -102,8 +105,8 @@ class Model(nn.Module, ABC):
         return self._asked or self.reconstruction == "mse"
 
     def error(self, output: Tensor, x: Tensor) -> Tensor:
-        """Return the error of a decoder's output [b, c, h, w] against images in [0, 1], as the protocol measures it: a
-        mean over images, channels and pixels.
+        """Return the error of a decoder's ``output`` against images ``x`` in [0, 1], both [b, c, h, w], as the protocol
+        measures it: a scalar, the mean over images, channels and pixels.
         """
         if self.reconstruction == "bce":
             self._asked = True
@@ -111,12 +114,12 @@ class Model(nn.Module, ABC):
         return F.mse_loss(output, x)
 
     def images(self, output: Tensor) -> Tensor:
-        """Return a decoder's output as images: as it is, or through the logistic function where it is logits."""
+        """Return a decoder's ``output`` as images of its shape: as it is, or by the logistic function for logits."""
         return output.sigmoid() if self.reconstruction == "bce" else output
 
     @abstractmethod
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Return each player's loss, and other numbers to log.
+        """Return each player's loss, and other numbers to log, all scalars. Random numbers come from ``noise`` alone.
 
         ``x`` [players * b, c, h, w] in [0, 1], a batch per player; ``step`` counts from 0 what the protocol's clock
         counts: an integer, or on a CUDA device a float64 tensor without axes (``quantise.temperature`` and ``ramp``
@@ -128,7 +131,9 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor) -> Codes:
-        """Return codes of images [n, c, h, w]: values [n, d]; indices [n, d] if discrete. It must be deterministic."""
+        """Return codes of images ``x`` [n, c, h, w] in [0, 1]: values [n, d]; indices [n, d] if discrete; deviations
+        [n, d] if Gaussian. It must be deterministic.
+        """
 
     def finish(self, images: Callable[[int], Iterator[Tensor]]) -> None:
         """Fit what has to be fitted once training is over, and keep it in buffers; most models do nothing here.
@@ -139,7 +144,7 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, codes: Codes) -> Tensor:
-        """Return the images [n, c, h, w] of codes, not clipped to [0, 1]."""
+        """Return the images [n, c, h, w] of ``codes``, not clipped to [0, 1]."""
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return groups for Adam: ``params``, and optionally ``lr_scale`` (times the schedule's learning rate),

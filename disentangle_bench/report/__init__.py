@@ -1,4 +1,7 @@
-"""Make tables, figures and pages from run records. Importing this package imports neither torch nor pandas."""
+"""Make tables, figures and pages from run records. Importing this package imports neither torch nor pandas.
+
+The package itself can be called: ``disentangle_bench.report(out, ...)`` is ``write_report(out, ...)``.
+"""
 
 from __future__ import annotations
 

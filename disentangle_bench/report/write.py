@@ -62,7 +62,8 @@ def write_report(
     refresh: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Make the tables and figures of all finished runs in the results folder ``out``, in that folder.
+    """Make the tables and figures of all finished runs in the results folder ``out``, in that folder, and return what
+    was written with the leaderboard.
 
     ``records`` are the folder's records, if they have been read already; ``progress`` is called with a line of text
     for each part of the work.
@@ -72,10 +73,10 @@ def write_report(
     beside numbers from papers), ``CITATION.cff``; with ``figures``, ``figures/<dataset>-<protocol>/``; with ``html``,
     a page of its own at that path (True: ``report.html`` in ``out``), which reloads every ``refresh`` seconds.
     ``metrics`` names the metrics, single scores or groups that are in the leaderboard, the figures and the page, all by
-    default; ``group_by`` says what each table in ``.md`` and ``.tex`` is about (``sheet.BY``); ``by_version`` keeps
-    apart the runs of different versions of the package, which are pooled otherwise; ``columns`` names the scores in
-    ``leaderboard.tex``, in their order, by default the headline scores; ``credit`` gives the title and
-    authors of the citation. Files are replaced whole; the same records give the same bytes.
+    default; ``group_by`` says what each table in ``.md`` and ``.tex`` is about: dataset, score or model; ``by_version``
+    keeps apart the runs of different versions of the package, which are pooled otherwise; ``columns`` names the scores
+    in ``leaderboard.tex``, in their order, by default the headline scores; ``credit`` gives the title and authors of
+    the citation. Files are replaced whole; the same records give the same bytes.
 
     Raises ``BenchError`` if ``out`` is missing or no results folder, if no run in it is finished, and for a metric
     that no record has, an unknown format or grouping, and parquet without pyarrow.

@@ -13,34 +13,59 @@ from types import FunctionType
 import pytest
 
 import disentangle_bench as db
+from disentangle_bench import metrics
+
+TYPES = ("ImageShape", "Logs", "Losses")
+"""Aliases of types, which are described where they are defined."""
 
 
-@pytest.mark.parametrize("name", db.__all__)
-def test_every_public_name_can_be_had_and_has_a_docstring(name):
-    thing = getattr(db, name)
-    if name not in ("ImageShape", "Logs", "Losses"):  # types, described where they are defined
-        assert inspect.getdoc(thing)
+def described():
+    """Every public function, class and method, and the metrics, by name."""
+    things = {name: getattr(db, name) for name in db.__all__ if name not in TYPES}
+    things["report"] = db.write_report
+    things |= {f"metrics.{name}": getattr(metrics, name) for name in metrics.__all__}
+    for owner, thing in list(things.items()):
+        for label, member in vars(thing).items() if isinstance(thing, type) else ():
+            if not label.startswith("_") and isinstance(member, FunctionType | property | classmethod):
+                things[f"{owner}.{label}"] = member
+    return things
 
 
-FUNCTIONS = [name for name in db.__all__ if inspect.isfunction(getattr(db, name))]
+DESCRIBED = described()
+PLAIN = ("self", "cls", "args", "kwargs")
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_functions_docstring_names_its_arguments_and_errors(name):
-    text = inspect.getdoc(getattr(db, name))
-    for argument in inspect.signature(getattr(db, name)).parameters:
-        assert f"``{argument}``" in text, argument
-    assert "BenchError" in text or "Violation" in text or name == "list_protocols"
+def parameters(thing):
+    """Names of what a caller gives, also to a class."""
+    if isinstance(thing, property) or (isinstance(thing, type) and issubclass(thing, Exception)):
+        return []
+    return [name for name in inspect.signature(getattr(thing, "__func__", thing)).parameters if name[:1] != "_"]
 
 
-CLASSES = [name for name in db.__all__ if isinstance(getattr(db, name), type)]
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_a_docstring_names_every_parameter(name):
+    text = inspect.getdoc(DESCRIBED[name])
+    missing = [one for one in parameters(DESCRIBED[name]) if one not in PLAIN and f"``{one}" not in text]
+    assert not missing
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_members_of_public_classes_have_docstrings(name):
-    for label, member in vars(getattr(db, name)).items():
-        if not label.startswith("_") and isinstance(member, FunctionType | property | classmethod):
-            assert inspect.getdoc(member), label
+CALLED = [name for name, thing in DESCRIBED.items() if not isinstance(thing, type | property)]
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_a_docstring_says_what_comes_back_and_what_is_raised(name):
+    function = getattr(DESCRIBED[name], "__func__", DESCRIBED[name])
+    text = inspect.getdoc(function)
+    if inspect.signature(function).return_annotation not in ("None", inspect.Signature.empty):
+        assert re.search(r"\b[Rr]eturn", text)
+    raises = "raise " in inspect.getsource(function) and "raise NotImplementedError" not in inspect.getsource(function)
+    if raises or ("." not in name and name != "list_protocols") or name.startswith("metrics."):
+        assert re.search(r"\b[Rr]aises? ``(BenchError|Violation|KeyError)``", text)
+
+
+@pytest.mark.parametrize("name", [name for name in metrics.__all__ if name not in ("MetricResult", "mse")])
+def test_a_metrics_docstring_names_its_source(name):
+    assert re.search(r"Source:\s.*\b20\d\d\b", inspect.getdoc(getattr(metrics, name)), re.DOTALL)
 
 
 def test_every_public_name_is_on_the_reference_page():

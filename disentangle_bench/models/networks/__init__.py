@@ -24,10 +24,12 @@ class Network(Protocol):
         """Return ``image_shape``; raise ``BenchError`` if the network cannot take such images."""
 
     def encoder(self, image_shape: ImageShape, outputs: int) -> nn.Module:
-        """Return a module from images [b, c, h, w] to [b, outputs]."""
+        """Return a module from images [b, c, h, w] to [b, ``outputs``]; ``image_shape`` is (c, h, w)."""
 
     def decoder(self, inputs: int, image_shape: ImageShape) -> nn.Module:
-        """Return a module from [b, inputs] to images [b, c, h, w], without output activation."""
+        """Return a module from [b, ``inputs``] to images [b, c, h, w], without output activation; ``image_shape`` is
+        (c, h, w).
+        """
 
 
 NETWORKS: dict[str, Network] = {"conv64": Conv64(), "residual": Residual(), "adain": AdaIN(), "style": Style()}
