@@ -37,10 +37,6 @@ class AE(Model):
         """Return the encoder's output as codes."""
         return Codes(self.encoder(x))
 
-    def decode(self, codes: Codes) -> Tensor:
-        """Return the images decoded from latent values."""
-        return self.images(self.decoder(codes.values))
-
     def param_groups(self) -> list[dict[str, Any]]:
         """Return parameter groups with weight decay on weights only."""
         return decayed(self, self.config.weight_decay)

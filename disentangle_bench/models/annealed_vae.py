@@ -39,9 +39,7 @@ class AnnealedVAE(Model):
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Return reconstruction plus the weighted distance of the KL divergence from the capacity at this step."""
-        mean, log_variance = gaussian.split(self.encoder(x))
-        error = self.error(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
-        kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
+        error, kl, *_ = gaussian.bound(self, x, noise)
         capacity = self.config.capacity * ramp(step, self.config.capacity_steps)
         distance = (kl - capacity).abs().to(kl.dtype)  # the clock on a device is float64
         loss = error + self.config.kl_weight * distance
@@ -50,7 +48,3 @@ class AnnealedVAE(Model):
     def encode(self, x: Tensor) -> Codes:
         """Return posterior means as codes."""
         return gaussian.codes(self.encoder(x))
-
-    def decode(self, codes: Codes) -> Tensor:
-        """Return the images decoded from latent values."""
-        return self.images(self.decoder(codes.values))

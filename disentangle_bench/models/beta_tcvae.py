@@ -52,7 +52,3 @@ class BetaTCVAE(Model):
     def encode(self, x: Tensor) -> Codes:
         """Return posterior means as codes."""
         return gaussian.codes(self.encoder(x))
-
-    def decode(self, codes: Codes) -> Tensor:
-        """Return the images decoded from latent values."""
-        return self.images(self.decoder(codes.values))

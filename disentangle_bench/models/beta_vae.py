@@ -36,16 +36,9 @@ class BetaVAE(Model):
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Return the negative evidence bound, with the reconstruction error per pixel."""
-        mean, log_variance = gaussian.split(self.encoder(x))
-        reconstruction = self.decoder(gaussian.sample(mean, log_variance, noise))
-        error = self.error(reconstruction, x)
-        kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
+        error, kl, *_ = gaussian.bound(self, x, noise)
         return {"autoencoder": error + self.config.kl_weight * kl}, {self.reconstruction: error, "kl": kl}
 
     def encode(self, x: Tensor) -> Codes:
         """Return posterior means as codes."""
         return gaussian.codes(self.encoder(x))
-
-    def decode(self, codes: Codes) -> Tensor:
-        """Return the images decoded from latent values."""
-        return self.images(self.decoder(codes.values))

@@ -47,9 +47,7 @@ class DIPVAE(Model):
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Return the negative evidence bound, per pixel, plus the covariance's distance from the identity."""
-        mean, log_variance = gaussian.split(self.encoder(x))
-        error = self.error(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
-        kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
+        error, kl, mean, log_variance, _ = gaussian.bound(self, x, noise)
         covariance = gaussian.covariance(mean)
         if self.config.covariance == "samples":
             covariance = covariance + log_variance.exp().mean(0).diag()
@@ -63,7 +61,3 @@ class DIPVAE(Model):
     def encode(self, x: Tensor) -> Codes:
         """Return posterior means as codes."""
         return gaussian.codes(self.encoder(x))
-
-    def decode(self, codes: Codes) -> Tensor:
-        """Return the images decoded from latent values."""
-        return self.images(self.decoder(codes.values))

@@ -43,10 +43,7 @@ class FactorVAE(Model):
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Return both players' losses: the autoencoder's on the first half of ``x``."""
         x, *others = x.chunk(self.config.players)
-        mean, log_variance = gaussian.split(self.encoder(x))
-        z = gaussian.sample(mean, log_variance, noise)
-        error = self.error(self.decoder(z), x)
-        kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
+        error, kl, *_, z = gaussian.bound(self, x, noise)
         loss = error + self.config.kl_weight * kl
         logs = {self.reconstruction: error, "kl": kl}
         if self.discriminator is None:
@@ -62,10 +59,6 @@ class FactorVAE(Model):
     def encode(self, x: Tensor) -> Codes:
         """Return posterior means as codes."""
         return gaussian.codes(self.encoder(x))
-
-    def decode(self, codes: Codes) -> Tensor:
-        """Return the images decoded from latent values."""
-        return self.images(self.decoder(codes.values))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return groups: the autoencoder, and the discriminator at its own learning rate and moments."""

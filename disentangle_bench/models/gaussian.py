@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from disentangle_bench.codes import Codes
-from disentangle_bench.models.model import Noise
+from disentangle_bench.models.model import Model, Noise
 
 
 def split(statistics: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,6 +32,28 @@ def sample(mean: Tensor, log_variance: Tensor, noise: Noise) -> Tensor:
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return KL(q(z_j | x) || N(0, 1)) of each latent, in nats, [b, d]."""
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
+
+
+class Bound(NamedTuple):
+    """Terms of the evidence bound (scalars), and the mean, log variance and sample of each latent, all [b, d]."""
+
+    error: Tensor
+    kl: Tensor
+    mean: Tensor
+    log_variance: Tensor
+    z: Tensor
+
+
+def bound(model: Model, x: Tensor, noise: Noise) -> Bound:
+    """Return reconstruction error and KL divergence of images [b, c, h, w], from one sample of each code.
+
+    The divergence from N(0, 1) is in nats, a sum over latents and a mean over the batch.
+    """
+    mean, log_variance = split(model.encoder(x))
+    z = sample(mean, log_variance, noise)
+    error = model.error(model.decoder(z), x)
+    kl = kl_to_standard_normal(mean, log_variance).sum(1).mean()
+    return Bound(error, kl, mean, log_variance, z)
 
 
 def covariance(mean: Tensor) -> Tensor:

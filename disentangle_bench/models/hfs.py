@@ -47,9 +47,7 @@ class HFS(Model):
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
         """Return the negative evidence bound, per pixel, with the terms of the support."""
         c = self.config
-        mean, log_variance = gaussian.split(self.encoder(x))
-        error = self.error(self.decoder(gaussian.sample(mean, log_variance, noise)), x)
-        kl = gaussian.kl_to_standard_normal(mean, log_variance).sum(1).mean()
+        error, kl, mean, *_ = gaussian.bound(self, x, noise)
         support, spread = factorised_support(mean, c.pairs, c.points, noise), spread_penalty(mean)
         loss = error + c.kl_weight * kl + c.gamma * support + c.delta * spread
         return {"autoencoder": loss}, {self.reconstruction: error, "kl": kl, "support": support, "spread": spread}
@@ -57,10 +55,6 @@ class HFS(Model):
     def encode(self, x: Tensor) -> Codes:
         """Return posterior means as codes."""
         return gaussian.codes(self.encoder(x))
-
-    def decode(self, codes: Codes) -> Tensor:
-        """Return the images decoded from latent values."""
-        return self.images(self.decoder(codes.values))
 
 
 def factorised_support(z: Tensor, pairs: int, points: int, noise: Noise) -> Tensor:

@@ -96,6 +96,8 @@ class Model(nn.Module, ABC):
     capturable: ClassVar[bool] = True
     Config: ClassVar[type[Settings]]
     config: Settings
+    encoder: nn.Module
+    decoder: nn.Module
     reconstruction: Literal["mse", "bce"] = "mse"
     _asked: bool = False
 
@@ -142,9 +144,9 @@ class Model(nn.Module, ABC):
         evaluation mode and without gradients; a resumed run may call it again and must get the same result.
         """
 
-    @abstractmethod
     def decode(self, codes: Codes) -> Tensor:
-        """Return the images [n, c, h, w] of ``codes``, not clipped to [0, 1]."""
+        """Return the images [n, c, h, w] of ``codes``, not clipped to [0, 1]: here, ``decoder`` applied to values."""
+        return self.images(self.decoder(codes.values))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Return groups for Adam: ``params``, and optionally ``lr_scale`` (times the schedule's learning rate),

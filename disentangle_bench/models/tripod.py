@@ -103,10 +103,6 @@ class Tripod(Model):
             return Codes(continuous)
         return quantise.codes(self.grid, quantise.nearest(continuous.unsqueeze(2), self.grid))
 
-    def decode(self, codes: Codes) -> Tensor:
-        """Return the images decoded from latent values."""
-        return self.images(self.decoder(codes.values))
-
     def param_groups(self) -> list[dict[str, Any]]:
         """Return parameter groups with weight decay on all but biases."""
         return decayed(self, self.config.weight_decay)
