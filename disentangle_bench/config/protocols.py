@@ -104,40 +104,12 @@ decay QLAE would draw nothing but grey.
 """
 
 
-def _as_released(
-    name: str,
-    summary: str,
-    *,
-    network: str,
-    updates: int,
-    batch_size: int,
-    learning_rate: float,
-    dci: str,
-    infomec: str,
-    latents: str,
-) -> Protocol:
-    """Return a protocol of Hsu and others, whose two releases share all that is not asked for here."""
-    return Protocol(
-        name=name,
-        summary=summary,
-        training=Training(
-            network=network,
-            updates=updates,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            final_learning_rate=learning_rate,
-            split="none",
-            reconstruction="bce",
-            gradient_clip=1.0,
-        ),
-        scoring=Scoring(
-            train_images=10_000,
-            test_images=5_000,
-            images="all",
-            metrics={"dci": dci, "infomec": infomec, "mse": "factorqvae2024", "latents": latents},
-        ),
-    )
-
+_RELEASED = {
+    # name: paper, network, updates, batch size, learning rate, variants of dci, infomec and latents
+    "hsu2023": ("2023 (QLAE)", "style", 200_000, 128, 1e-3, "locatello2019", "hsu2023_training", "hsu2023_training"),
+    "tripod2024": ("2024 (Tripod)", "adain", 250_000, 64, 2e-4, "tripod2024", "tripod2024", "tripod2024"),
+}
+"""Protocols of Hsu and others, whose two releases share all else."""
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -154,33 +126,32 @@ PROTOCOLS = {
             )
             for name, (summary, network, updates, batch_size, train, test, ranked) in _SIZES.items()
         ),
-        _as_released(
-            "hsu2023",
-            "what the released code of Hsu et al. 2023 (QLAE) does: to compare with its paper",
-            network="style",
-            updates=200_000,
-            batch_size=128,
-            learning_rate=1e-3,
-            dci="locatello2019",
-            infomec="hsu2023_training",
-            latents="hsu2023_training",
-        ),
-        _as_released(
-            "tripod2024",
-            "what the released code of Hsu et al. 2024 (Tripod) does: to compare with its paper",
-            network="adain",
-            updates=250_000,
-            batch_size=64,
-            learning_rate=2e-4,
-            infomec="tripod2024",
-            dci="tripod2024",
-            latents="tripod2024",
+        *(
+            Protocol(
+                name=name,
+                summary=f"what the released code of Hsu et al. {paper} does: to compare with its paper",
+                training=Training(
+                    network=network,
+                    updates=updates,
+                    batch_size=batch_size,
+                    learning_rate=rate,
+                    final_learning_rate=rate,
+                    split="none",
+                    reconstruction="bce",
+                    gradient_clip=1.0,
+                ),
+                scoring=Scoring(
+                    train_images=10_000,
+                    test_images=5_000,
+                    images="all",
+                    metrics={"dci": dci, "infomec": infomec, "mse": "factorqvae2024", "latents": latents},
+                ),
+            )
+            for name, (paper, network, updates, batch_size, rate, dci, infomec, latents) in _RELEASED.items()
         ),
         Protocol(
             name="factorqvae2024",
-            version=1,
             summary="what the released code of Baykal et al. 2024 does, fair or not: to compare with its paper",
-            ranked=False,
             training=Training(
                 network="residual",
                 updates=100_000,
