@@ -8,7 +8,7 @@ as a CUDA graph, and a captured update does the same arithmetic as one that is n
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -24,19 +24,23 @@ Rates: TypeAlias = Callable[[int], list[float]]
 """Function from the number of an update to the learning rate of each parameter group."""
 
 
+class Sources(NamedTuple):
+    """Sources of inputs: images by position and their order, the optimiser whose learning rates follow ``rates``, and
+    the ticks of the model's ``clock`` per update.
+    """
+
+    batches: Batches
+    stream: Stream | WeightedStream
+    optimizer: torch.optim.Optimizer
+    rates: Rates
+    clock: int
+
+
 class HostInputs:
     """Inputs made by the host, one update at a time."""
 
-    def __init__(
-        self,
-        batches: Batches,
-        stream: Stream | WeightedStream,
-        optimizer: torch.optim.Optimizer,
-        rates: Rates,
-        clock: int,
-    ) -> None:
-        self._batches, self._stream, self._rates, self._clock = batches, stream, rates, clock
-        self._optimizer = optimizer
+    def __init__(self, sources: Sources) -> None:
+        self._batches, self._stream, self._optimizer, self._rates, self._clock = sources
         self._step = 0
 
     def seek(self, step: int) -> None:
@@ -56,21 +60,13 @@ class DeviceInputs:
     Images of a dataset that does not lie on the device itself are copied to a fixed buffer before each update.
     """
 
-    def __init__(
-        self,
-        batches: Batches,
-        stream: Stream | WeightedStream,
-        optimizer: torch.optim.Optimizer,
-        rates: Rates,
-        clock: int,
-        device: torch.device,
-    ) -> None:
-        self._batches, self._stream, self._rates, self._clock = batches, stream, rates, clock
+    def __init__(self, sources: Sources, device: torch.device) -> None:
+        self._batches, self._stream, self._optimizer, self._rates, self._clock = sources
         # Only a placed dataset that says so can make batches from positions on the device.
-        self._gather: Any = getattr(batches, "gather", None) if getattr(batches, "resident", False) else None
+        resident = getattr(self._batches, "resident", False)
+        self._gather: Any = getattr(self._batches, "gather", None) if resident else None
         self._next = self._end = -1
-        self._optimizer = optimizer
-        size, groups = stream.batch_size, len(optimizer.param_groups)
+        size, groups = self._stream.batch_size, len(self._optimizer.param_groups)
         self._index = torch.zeros(AHEAD, size, dtype=torch.int64, device=device)
         self._numbers = torch.zeros(AHEAD, groups + 1, dtype=torch.float64, device=device)
         self._row = torch.zeros(1, dtype=torch.int64, device=device)

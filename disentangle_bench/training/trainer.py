@@ -24,7 +24,7 @@ from disentangle_bench.spec import RunSpec, Training, seed_for
 from disentangle_bench.training.batches import stream_of
 from disentangle_bench.training.capture import CapturedUpdate
 from disentangle_bench.training.checkpoints import checkpoints, write_checkpoint
-from disentangle_bench.training.inputs import DeviceInputs, HostInputs
+from disentangle_bench.training.inputs import DeviceInputs, HostInputs, Sources
 from disentangle_bench.training.precision import compiled, in_bfloat16, memory_format, tf32
 
 HISTORY = "history.csv"
@@ -115,10 +115,10 @@ class Trainer:
         self.noise = Noise(self.generator)
         self.images = dataset.place(device)
         clock = players if training.clock == "optimiser_steps" else 1
-        inputs = (self.images, self.stream, self.optimizer, self._rates, clock)
+        sources = Sources(self.images, self.stream, self.optimizer, self._rates, clock)
         on_device = device.type == "cuda" and self.model.capturable
         self.memory_format = memory_format(device, training.precision)
-        self.inputs = DeviceInputs(*inputs, device) if on_device else HostInputs(*inputs)
+        self.inputs = DeviceInputs(sources, device) if on_device else HostInputs(sources)
         self.captured = on_device and capture
         self._compute: Callable[[], dict[str, torch.Tensor]] = self._uncaptured
         if self.captured:

@@ -7,7 +7,7 @@ import torch
 
 from disentangle_bench.data.files import data_folder
 from disentangle_bench.registry import dataset_class
-from disentangle_bench.training.inputs import AHEAD, DeviceInputs
+from disentangle_bench.training.inputs import AHEAD, DeviceInputs, Sources
 from disentangle_bench.training.trainer import Trainer
 from support.blobs import Blobs
 from support.small_runs import CPU, spec
@@ -27,7 +27,7 @@ def test_inputs_on_a_device_are_those_of_the_host(name, correlation):
     if name:  # the way that other devices take
         batches = dataset.place_masks(CPU)
         assert batches.resident
-    device = DeviceInputs(batches, trainer.stream, trainer.optimizer, trainer._rates, 2, CPU)
+    device = DeviceInputs(Sources(batches, trainer.stream, trainer.optimizer, trainer._rates, 2), CPU)
     for step in [*range(AHEAD + 2), 301, 302, 310, 7]:  # a resumed run begins anywhere
         trainer.inputs.seek(step)
         images, clock = trainer.inputs.take()
