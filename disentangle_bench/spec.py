@@ -131,7 +131,18 @@ class Tuning(Part):
         return f"tuned by {self.criterion}, budget {self.budget}{adaptive}, space version {self.space_version}"
 
 
-class RunSpec(Part):
+class Subject(Part):
+    """Model, dataset and protocol, with their versions."""
+
+    model: str
+    model_version: Whole
+    dataset: str
+    dataset_version: Whole
+    protocol: str
+    protocol_version: Whole
+
+
+class RunSpec(Subject):
     """Everything that decides a run's numbers on one machine; a run's identity is the digest of this, never of code.
 
     ``model``, ``dataset`` and ``protocol`` are names (or paths of files), each with its version, ``model_version``,
@@ -149,12 +160,6 @@ class RunSpec(Part):
 
     LATER = frozenset({"data", "protocol_ranked", "tuned"})
 
-    model: str
-    model_version: Whole
-    dataset: str
-    dataset_version: Whole
-    protocol: str
-    protocol_version: Whole
     seed: Whole = Field(ge=0)
     settings: dict[str, Scalar]
     data: Data = Data()

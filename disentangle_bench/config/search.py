@@ -27,7 +27,7 @@ from disentangle_bench.config.protocols import protocol
 from disentangle_bench.config.resolve import dosed, resolve
 from disentangle_bench.errors import BenchError, listed, unknown
 from disentangle_bench.registry import MODELS
-from disentangle_bench.spec import Part, RunSpec, Scalar, SearchPoint, Tuning, Whole, first_problem, seed_for
+from disentangle_bench.spec import Part, RunSpec, Scalar, SearchPoint, Subject, Tuning, Whole, first_problem, seed_for
 
 SPACE_VERSION = 1
 """Version of all spaces: any change of a range in ``baselines/`` bumps it."""
@@ -141,19 +141,13 @@ def base_changes(spec: RunSpec) -> tuple[str, ...]:
     return tuple(change for change in spec.changed if change.partition("=")[0] not in own)
 
 
-class Selected(Part):
+class Selected(Subject):
     """Settings selected for one model on one dataset under one protocol, and how they were selected.
 
     ``changed`` are changes that the search did not make, ``seeds`` those of the point's runs, and ``value`` is the
     criterion's. ``settings`` are those that the search drew; without any, the default was selected.
     """
 
-    model: str
-    model_version: Whole
-    dataset: str
-    dataset_version: Whole
-    protocol: str
-    protocol_version: Whole
     changed: tuple[str, ...] = ()
     tuned: Tuning
     point: Whole
@@ -164,7 +158,7 @@ class Selected(Part):
 
     def fits(self, spec: RunSpec) -> bool:
         """Return whether these settings were selected for runs that differ from ``spec`` in their settings only."""
-        shared = ("model", "model_version", "dataset_version", "protocol", "protocol_version", "changed")
+        shared = Subject.model_fields.keys() - {"dataset"} | {"changed"}
         same = self.dataset.rpartition("/")[2] == spec.dataset.rpartition("/")[2]  # a file counts by name and content
         return same and all(getattr(self, name) == getattr(spec, name) for name in shared)
 
