@@ -33,6 +33,11 @@ def torch_needed() -> Iterator[None]:
         raise BenchError("this needs PyTorch, which is not installed here: pip install torch safetensors") from error
 
 
+def extra(name: str) -> str:
+    """Return the command that installs what an extra of this package needs, for an error."""
+    return f"pip install '.[{name}]' in the checkout of disentangle-bench"
+
+
 def one_line(text: object) -> str:
     """Return text from a file or a server as one line that is safe for a terminal and in a table."""
     return _CONTROL.sub(" ", str(text)).strip()

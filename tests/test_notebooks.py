@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("nbclient", reason="nbclient is not installed: pip install 'disentangle-bench[dev]'")
+pytest.importorskip("nbclient", reason="nbclient is not installed: pip install '.[dev]'")
 
 FOLDER = Path(__file__).parent.parent / "docs" / "notebooks"
 

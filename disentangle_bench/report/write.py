@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from disentangle_bench.atomic import atomic_path, remove_leftovers, write_text
-from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.errors import BenchError, extra, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +120,7 @@ def _formats(formats: Sequence[str] | None, group_by: str) -> list[str]:
         if name not in FORMATS:
             raise unknown("format", name, FORMATS)
     if "parquet" in formats and not arrow:
-        raise BenchError("results.parquet needs pyarrow: pip install 'disentangle-bench[parquet]', or leave it out")
+        raise BenchError(f"results.parquet needs pyarrow: {extra('parquet')}, or leave it out")
     return list(formats)
 
 

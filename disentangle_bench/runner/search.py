@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from disentangle_bench.config.baselines import Range
 from disentangle_bench.config.grids import expand
 from disentangle_bench.config.search import SPACE_VERSION, Search, base_changes, point, space
-from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.errors import BenchError, extra, unknown
 from disentangle_bench.runner.resources import Resources
 from disentangle_bench.runner.run import Outcome, run_grid
 from disentangle_bench.scoring import selection
@@ -61,7 +61,7 @@ def check(what: Mapping[str, Any], rerun: str = "missing") -> Search | None:
     try:
         import optuna  # noqa: F401
     except ImportError as error:
-        raise BenchError("--sampler tpe needs Optuna: pip install 'disentangle-bench[search]'") from error
+        raise BenchError(f"--sampler tpe needs Optuna: {extra('search')}") from error
     if not search.by:
         raise BenchError("--sampler tpe draws by the results so far: give --by and a criterion")
     if search.by not in selection.CRITERIA:

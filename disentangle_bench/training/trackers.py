@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.errors import BenchError, extra, unknown
 from disentangle_bench.spec import RunSpec
 
 Row: TypeAlias = dict[str, float]
@@ -60,7 +60,7 @@ def check(names: Sequence[str]) -> None:
         if name not in TRACKERS:
             raise unknown("tracker", name, TRACKERS)
         if importlib.util.find_spec(PACKAGES[name]) is None:
-            raise BenchError(f"--{name} needs the package {PACKAGES[name]}: pip install 'disentangle-bench[{name}]'")
+            raise BenchError(f"--{name} needs the package {PACKAGES[name]}: {extra(name)}")
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def test_tracking_without_its_package_is_one_line(dbench, tmp_path):
         import wandb  # noqa: F401
     except ImportError:
         message = one_line(dbench(*WORDS, "--models", "qlae", "--wandb", "--out", "out"))
-        assert "pip install 'disentangle-bench[wandb]'" in message
+        assert "pip install '.[wandb]'" in message
         assert not (tmp_path / "out").exists()
     else:
         pytest.skip("wandb is installed here")

@@ -19,6 +19,7 @@ from disentangle_bench.report.figures import runs as runs_figures
 from disentangle_bench.report.figures import scores as scores_figures
 from disentangle_bench.report.figures import style
 from disentangle_bench.report.scores import score_table
+from disentangle_bench.spec import EXTERNAL
 from disentangle_bench.store.runs import load_records
 from support import records as synthetic
 from support.drawn import assert_all_text_is_inside
@@ -271,6 +272,17 @@ def test_damaged_companions_cost_their_figure_only(tmp_path):
     notes = "\n".join(report.notes)
     for expected in ("history.csv cannot be read", "matrices.npz cannot be read", "pictures.npz cannot be read"):
         assert expected in notes
+
+
+def test_files_that_a_run_cannot_have_are_not_missed(tmp_path):
+    """Metrics without matrices, and codes from elsewhere, which come without a history and pictures."""
+    for model, changed in (("qlae", ()), ("mine", (EXTERNAL,))):
+        folder = synthetic.write_run(tmp_path, synthetic.spec(model, changed=changed), {"mig.score": 0.5})
+        np.savez(folder / "matrices.npz", **{"mig.gaps": np.zeros(6)})
+        if not changed:
+            synthetic.write_history(folder, model, 0)
+            synthetic.write_pictures(folder)
+    assert write_report(tmp_path).notes == ()
 
 
 def test_a_figure_holds_a_limited_number_of_setups(tmp_path):

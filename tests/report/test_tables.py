@@ -169,7 +169,7 @@ def test_formats(tmp_path, monkeypatch):
     with pytest.raises(BenchError, match=r"unknown grouping 'scores'\. Did you mean 'score'"):
         write_report(tmp_path, group_by="scores")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(BenchError, match=r"needs pyarrow: pip install 'disentangle-bench\[parquet\]'"):
+    with pytest.raises(BenchError, match=r"needs pyarrow: pip install '\.\[parquet\]' in the checkout"):
         write_report(tmp_path, formats=["parquet"])
     assert "results.parquet" not in {path.name for path in write_report(tmp_path, figures=False).paths}
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+MATRICES = {
+    "infomec.nmi": "normalised mutual information (InfoMEC)",
+    "dci.importance": "importance for predicting the factor (DCI)",
+}
+"""Matrices that are drawn, with their titles: those of other metrics are not."""
 INACTIVE = "0.6"
 """The grey in which inactive latents are named."""
 MOST = 32
@@ -103,11 +108,8 @@ def matrices_figure(
     Reads ``infomec.nmi`` [k, d] and ``dci.importance`` [d, k], either of which may be missing, and ``infomec.active``
     [d]: inactive latents are hatched. Raises ``ValueError`` if both are missing.
     """
-    maps = {}
-    if "infomec.nmi" in matrices:
-        maps["normalised mutual information (InfoMEC)"] = matrices["infomec.nmi"]
-    if "dci.importance" in matrices:
-        maps["importance for predicting the factor (DCI)"] = matrices["dci.importance"].T
+    maps = {name: matrices[key].T if key == "dci.importance" else matrices[key]
+            for key, name in MATRICES.items() if key in matrices}  # fmt: skip
     if not maps:
         raise ValueError("it has neither infomec.nmi nor dci.importance")
     k, d = next(iter(maps.values())).shape

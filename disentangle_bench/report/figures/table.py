@@ -21,6 +21,7 @@ from disentangle_bench.report.figures.comparisons import (
     ranks_figure,
 )
 from disentangle_bench.report.figures.runs import (
+    MATRICES,
     codebook_figure,
     latents_figure,
     matrices_figure,
@@ -172,7 +173,7 @@ def _of_run(
     if of_codes is not None and "indices" in codes:
         own = matrices if of_matrices is of_codes else {}
         yield "codebook", lambda: codebook_figure(head(of_codes), codes["indices"], own)
-    if of_matrices is not None:
+    if of_matrices is not None and any(key in matrices for key in MATRICES):
         factors = [one_line(factor) for factor in of_matrices.content.get("dataset", {}).get("factor_names", [])]
         yield "matrices", lambda: matrices_figure(head(of_matrices), matrices, factors)
         if of_matrices is of_codes and "infomec.nmi" in matrices and "factors" in codes:
@@ -193,7 +194,8 @@ def _first(
             continue
         except Unreadable as error:
             notes.append(f"{record.folder.name}: {file} cannot be read ({error})")
-    missing.setdefault(file, []).append(records[0].folder.name)
+    if not records[0].spec.external:  # codes from elsewhere come alone
+        missing.setdefault(file, []).append(records[0].folder.name)
     return {}, None
 
 
@@ -203,7 +205,8 @@ def _histories(records: list[Record], notes: list[str], missing: Missing) -> lis
         try:
             histories.append(read_history(record.folder / "history.csv"))
         except FileNotFoundError:
-            missing.setdefault("history.csv", []).append(record.folder.name)
+            if not record.spec.external:
+                missing.setdefault("history.csv", []).append(record.folder.name)
         except Unreadable as error:
             notes.append(f"{record.folder.name}: history.csv cannot be read ({error})")
     return histories

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeAlias
 
-from disentangle_bench.errors import BenchError, unknown
+from disentangle_bench.errors import BenchError, extra, unknown
 from disentangle_bench.runner.executors import EXECUTORS
 from disentangle_bench.runner.resources import Resources
 from disentangle_bench.spec import RunSpec
@@ -67,9 +67,7 @@ def load(name: str) -> ModuleType:
     try:
         return importlib.import_module(EXECUTORS[name].module)
     except ImportError as error:
-        raise BenchError(
-            f"the executor {name!r} needs {error.name}, which is not installed: pip install 'disentangle-bench[{name}]'"
-        ) from error
+        raise BenchError(f"the executor {name!r} needs {error.name}, which is missing: {extra(name)}") from error
 
 
 def pairs(executor: str, text: str) -> dict[str, str]:

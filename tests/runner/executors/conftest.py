@@ -30,7 +30,7 @@ def command(tmp_path):
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
     """A real Slurm of this test process's own; a test that stops its controller starts it again."""
-    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'disentangle-bench[slurm]'")
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install '.[slurm]'")
     if missing():
         pytest.skip(missing())
     cluster = LocalSlurm(tmp_path_factory.mktemp("slurm", numbered=True) / "cluster")

@@ -15,7 +15,7 @@ from disentangle_bench.runner.resources import Resources
 from support.commands import LONG, until
 from support.grid_runs import contents
 
-pytest.importorskip("ray", reason="ray is not installed: pip install 'disentangle-bench[ray]'")
+pytest.importorskip("ray", reason="ray is not installed: pip install '.[ray]'")
 STORE = 100_000_000
 
 

@@ -215,7 +215,7 @@ def test_malformed_words(given, said):
 
 
 def parse_slurm(given):
-    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'disentangle-bench[slurm]'")
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install '.[slurm]'")
     from disentangle_bench.runner.executors.slurm import parse
 
     return parse(Resources(executor_settings=given, threads=2, jobs=3))
