@@ -12,7 +12,8 @@ from typing import Any
 from disentangle_bench.api.results import Run
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.errors import unknown
-from disentangle_bench.metrics.metric import MetricResult, as_arrays, as_codes, as_column, read_codes
+from disentangle_bench.metrics.inputs import as_arrays, as_codes, as_column, read_codes
+from disentangle_bench.metrics.metric import MetricResult
 from disentangle_bench.registry import DATASETS, METRICS, metric_module
 from disentangle_bench.scoring.tables import columns_of
 

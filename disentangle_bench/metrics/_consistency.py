@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from disentangle_bench.metrics._correlation import best_matching
-from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_group
+from disentangle_bench.metrics.inputs import as_group
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
 
 CARD = MetricCard(
     name="consistency",

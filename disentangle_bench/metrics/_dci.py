@@ -10,7 +10,8 @@ import numpy.typing as npt
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.cores import available
 from disentangle_bench.errors import BenchError, unknown
-from disentangle_bench.metrics.metric import Arrays, MetricCard, MetricResult, ScoreCard, as_arrays, as_codes, as_seed
+from disentangle_bench.metrics.inputs import Arrays, as_arrays, as_codes, as_seed
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
 
 _CLASSIFIERS = ("locatello2019", "factorqvae2024", "tripod2024")
 

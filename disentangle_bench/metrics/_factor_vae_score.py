@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from disentangle_bench.codes import Evaluation
 from disentangle_bench.metrics._fixed_factor import FixedFactorRows, halves
-from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_seed
+from disentangle_bench.metrics.inputs import as_seed
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
 
 BATCH = 64
 TRAIN_VOTES = 10_000

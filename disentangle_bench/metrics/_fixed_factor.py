@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.metrics.metric import as_arrays
+from disentangle_bench.metrics.inputs import as_arrays
 
 
 class FixedFactorRows:

@@ -18,15 +18,8 @@ from disentangle_bench.metrics._information import (
     standardise,
 )
 from disentangle_bench.metrics._latents import active_latents
-from disentangle_bench.metrics.metric import (
-    MetricCard,
-    MetricResult,
-    ScoreCard,
-    as_arrays,
-    as_codes,
-    as_seed,
-    read_codes,
-)
+from disentangle_bench.metrics.inputs import as_arrays, as_codes, as_seed, read_codes
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
 
 _PUBLISHED = ("hsu2023", "hsu2023_training", "factorqvae2024", "tripod2024")
 

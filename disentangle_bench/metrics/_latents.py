@@ -10,7 +10,8 @@ import numpy.typing as npt
 from disentangle_bench.codes import Evaluation
 from disentangle_bench.errors import unknown
 from disentangle_bench.metrics._information import entropy
-from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, read_codes
+from disentangle_bench.metrics.inputs import read_codes
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
 
 CARD = MetricCard(
     name="latents",

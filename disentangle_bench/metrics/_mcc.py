@@ -10,7 +10,8 @@ import numpy.typing as npt
 from disentangle_bench.codes import Evaluation
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.metrics._correlation import best_matching, correlation
-from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_arrays
+from disentangle_bench.metrics.inputs import as_arrays
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
 
 FOLDS = 5
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from disentangle_bench.codes import Evaluation
 from disentangle_bench.metrics._information import histogram_symbols, plug_in_information
-from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_arrays
+from disentangle_bench.metrics.inputs import as_arrays
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
 
 BINS = 20
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from disentangle_bench.codes import Evaluation
-from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_arrays, as_seed, mean_over_factors
+from disentangle_bench.metrics.inputs import as_arrays, as_seed
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, mean_over_factors
 
 CARD = MetricCard(
     name="sap",

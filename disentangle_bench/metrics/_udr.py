@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from disentangle_bench.metrics._correlation import correlation
 from disentangle_bench.metrics._latents import active_latents
-from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard, as_group
+from disentangle_bench.metrics.inputs import as_group
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
 
 CARD = MetricCard(
     name="udr",

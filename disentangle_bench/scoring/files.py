@@ -12,7 +12,7 @@ from disentangle_bench.atomic import atomic_path
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.errors import BenchError, one_line
 from disentangle_bench.metrics._information import histogram_symbols
-from disentangle_bench.metrics.metric import as_arrays, as_codes, read_codes
+from disentangle_bench.metrics.inputs import as_arrays, as_codes, read_codes
 from disentangle_bench.scoring.archive import read_archive
 
 NEEDED = {"codes", "factors"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from disentangle_bench.errors import BenchError
-from disentangle_bench.metrics.metric import as_arrays, as_seed
+from disentangle_bench.metrics.inputs import as_arrays, as_seed
 
 CODES = np.arange(6.0).reshape(3, 2)
 FACTORS = np.array([[0], [1], [2]])
