@@ -95,7 +95,7 @@ MODELS = option(
     "--models",
     required=True,
     metavar="NAMES",
-    help="Model names or groups, comma-separated: paper (the paper's six; all means the same), extended (ten more), "
+    help="Model names or groups, comma-separated: paper (the paper's six; all means the same), extended (twelve more), "
     "every (all eighteen), plugin. See dbench list models.",
 )
 DATASETS = option(

@@ -44,6 +44,8 @@ MODEL_TITLES = {
     "factor_dvae": "FactordVAE",
     "q_vae": "QVAE",
     "fsq": "FSQ",
+    "tripod": "Tripod",
+    "hfs": "HFS",
 }
 """Models as their papers spell them. The order must never change: it decides colours and marks."""
 METRIC_TITLES = {"dci": "DCI", "infomec": "InfoMEC", "mig": "MIG", "sap": "SAP", "mcc": "MCC", "udr": "UDR"}

@@ -86,7 +86,7 @@ def test_a_model_keeps_its_look_whatever_is_beside_it(others):
 
 def test_models_and_settings_can_be_told_apart():
     looks = style.looks((name, 1, "", "x") for name in labels.MODEL_TITLES)
-    assert len({(look.color, look.marker) for look in looks.values()}) == 16
+    assert len({(look.color, look.marker) for look in looks.values()}) == len(labels.MODEL_TITLES) == 18
     two = style.looks([("qlae", 1, "", "x"), ("qlae", 1, "model.a=1", "y")]).values()
     assert len({look.color for look in two}) == 1
     assert len({look.marker for look in two}) == 2

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.atomic import write_text
 from disentangle_bench.errors import one_line
+from disentangle_bench.registry import MODELS
 from disentangle_bench.report import citation, labels
 from disentangle_bench.report.figures.table import TABLE_FIGURES, folder_name
 from disentangle_bench.report.page.pictures import Budget, webp
@@ -251,7 +252,8 @@ def _cost_cell(seeds: list[int], column: Sequence[float | None]) -> dict[str, An
 
 def _page_of(model: str) -> str:
     """Return the address of the documentation of a model that comes with the suite; empty for a plug-in."""
-    return f"{DOCUMENTATION}/models/{model}.md" if model in labels.MODEL_TITLES else ""
+    group = MODELS.entries[model].group if model in MODELS.entries else ""
+    return f"{DOCUMENTATION}/models/{model}.md" if group not in ("", "plugin") else ""
 
 
 def _cell(row: Any, values: list[list[float]]) -> dict[str, Any] | None:
