@@ -141,6 +141,11 @@ class Subject(Part):
     protocol: str
     protocol_version: Whole
 
+    @property
+    def subject(self) -> dict[str, str | int]:
+        """Return these six values by name."""
+        return {name: getattr(self, name) for name in Subject.model_fields}
+
 
 class RunSpec(Subject):
     """Everything that decides a run's numbers on one machine; a run's identity is the digest of this, never of code.

@@ -58,12 +58,7 @@ def _group(records: list[Record]) -> dict[str, Any]:
         for name in GROUP_METRICS.entries:
             scores += _scores(name, {record.spec.run_id: evaluation.codes.values for record, evaluation in used})
     return {
-        "model": spec.model,
-        "model_version": spec.model_version,
-        "dataset": spec.dataset,
-        "dataset_version": spec.dataset_version,
-        "protocol": spec.protocol,
-        "protocol_version": spec.protocol_version,
+        **spec.subject,
         "changed": list(spec.changed),
         "seeds": [record.spec.seed for record, _ in used],
         "runs": [record.spec.run_id for record, _ in used],

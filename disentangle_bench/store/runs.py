@@ -210,12 +210,7 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
         content, spec = record.content, record.spec
         run = {
             "run_id": spec.run_id,
-            "model": spec.model,
-            "model_version": spec.model_version,
-            "dataset": spec.dataset,
-            "dataset_version": spec.dataset_version,
-            "protocol": spec.protocol,
-            "protocol_version": spec.protocol_version,
+            **spec.subject,
             "off_protocol": bool(spec.changed),
             "changed": " ".join(spec.departures),
             "seed": spec.seed,
