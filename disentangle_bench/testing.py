@@ -65,22 +65,15 @@ def check_model(
     """
     _require(issubclass(model_class, Model), f"{model_class.__name__} must derive from Model")
     _require(isinstance(getattr(model_class, "version", None), int), f"{model_class.__name__} needs an integer version")
-    options: dict[str, Any] = {"image_shape": image_shape, "network_name": network_name, "latents": latents}
-    for _, rule in model_points(model_class, config, quick=quick, **options):
+    config = config or model_class.Config(latents=latents)
+    for _, rule in model_points(model_class, config, image_shape, network_name, quick=quick):
         rule()
 
 
 def model_points(
-    model_class: type[Model],
-    config: Settings | None = None,
-    *,
-    image_shape: ImageShape = (3, 64, 64),
-    network_name: str = "conv64",
-    latents: int = 4,
-    quick: bool = False,
+    model_class: type[Model], config: Settings, image_shape: ImageShape, network_name: str, *, quick: bool
 ) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield each point of ``check_model`` with the check that raises where it is broken, in their order."""
-    config = config or model_class.Config(latents=latents)
     frozen = type(config).model_config.get("frozen") is True
     yield "its Config is frozen", lambda: _require(frozen, "the Config must be frozen: derive it from Settings")
     for dtype in (torch.float32,) if quick else (torch.float32, torch.float64):

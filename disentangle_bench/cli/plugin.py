@@ -112,7 +112,8 @@ def _points(kind: str, name: str, data_dir: str | None) -> Points:
     from disentangle_bench.data.files import data_folder
 
     if kind == "model":
-        yield from testing.model_points(registry.model_class(name))
+        model = registry.model_class(name)
+        yield from testing.model_points(model, model.Config(latents=4), (3, 64, 64), "conv64", quick=False)
     elif kind == "metric":
         module = registry.metric_module(name)
         yield "scores continuous and discrete codes in every variant", lambda: testing.check_metric(module)
