@@ -1,16 +1,7 @@
-"""Draw the figures of all tables of a report, several tables at a time in processes of their own.
-
-The processes are commands (``python -m disentangle_bench.report.figures.drawing``) that get their tables as JSON
-through a pipe from this same program: ``multiprocessing`` would run a user's unguarded script again, or fork a process
-with threads.
-"""
+"""Draw the figures of all tables of a report, several tables at a time in processes of their own."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +11,7 @@ import numpy as np
 
 from disentangle_bench.cores import available
 from disentangle_bench.errors import one_line, unknown
+from disentangle_bench.processes import Channel, Process
 from disentangle_bench.report import labels
 from disentangle_bench.report.figures import style
 from disentangle_bench.report.figures.table import Table, draw_table, figures_of, folder_name
@@ -32,6 +24,7 @@ if TYPE_CHECKING:
 
     from disentangle_bench.report.results import Results
 
+SERVE = "disentangle_bench.report.figures.drawing:serve"
 WORTHWHILE = 12
 """Smallest number of setups in all tables for which it pays to start processes (a second or two each)."""
 
@@ -115,35 +108,13 @@ def draw(tables: Sequence[Table], say: Progress) -> list[Drawn]:
 
 
 def _draw_elsewhere(tables: list[Table], say: Progress) -> list[Drawn]:
-    """Draw these tables in a process of their own, which answers with lines of JSON: progress, then the result."""
-    root = str(Path(__file__).parents[3])
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-P", "-m", "disentangle_bench.report.figures.drawing"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"},
-    )  # fmt: skip
-    assert process.stdin
-    assert process.stdout
-    assert process.stderr
-    with ThreadPoolExecutor(1) as reader, process:
-        errors = reader.submit(process.stderr.read)
-        try:
-            with process.stdin as pipe:
-                json.dump([_packed(table) for table in tables], pipe)
-        except BrokenPipeError:
-            pass  # the error of the process says why
-        answer = None
-        for line in process.stdout:
-            message = json.loads(line)
-            if "progress" in message:
-                say(message["progress"])
-            else:
-                answer = message["drawn"]
-        complaint = errors.result()
-    if answer is None:
-        raise RuntimeError(f"drawing failed: {complaint[-2000:]}")
-    return [([Path(path) for path in paths], notes) for paths, notes in answer]
+    """Draw these tables in a process of their own, which sends progress and, last, the result."""
+    with Process(SERVE, [_packed(table) for table in tables]) as process:
+        for message in process:
+            if "drawn" in message:
+                return [([Path(path) for path in paths], notes) for paths, notes in message["drawn"]]
+            say(message["progress"])
+        raise RuntimeError(f"drawing failed ({process.wait()}): standard error says why")
 
 
 _FRAMES = ("board", "scores", "means", "comparison")
@@ -173,17 +144,7 @@ def _unpacked(content: dict[str, Any]) -> Table:
     return Table(content["title"], Path(content["folder"]), **frames, records=records)
 
 
-def _main() -> None:
-    answer, sys.stdout = sys.stdout, sys.stderr  # nothing else may get into the answer
-
-    def send(**message: Any) -> None:
-        answer.write(json.dumps(message) + "\n")
-        answer.flush()
-
-    tables = [_unpacked(content) for content in json.load(sys.stdin)]
-    results = [draw_table(table, lambda line: send(progress=line)) for table in tables]
-    send(drawn=[[[str(path) for path in paths], notes] for paths, notes in results])
-
-
-if __name__ == "__main__":
-    _main()
+def serve(tables: list[dict[str, Any]], channel: Channel) -> None:
+    """Draw tables in a process that ``_draw_elsewhere`` started."""
+    results = [draw_table(_unpacked(content), lambda line: channel.send({"progress": line})) for content in tables]
+    channel.send({"drawn": [[[str(path) for path in paths], notes] for paths, notes in results]})
