@@ -15,6 +15,12 @@ Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Scalar = bool | Whole | float | str
 
 
+def digest_of(content: Any) -> str:
+    """Return SHA-256 (hexadecimal) of the canonical JSON: keys sorted, no spaces, shortest float representation."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class Part(BaseModel):
     """Frozen, validated group of finite values; an unknown key is an error.
 
@@ -206,9 +212,8 @@ class RunSpec(Subject):
 
     @property
     def digest(self) -> str:
-        """Return SHA-256 (hexadecimal) of the canonical JSON: keys sorted, no spaces, shortest float representation."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """Return the digest of what decides the run's numbers."""
+        return digest_of(self.identity())
 
     @property
     def run_id(self) -> str:

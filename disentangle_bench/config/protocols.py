@@ -8,8 +8,6 @@ pages in docs/protocols give the reasons.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,7 +18,7 @@ from pydantic import Field, ValidationError
 from disentangle_bench.atomic import write_text
 from disentangle_bench.data.correlation import NAMES
 from disentangle_bench.errors import BenchError, unknown
-from disentangle_bench.spec import Data, Part, RunSpec, Scoring, Training, Whole, as_before, first_problem
+from disentangle_bench.spec import Data, Part, RunSpec, Scoring, Training, Whole, as_before, digest_of, first_problem
 
 ENTRY_POINTS = "disentangle_bench.protocols"
 
@@ -57,8 +55,7 @@ class Protocol(Part):
         """
         if built_in(self.name) == self:
             return self.name
-        text = json.dumps(self.model_dump(mode="json", exclude=as_before(self)), sort_keys=True, separators=(",", ":"))
-        return f"{self.name}@{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+        return f"{self.name}@{digest_of(self.model_dump(mode='json', exclude=as_before(self)))[:10]}"
 
     @property
     def dose_factor(self) -> float:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.errors import one_line, unknown
 from disentangle_bench.registry import METRICS
-from disentangle_bench.spec import RunSpec, flat
+from disentangle_bench.spec import RunSpec, digest_of, flat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +38,7 @@ def settings_digest(spec: RunSpec, package_version: str = "") -> str:
     del content["seed"], content["scoring"]["metrics"]
     if package_version:
         content["package_version"] = package_version
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    return digest_of(content)[:10]
 
 
 def _changed(spec: RunSpec) -> str:

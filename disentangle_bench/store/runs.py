@@ -8,9 +8,7 @@ A results folder holds ``runs/<run_id>/`` for every run and the tables made from
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import math
 import os
 import shlex
@@ -24,7 +22,7 @@ from disentangle_bench import plugins
 from disentangle_bench.atomic import atomic_path
 from disentangle_bench.config import protocols
 from disentangle_bench.errors import BenchError, one_line
-from disentangle_bench.spec import RunSpec
+from disentangle_bench.spec import RunSpec, digest_of
 from disentangle_bench.store import schema
 from disentangle_bench.store.files import SCHEMA, check_results, digest, finite, read_json, safe_cells, write_json
 
@@ -154,9 +152,7 @@ def _is_run(entry: os.DirEntry[str]) -> bool:
 
 def checksum(content: dict[str, Any]) -> str:
     """Return the SHA-256 (hexadecimal) of a record's content, without the checksum in it."""
-    rest = {key: value for key, value in content.items() if key != "checksum"}
-    text = json.dumps(finite(rest), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_of(finite({key: value for key, value in content.items() if key != "checksum"}))
 
 
 def write_record(folder: Path, content: dict[str, Any]) -> None:
