@@ -28,7 +28,7 @@ from disentangle_bench.data.answers import (
     unpacked,
 )
 from disentangle_bench.data.dataset import OfficialFile, Report, silent
-from disentangle_bench.data.files import is_page, locked, megabytes, problem
+from disentangle_bench.data.files import is_page, json_object, locked, megabytes, problem
 from disentangle_bench.errors import BenchError
 
 _log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def _from_mirror(url: str, file: OfficialFile, target: Path, report: Report) -> 
     state = target.with_name(target.name + ".part.json")
     job = _Job(url, file, part, state, report, time.monotonic() + LONGEST_SECONDS)
     # Another mirror may hold another upload; only a checksum would show that.
-    resumed = part.exists() and (_has_checksum(file) or _read_state(state).get("url") == url)
+    resumed = part.exists() and (_has_checksum(file) or json_object(state).get("url") == url)
     if not resumed:
         part.unlink(missing_ok=True)
     while True:
@@ -136,14 +136,6 @@ def _from_mirror(url: str, file: OfficialFile, target: Path, report: Report) -> 
         os.fsync(whole.fileno())
     part.replace(target)
     state.unlink(missing_ok=True)
-
-
-def _read_state(state: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(state.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _until_whole(job: _Job) -> None:
@@ -180,7 +172,7 @@ def _attempt(session: Any, job: _Job) -> None:
     headers = {}
     if begin:
         headers["Range"] = f"bytes={begin}-"
-        known = _read_state(job.state)
+        known = json_object(job.state)
         if known.get("url") == job.url and known.get("etag"):
             headers["If-Range"] = known["etag"]
     pieces = in_time(_answered(session, job, headers), SLOW_SECONDS)

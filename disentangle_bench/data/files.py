@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from filelock import FileLock, Timeout
@@ -96,6 +98,15 @@ def digest(path: Path, algorithm: str = "sha256", report: Report = silent) -> st
             done += len(chunk)
             report(f"checking {path.name.removesuffix('.part')}", done, total)
     return state.hexdigest()
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; empty if there is none, or something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def problem(path: Path, official: OfficialFile, report: Report = silent) -> str:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from disentangle_bench.atomic import atomic_path, write_text
 from disentangle_bench.data.dataset import Card, Report, silent
-from disentangle_bench.data.files import CHUNK, megabytes
+from disentangle_bench.data.files import CHUNK, json_object, megabytes
 from disentangle_bench.data.zips import stored_array
 from disentangle_bench.errors import BenchError
 
@@ -33,11 +33,7 @@ DAMAGED = (
 
 def read_record(target: Path) -> dict[str, Any]:
     """Return the record of the array ``target``; empty if there is none."""
-    try:
-        content = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return json_object(target.with_suffix(".json"))
 
 
 def open_array(target: Path) -> Bytes:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from disentangle_bench.data.files import CHUNK, megabytes, other_content
+from disentangle_bench.data.files import megabytes, other_content
 from disentangle_bench.data.zips import array_header, stored_array, streamed_array
 from disentangle_bench.errors import BenchError, listed
 
@@ -174,11 +174,8 @@ class Hdf5(Source):
 
     def content(self) -> bytes:
         """Return the SHA-256 of the file."""
-        state = hashlib.sha256()
         with self.path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                state.update(chunk)
-        return state.digest()
+            return hashlib.file_digest(file, "sha256").digest()
 
     def mapped(self) -> npt.NDArray[np.uint8] | None:
         """Return the images where they are neither in chunks nor compressed."""
