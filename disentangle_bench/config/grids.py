@@ -14,9 +14,8 @@ from typing import Any
 from disentangle_bench.config import search as searches
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.config.search import Search
-from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.errors import BenchError
-from disentangle_bench.registry import DATASETS, MODELS, dataset_class, network
+from disentangle_bench.registry import DATASETS, MODELS, dataset_class
 from disentangle_bench.spec import RunSpec, Scalar
 
 MOST_RUNS = 100_000
@@ -136,24 +135,8 @@ def expand(
         for combination in combinations
         for spec in variants(model, name, combination)
     ]
+    for name in dataset_names:
+        if (n := dataset_class(name).card.n) < FEWEST_IMAGES:
+            raise BenchError(f"{name} has {n} images, and a run needs at least {FEWEST_IMAGES}: add images")
     resolved.sort(key=lambda spec: spec.search.point if spec.search else 0)
-    for spec in resolved:
-        check_fit(spec)
     return [spec.model_copy(update={"seed": seed}) for seed in numbers for spec in resolved]
-
-
-def check_fit(spec: RunSpec) -> None:
-    """Raise ``BenchError`` if the dataset of ``spec`` is too small or its images do not fit the network."""
-    dataset = dataset_class(spec.dataset)
-    try:
-        check = getattr(network(spec.training.network), "check", None)  # a user's own network may have none
-        if check is not None:
-            check(dataset.card.image_shape)
-    except BenchError as error:
-        raise BenchError(f"{spec.dataset}: {error}") from error
-    table = getattr(dataset, "table", None)
-    if table is None and dataset.__len__ is not Dataset.__len__ and not hasattr(dataset, "table"):
-        return  # known once it is loaded
-    images = len(dataset.card.grid) if table is None else len(table)
-    if images < FEWEST_IMAGES:
-        raise BenchError(f"{spec.dataset} has {images} images, and a run needs at least {FEWEST_IMAGES}: add images")
