@@ -67,10 +67,10 @@ class Registry:
     @property
     def groups(self) -> dict[str, list[str]]:
         """Return the group names that stand for several rows, and the names of these rows."""
-        words = {entry.group: (entry.group,) for entry in self.entries.values()} | self._aliases
+        members = {entry.group: (entry.group,) for entry in self.entries.values()} | self._aliases
         return {
             word: [entry.name for entry in self.entries.values() if entry.group in groups]
-            for word, groups in words.items()
+            for word, groups in members.items()
         }
 
     def names(self, asked: str) -> list[str]:

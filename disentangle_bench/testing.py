@@ -254,15 +254,15 @@ def check_dataset(dataset: Dataset, *, device: str = "cpu", images: int = 64) ->
     _require(pixels.shape == (images, h, w, c), f"images gives {pixels.shape}, the card says {(images, h, w, c)}")
     _require(np.array_equal(pixels, dataset.images(index)), "images gives other bytes the second time")
     _require(len(np.unique(pixels)) > 1, "all pixels are the same")
-    place = dataset.place(torch.device(device))
-    batch = place(index)
+    batches = dataset.place(torch.device(device))
+    batch = batches(index)
     _require(
         batch.dtype == torch.uint8 and tuple(batch.shape) == (images, c, h, w), "place gives no bytes [b, c, h, w]"
     )
     _require(batch.is_contiguous(memory_format=torch.channels_last), "place's batches are not channels-last in memory")
     _require(np.array_equal(batch.cpu().permute(0, 2, 3, 1).numpy(), pixels), "place and images give different bytes")
-    if place.gather is not None:
-        gathered = place.gather(torch.from_numpy(index).to(device))
+    if batches.gather is not None:
+        gathered = batches.gather(torch.from_numpy(index).to(device))
         _require(torch.equal(gathered, batch), "gather gives other bytes than place's batches")
 
 

@@ -145,11 +145,11 @@ def _seeds(seeds: int | str | Sequence[int]) -> str:
 
 def _changes(changes: Changes) -> list[str]:
     """Return changes in the form that the command takes."""
-    words = []
+    texts = []
     for key, value in (changes or {}).items():
         values = value if isinstance(value, list | tuple) else [value]
-        words.append(f"{key}={','.join(one if isinstance(one, str) else json.dumps(one) for one in values)}")
-    return words
+        texts.append(f"{key}={','.join(one if isinstance(one, str) else json.dumps(one) for one in values)}")
+    return texts
 
 
 def _resources(given: dict[str, Any]) -> Resources:

@@ -156,13 +156,13 @@ class Results:
 
     def __getitem__(self, key: str | int | tuple[str | int, ...]) -> Run:
         """Return the only run that matches all names given; raise ``BenchError`` if none or several do."""
-        words = key if isinstance(key, tuple) else (key,)
-        fitting = [run for run in self.runs if all(_fits(run.spec, word) for word in words)]
+        names = key if isinstance(key, tuple) else (key,)
+        fitting = [run for run in self.runs if all(_fits(run.spec, word) for word in names)]
         if len(fitting) == 1:
             return fitting[0]
         shown = ", ".join(run.spec.run_id for run in (fitting or self.runs)[:10])
         count = f"{len(fitting)} runs fit" if fitting else "no run fits"
-        raise BenchError(f"{count} {', '.join(map(repr, words))}: give model, dataset and seed. Here: {shown}")
+        raise BenchError(f"{count} {', '.join(map(repr, names))}: give model, dataset and seed. Here: {shown}")
 
     def table(self) -> pd.DataFrame:
         """Return all scores: a row per run and score, with model, dataset, protocol, seed, value and versions."""

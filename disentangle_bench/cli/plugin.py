@@ -121,5 +121,5 @@ def _points(kind: str, name: str, data_dir: str | None) -> Points:
         dataset = registry.dataset_class(name).load(data_folder(data_dir))
         yield "card, factors and images agree, here and on a device", lambda: testing.check_dataset(dataset)
     else:
-        made = registry.network(name)
-        yield "encodes and decodes images", lambda: testing.check_network(made)
+        network = registry.network(name)
+        yield "encodes and decodes images", lambda: testing.check_network(network)

@@ -51,7 +51,7 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
     Raises ``BenchError`` for unknown names and keys, and for values that are not allowed.
     """
     model, dataset = MODELS.canonical(model), DATASETS.canonical(dataset)
-    card, chosen, rules = dataset_class(dataset).card, model_class(model), protocol(protocol_name)
+    card, model_type, rules = dataset_class(dataset).card, model_class(model), protocol(protocol_name)
     fixed = dict(MODELS.entries[model].fixed)
     settings, sources = _settings(model, dataset, rules, len(card.factor_names))
     given = _changes(changes)
@@ -66,7 +66,7 @@ def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Se
     spec = _validated(
         {
             "model": model,
-            "model_version": chosen.version,
+            "model_version": model_type.version,
             "dataset": dataset,
             "dataset_version": card.version,
             "protocol": rules.label,

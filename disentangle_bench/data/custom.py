@@ -267,8 +267,8 @@ def _ranked(
 def _names(path: Path, given: npt.NDArray[Any] | None, k: int) -> tuple[str, ...]:
     if given is None:
         return tuple(f"factor_{j}" for j in range(k))
-    words = np.atleast_1d(given).ravel().tolist()
-    names = tuple(one_line(word.decode("utf-8", "replace") if isinstance(word, bytes) else word) for word in words)
+    texts = np.atleast_1d(given).ravel().tolist()
+    names = tuple(one_line(word.decode("utf-8", "replace") if isinstance(word, bytes) else word) for word in texts)
     if len(names) != k or len(set(names)) != k or not all(names):
         raise BenchError(f"{path} has the factor_names {listed(names)}; {k} different ones are needed.")
     return names

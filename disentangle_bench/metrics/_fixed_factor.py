@@ -32,8 +32,8 @@ class FixedFactorRows:
         """Draw row numbers [batches, size] with replacement: each batch shares the value of a random row."""
         grouped = self._grouped[factor]
         group = grouped.group[rng.choice(grouped.rows, size=batches)]
-        place = (rng.random((batches, size)) * grouped.counts[group][:, None]).astype(np.int64)
-        return grouped.order[grouped.starts[group][:, None] + place]
+        position = (rng.random((batches, size)) * grouped.counts[group][:, None]).astype(np.int64)
+        return grouped.order[grouped.starts[group][:, None] + position]
 
     def pairs(
         self, factor: int, batches: int, size: int, rng: np.random.Generator

@@ -188,9 +188,9 @@ def _explicitness(
     tasks: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]] = []
     for column in factors.T:
         alphabet = np.unique(column[:rows])
-        place = np.minimum(np.searchsorted(alphabet, column), len(alphabet) - 1)
-        known = np.flatnonzero(alphabet[place] == column)
-        tasks.append((place, known[known >= rows], len(alphabet)))
+        index = np.minimum(np.searchsorted(alphabet, column), len(alphabet) - 1)
+        known = np.flatnonzero(alphabet[index] == column)
+        tasks.append((index, known[known >= rows], len(alphabet)))
     losses = probe_losses(codes.indices, scaled, rows, tasks, choices.iterations, clip=not choices.training)
     null = np.array([np.log(classes) if classes > 1 else np.nan for _, _, classes in tasks])
     fitted = 1 - losses[:, 0] / null

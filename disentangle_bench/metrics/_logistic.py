@@ -54,9 +54,9 @@ class Features:
         width = 0
         for j in range(symbols.shape[1]):
             alphabet = np.unique(seen[:, j])
-            place = np.minimum(np.searchsorted(alphabet, symbols[:, j]), len(alphabet) - 1)
-            known = alphabet[place] == symbols[:, j]
-            columns[known, j] = width + place[known]
+            index = np.minimum(np.searchsorted(alphabet, symbols[:, j]), len(alphabet) - 1)
+            known = alphabet[index] == symbols[:, j]
+            columns[known, j] = width + index[known]
             width += len(alphabet)
         return Features(columns, np.empty((0, 0)), width)
 
@@ -161,7 +161,7 @@ def fit(features: Features, labels: npt.NDArray[np.int64], classes: int, max_ite
             loss += _accumulate(features.columns, features.values, labels, weights, start, block, powers, gradient)
         return loss / n, gradient[:, free].ravel() / n
 
-    found = minimize(
+    minimum = minimize(
         loss_and_gradient,
         np.zeros(shape)[:, free].ravel(),
         method="L-BFGS-B",
@@ -174,7 +174,7 @@ def fit(features: Features, labels: npt.NDArray[np.int64], classes: int, max_ite
         },
     )
     coefficients = np.zeros(shape)
-    coefficients[:, free] = found.x.reshape(shape[0], -1)
+    coefficients[:, free] = minimum.x.reshape(shape[0], -1)
     return coefficients
 
 

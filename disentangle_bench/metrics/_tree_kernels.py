@@ -47,14 +47,14 @@ def _pick(best: Any, seed: Any, stage: int, column: int, node: int) -> int:
         top = max(top, best[f])
     if top < 0.0:
         return -1
-    chosen = -1
+    winner = -1
     highest = np.uint64(0)
     for f in range(len(best)):
         if best[f] >= top * TIE:
             key = _hash(seed, stage * 8 + node, column, f)
-            if chosen < 0 or key > highest:
-                chosen, highest = f, key
-    return chosen
+            if winner < 0 or key > highest:
+                winner, highest = f, key
+    return winner
 
 
 @_jit
@@ -129,8 +129,8 @@ def _split_sorted(order: Any, side: Any, low: int, middle: int, high: int, to: A
         for i in range(low, high):
             r = order[f, i]
             s = int(side[r])
-            place = left + s * (right - left)  # without a branch: for most latents ``side`` is unpredictable
-            to[f, place] = r
+            position = left + s * (right - left)  # without a branch: for most latents ``side`` is unpredictable
+            to[f, position] = r
             left += 1 - s
             right += s
 

@@ -70,8 +70,8 @@ class AEICA(Model):
         """Fit the components to the codes of training images."""
         z = torch.cat([self.encoder(x) for x in images(IMAGES)])
         fitted = independent_components(z.cpu().double().numpy())
-        for buffer, found in zip((self.mean, self.unmixing, self.mixing), fitted, strict=True):
-            buffer.copy_(torch.from_numpy(found))
+        for buffer, value in zip((self.mean, self.unmixing, self.mixing), fitted, strict=True):
+            buffer.copy_(torch.from_numpy(value))
 
     def encode(self, x: Tensor) -> Codes:
         """Return the sources as codes."""
@@ -108,6 +108,6 @@ def independent_components(z: Array) -> tuple[Array, Array, Array]:
         white = (z - mean) @ directions[:, live] / deviations[live]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            _, found, _ = fastica(white, whiten=False, max_iter=ITERATIONS, tol=TOLERANCE, random_state=0)
-        rotation[np.ix_(live, live)] = found
+            _, unmixing, _ = fastica(white, whiten=False, max_iter=ITERATIONS, tol=TOLERANCE, random_state=0)
+        rotation[np.ix_(live, live)] = unmixing
     return mean, rotation @ (directions / deviations).T, directions * deviations @ rotation.T

@@ -80,19 +80,19 @@ def score_title(name: str) -> str:
     return f"{title}{space}{rest}"
 
 
-def place(model: str) -> int:
+def look_number(model: str) -> int:
     """Return the number that decides a model's colour and mark. Other models do not change it."""
     order = list(MODEL_TITLES)
     return order.index(model) if model in order else len(order) + zlib.crc32(model.encode()) % (56 - len(order))
 
 
-def places(setups: Iterable[tuple]) -> dict[tuple, int]:
+def look_numbers(setups: Iterable[tuple]) -> dict[tuple, int]:
     """Return the number that decides the look of each setup: settings of one model share its colour."""
     last_index: dict[str, int] = {}
     numbers = {}
     for setup in setups:
         index = last_index[setup[0]] = last_index.get(setup[0], -1) + 1
-        numbers[setup] = place(setup[0]) + index * len(COLOURS)
+        numbers[setup] = look_number(setup[0]) + index * len(COLOURS)
     return numbers
 
 
@@ -152,11 +152,11 @@ def score_names(rows: pd.DataFrame) -> dict[tuple, str]:
     """
     kinds = rows[SCORE].drop_duplicates()
     several = kinds["score"].value_counts() > 1
-    ordered = sorted(kinds.itertuples(index=False, name=None), key=lambda kind: (_place(kind[1]), *kind))
+    ordered = sorted(kinds.itertuples(index=False, name=None), key=lambda kind: (_rank_of(kind[1]), *kind))
     return {kind: f"{kind[1]} ({kind[2]}, v{kind[3]})" if several[kind[1]] else kind[1] for kind in ordered}
 
 
-def _place(score: str) -> int:
+def _rank_of(score: str) -> int:
     return HEADLINE.index(score) if score in HEADLINE else len(HEADLINE)
 
 

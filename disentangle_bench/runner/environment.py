@@ -123,7 +123,7 @@ def commit() -> str | None:
         name = archived.read_text(encoding="utf-8").strip() if archived.exists() else ""
         return name if re.fullmatch("[0-9a-f]{40}", name) else None
     try:
-        words = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
-        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

@@ -87,8 +87,8 @@ def traversal(code: Codes, sample: Codes, j: int, steps: int = STEPS) -> Codes:
         return moved
     symbols, first = np.unique(sample.indices[:, j], return_index=True)
     order = np.argsort(sample.values[first, j], kind="stable")
-    chosen = order[np.linspace(0, len(order) - 1, steps).round().astype(np.int64)]
-    moved.values[:, j] = sample.values[first[chosen], j]
+    moves = order[np.linspace(0, len(order) - 1, steps).round().astype(np.int64)]
+    moved.values[:, j] = sample.values[first[moves], j]
     assert moved.indices is not None
-    moved.indices[:, j] = symbols[chosen]
+    moved.indices[:, j] = symbols[moves]
     return moved

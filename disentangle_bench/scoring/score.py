@@ -40,17 +40,17 @@ def choose(metrics: str | None, variants: Sequence[str], base: dict[str, str] | 
     """
     base = base or {}
     names = METRICS.names(metrics) if metrics is not None else list(base)
-    chosen = {name: base.get(name, metric_module(name).CARD.default_variant) for name in names}
+    named = {name: base.get(name, metric_module(name).CARD.default_variant) for name in names}
     for word in variants:
         metric, equals, variant = word.rpartition("=")
-        if equals and metric not in chosen:
-            raise unknown("metric", metric, chosen)
-        having = [name for name in ([metric] if equals else chosen) if variant in metric_module(name).CARD.variants]
+        if equals and metric not in named:
+            raise unknown("metric", metric, named)
+        having = [name for name in ([metric] if equals else named) if variant in metric_module(name).CARD.variants]
         if not having:
-            allowed = {v for name in ([metric] if equals else chosen) for v in metric_module(name).CARD.variants}
+            allowed = {v for name in ([metric] if equals else named) for v in metric_module(name).CARD.variants}
             raise unknown("variant", variant, allowed)
-        chosen |= dict.fromkeys(having, variant)
-    return chosen
+        named |= dict.fromkeys(having, variant)
+    return named
 
 
 @dataclass
@@ -175,13 +175,13 @@ def score_results(
         raise BenchError(f"no run in {str(out)!r} is finished: dbench run finishes them, then they can be scored again")
     if only is not None:
         records = [record for record in records if record.folder.name in only]
-    chosen = [choose(metrics, variants, record.spec.scoring.metrics) for record in records]
-    files = {name: file for names in chosen for name in names if (file := METRICS.entries[name].file) is not None}
+    named = [choose(metrics, variants, record.spec.scoring.metrics) for record in records]
+    files = {name: file for names in named for name in names if (file := METRICS.entries[name].file) is not None}
     for file in files.values():
         plugins.keep(file, out)
     failed: dict[str, str] = {}
     dumped = {name: file.model_dump() for name, file in files.items()}
-    tasks = [[os.path.abspath(record.folder), each, dumped] for record, each in zip(records, chosen, strict=True)]
+    tasks = [[os.path.abspath(record.folder), each, dumped] for record, each in zip(records, named, strict=True)]
     target = "disentangle_bench.scoring.score:score_runs"
     try:
         with closing(answers(target, tasks, min(jobs, len(tasks)))) as scored:

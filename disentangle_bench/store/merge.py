@@ -61,15 +61,15 @@ def merge(sources: Sequence[Path], out: Path, selection: Selection | None = None
 
 def _choose(sources: Sequence[Path], out: Path, selection: Selection | None) -> dict[str, Path]:
     """Return the folder from which each run is to be taken, by its name."""
-    chosen: set[str] | None = None
+    selected: set[str] | None = None
     if selection is not None:
-        chosen = {row.run_id for row in selection.of([row for source in sources for row in status.states(source)])}
+        selected = {row.run_id for row in selection.of([row for source in sources for row in status.states(source)])}
     folders: dict[str, Path] = {}
     finished: dict[Path, runs.Record] = {}
     for source in (out, *sources) if (out / "runs").is_dir() else sources:
         records = runs.read_records(source)
         names = {folder.name for folder in runs.run_folders(source) if not folder.is_symlink()}
-        names = names if chosen is None or source == out else names & chosen
+        names = names if selected is None or source == out else names & selected
         for name in sorted(names & set(records.problems)):
             raise BenchError(f"nothing is merged: {records.problems[name]}")
         finished |= {record.folder: record for record in records.records}

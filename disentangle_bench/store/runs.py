@@ -261,11 +261,11 @@ def command(spec: RunSpec, out: Path, options: Sequence[str] = ()) -> str:
         return name if file is None else f"{out / plugins.FOLDER / file.sha256}.py:{name.partition('@')[0]}"
 
     models, datasets = word(spec.model), word(spec.dataset)
-    words = ["dbench", "run", "--models", models, "--datasets", datasets, "--protocol"]
-    words += [protocols.option(spec.protocol, out / plugins.FOLDER), "--seeds", f"{spec.seed}-{spec.seed}"]
-    words += ["--out", str(out)]
+    arguments = ["dbench", "run", "--models", models, "--datasets", datasets, "--protocol"]
+    arguments += [protocols.option(spec.protocol, out / plugins.FOLDER), "--seeds", f"{spec.seed}-{spec.seed}"]
+    arguments += ["--out", str(out)]
     for change in spec.changed:
         key, _, value = change.partition("=")
-        words += ["--set", f"{key}={word(value)}"]
+        arguments += ["--set", f"{key}={word(value)}"]
     # The bytes of a path need not be text; JSON and UTF-8 must be.
-    return shlex.join([*words, *options]).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return shlex.join([*arguments, *options]).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -168,21 +168,25 @@ class Selection:
     failed: bool = False
 
     def of(self, rows: Sequence[State]) -> list[State]:
-        """Return the rows that are chosen. Raises ``BenchError`` for a run, model, dataset or protocol without any."""
-        chosen = [row for row in rows if row.state == "failed"] if self.failed else list(rows)
-        chosen = _fitting("run", self.patterns, chosen, lambda row: row.run_id)
+        """Return the rows that match. Raises ``BenchError`` for a run, model, dataset or protocol without any."""
+        matching = [row for row in rows if row.state == "failed"] if self.failed else list(rows)
+        matching = _fitting("run", self.patterns, matching, lambda row: row.run_id)
         files = tuple(word.rpartition("/")[2] for word in self.datasets)  # a file is known by its name alone
-        chosen = _fitting("model", self.models, chosen, lambda row: row.spec.model if row.spec else "")
-        chosen = _fitting("dataset", files, chosen, lambda row: row.spec.dataset_name if row.spec else "")
-        return _fitting("protocol", self.protocols, chosen, lambda row: row.spec.protocol if row.spec else "")
+        matching = _fitting("model", self.models, matching, lambda row: row.spec.model if row.spec else "")
+        matching = _fitting("dataset", files, matching, lambda row: row.spec.dataset_name if row.spec else "")
+        return _fitting("protocol", self.protocols, matching, lambda row: row.spec.protocol if row.spec else "")
 
 
-def _fitting(kind: str, words: Sequence[str], rows: list[State], name: Any) -> list[State]:
+def _fitting(kind: str, patterns: Sequence[str], rows: list[State], name: Any) -> list[State]:
     names = [name(row) for row in rows]
-    for word in words:
+    for word in patterns:
         if not any(fnmatchcase(each, word) for each in names):
             raise unknown(kind, word, {each for each in names if each})
-    return [row for row, each in zip(rows, names, strict=True) if not words or any(fnmatchcase(each, w) for w in words)]
+    return [
+        row
+        for row, each in zip(rows, names, strict=True)
+        if not patterns or any(fnmatchcase(each, w) for w in patterns)
+    ]
 
 
 @dataclass(frozen=True)

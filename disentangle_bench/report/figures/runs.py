@@ -155,7 +155,7 @@ def codebook_figure(title: str, indices: npt.NDArray[Any], matrices: Arrays) -> 
 
 
 def _heat(
-    made: Figure,
+    figure: Figure,
     axis: Axes,
     name: str,
     matrix: npt.NDArray[np.float64],
@@ -175,7 +175,7 @@ def _heat(
         tick.set_color("black" if active[latent] else INACTIVE)
     for latent in np.flatnonzero(~active).tolist():
         axis.add_patch(Rectangle((latent, 0), 1, k, fill=False, hatch="////", edgecolor="0.75", linewidth=0))
-    made.colorbar(mesh, ax=axis, fraction=0.03, pad=0.01).outline.set_visible(False)
+    figure.colorbar(mesh, ax=axis, fraction=0.03, pad=0.01).outline.set_visible(False)
 
 
 def latents_figure(

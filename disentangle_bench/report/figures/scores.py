@@ -155,14 +155,14 @@ def _cross(axis: Axes, x: pd.DataFrame, y: pd.DataFrame, look: dict[str, Any]) -
     )
 
 
-def _legend(made: Figure, axes: list[Axes], x_label: str) -> None:
+def _legend(figure: Figure, axes: list[Axes], x_label: str) -> None:
     """Add a legend below all panels, and the label of x to the lowest panel of each column."""
     columns = len({round(axis.get_position().x0, 3) for axis in axes})
     for axis in axes[-columns:]:
         axis.set_xlabel(x_label)
     handles, labels = axes[0].get_legend_handles_labels()
     long = max(map(len, labels), default=0) > 18
-    made.legend(handles, labels, loc="outside lower center", ncols=3 if long else 6, handletextpad=0.4)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3 if long else 6, handletextpad=0.4)
 
 
 def profile_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure | None:

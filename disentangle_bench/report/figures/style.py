@@ -96,18 +96,18 @@ def figure(width: float, height: float) -> Figure:
     return empty_figure
 
 
-def save(made: Figure, stem: Path) -> list[Path]:
+def save(drawn: Figure, stem: Path) -> list[Path]:
     """Write ``stem``.png and ``stem``.pdf, without dates, so that the same figure gives the same bytes."""
     import matplotlib
 
     targets = [stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")]
     for target, metadata in zip(targets, ({"Software": None}, {"CreationDate": None}), strict=True):
         with atomic_path(target) as temporary:
-            made.savefig(temporary, metadata=metadata)
+            drawn.savefig(temporary, metadata=metadata)
         # The first save computes the layout; computing it again takes as long as drawing. A placeholder ("none")
         # would still cost a drawing.
         with matplotlib.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
-            made.set_layout_engine(None)
+            drawn.set_layout_engine(None)
     return targets
 
 
@@ -132,7 +132,7 @@ def looks(setups: Iterable[tuple]) -> dict[tuple, Look]:
             MARKERS[number % len(MARKERS)],
             LINES[number // len(COLOURS) % len(LINES)],
         )
-        for setup, number in labels.places(setups).items()
+        for setup, number in labels.look_numbers(setups).items()
     }
 
 

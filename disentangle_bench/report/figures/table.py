@@ -98,13 +98,13 @@ def figures_of(table: Table) -> Iterator[tuple[str, Drawing]]:
     yield from _figures(table, _setups(table.board)[0], [], {})
 
 
-def _save(made: Figure | list[Any] | None, stem: Path) -> list[Path]:
+def _save(drawing: Figure | list[Any] | None, stem: Path) -> list[Path]:
     """Write a figure as PNG and PDF, or frames as GIF; return the paths, none if there is nothing to write."""
-    if not made:
+    if not drawing:
         return []
-    if isinstance(made, list):
-        return save_gif(made, stem.with_name(f"{stem.name}.gif"))
-    return style.save(made, stem)
+    if isinstance(drawing, list):
+        return save_gif(drawing, stem.with_name(f"{stem.name}.gif"))
+    return style.save(drawing, stem)
 
 
 def _some(lacking: list[str]) -> str:

@@ -141,7 +141,7 @@ def _table(sheet: Sheet, board: pd.DataFrame, scores: pd.DataFrame, results: Res
         scores[SETUP + SCORE].itertuples(index=False, name=None), scores["seed"], scores["value"], strict=True
     ):
         values.setdefault(group, []).append([int(seed), float(value)])
-    costs, look_numbers = _costs(scores, results), labels.places(sheet.rows)
+    costs, look_numbers = _costs(scores, results), labels.look_numbers(sheet.rows)
     groups = results.groups[(results.groups[TABLE] == list(key)).all(axis=1)]
     kinds = list(dict.fromkeys(groups[SCORE].itertuples(index=False, name=None)))
     grouped = {tuple(getattr(row, part) for part in SETUP + SCORE): row for row in labels.rows_of(groups)}

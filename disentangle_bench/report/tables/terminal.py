@@ -59,7 +59,7 @@ def _metric(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _table(sheet: Sheet, chosen: list[tuple]) -> Table:
+def _table(sheet: Sheet, keys: list[tuple]) -> Table:
     left = len(sheet.rows) - MOST_ROWS
     table = Table(
         title=Text(sheet.title if sheet.ranked else f"{sheet.title} (nothing ranked)"),
@@ -68,12 +68,12 @@ def _table(sheet: Sheet, chosen: list[tuple]) -> Table:
     )
     table.add_column(sheet.corner, overflow="fold")
     table.add_column("n", justify="right")
-    for key in chosen:
+    for key in keys:
         first, _, second = sheet.columns[key].name.partition(".")
         head = f"{first}\n{second} {ARROWS[sheet.columns[key].direction]}".rstrip()
         table.add_column(Text(head), justify="right", overflow="fold")
     for row, name in itertools.islice(sheet.rows.items(), MOST_ROWS):
-        cells = {key: sheet.cells.get((row, key)) for key in chosen}
+        cells = {key: sheet.cells.get((row, key)) for key in keys}
         n = max((cell.n for cell in cells.values() if cell is not None), default=0)
         table.add_row(
             Text(name), Text(str(n)), *(_cell(cell, sheet.columns[key].decimals) for key, cell in cells.items())

@@ -149,8 +149,8 @@ class _Tasks:
     def _start(self, run: _Run) -> None:
         again = run.lost + run.moved > 0
         self.beats.expect(run.spec)
-        words = (run.spec.model_dump_json(), self.out, self.resources, self.work.fresh and not again, again)
-        self.active[self.task.remote(*words)] = run
+        arguments = (run.spec.model_dump_json(), self.out, self.resources, self.work.fresh and not again, again)
+        self.active[self.task.remote(*arguments)] = run
 
     def _look(self, seconds: float, stopping: bool = False) -> None:
         ready, _ = ray.wait(list(self.active), timeout=seconds, fetch_local=True)

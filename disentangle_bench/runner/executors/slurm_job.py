@@ -61,9 +61,9 @@ def _own_state() -> tuple[str, float]:
     """Return the state of this job, and the seconds it has left. Waits while slurmctld does not answer: it cannot end
     the job then either.
     """
-    words = ("squeue", "--noheader", "--states=all", f"--jobs={_own_id()}", "--format=%T|%L")
+    query = ("squeue", "--noheader", "--states=all", f"--jobs={_own_id()}", "--format=%T|%L")
     for _ in range(WAITS):
-        printed = command(*words)
+        printed = command(*query)
         if printed is not None:
             state, _, left = printed.strip().partition("|")
             return state, seconds(left)
