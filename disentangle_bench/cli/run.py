@@ -120,13 +120,14 @@ def _score_more(out: Path, run_ids: set[str], metrics: str, records: Records) ->
     }
     if not lacking:
         return records
-    _, failed = scorer.score_results(out, metrics, (), jobs=available(), progress=_scored, only=lacking)
+    _, failed = scorer.score_results(out, metrics, (), jobs=available(), progress=print_scored, only=lacking)
     for run_id, error in failed.items():
         click.echo(f"not scored: {run_id}: {error}", err=True)
     return runner.read(out)
 
 
-def _scored(done: int, total: int) -> None:
+def print_scored(done: int, total: int) -> None:
+    """Print how many runs of ``total`` are scored."""
     click.echo(f"[{done}/{total}] runs scored", err=True)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from disentangle_bench.cli import options as opt
-from disentangle_bench.cli.run import print_leaderboard
+from disentangle_bench.cli.run import print_leaderboard, print_scored
 from disentangle_bench.errors import BenchError, one_line, unknown
 
 FORMATS = ("csv", "md", "tex")
@@ -185,14 +185,10 @@ def _score_results(out: Path, metrics: str | None, variants: Sequence[str], jobs
     from disentangle_bench.cores import available
     from disentangle_bench.scoring import score as scorer
 
-    records, failed = scorer.score_results(out, metrics, variants, jobs=jobs or available(), progress=_count)
+    records, failed = scorer.score_results(out, metrics, variants, jobs=jobs or available(), progress=print_scored)
     print_leaderboard(out, metrics=metrics)
     click.echo(f"{len(records) - len(failed)} runs scored, {len(failed)} could not be")
     for run_id, error in failed.items():
         click.echo(f"not scored: {one_line(run_id)}: {error}", err=True)
     if failed:
         sys.exit(1)
-
-
-def _count(done: int, total: int) -> None:
-    click.echo(f"[{done}/{total}] runs scored", err=True)

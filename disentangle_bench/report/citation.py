@@ -52,7 +52,7 @@ def bibtex(records: Sequence[Record], sha256: str, credit: Credit = SUITE) -> st
     """Return a BibTeX entry for these results."""
     title, authors = credit.named(len(records))
     # Braces stop BibTeX from splitting an institution's name. "Surname, Name" needs none.
-    names = " and ".join(_braced(name) if "," not in name else _plain(name) for name in authors)
+    names = " and ".join(f"{{{_plain(name)}}}" if "," not in name else _plain(name) for name in authors)
     version = "".join(letter for letter in versions(records) if letter.isalnum() or letter in " .,+-")
     year = _last_day(records)[:4]
     lines = [
@@ -68,10 +68,6 @@ def bibtex(records: Sequence[Record], sha256: str, credit: Credit = SUITE) -> st
 
 def _plain(text: str) -> str:
     return re.sub(r"[{}\\\\]", "", text)
-
-
-def _braced(name: str) -> str:
-    return f"{{{_plain(name)}}}"
 
 
 def cff(records: Sequence[Record], sha256: str, credit: Credit = SUITE) -> str:

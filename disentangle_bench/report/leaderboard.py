@@ -156,9 +156,5 @@ def read_csv(path: Path) -> pd.DataFrame:
     """Read a ``leaderboard.csv`` with its documented dtypes; an empty text stays an empty text and is not NaN."""
     import pandas as pd
 
-    texts = [name for name, dtype in DTYPES.items() if dtype == "str"]
-    return pd.read_csv(path, dtype=DTYPES, keep_default_na=False, na_values=_missing(texts))
-
-
-def _missing(texts: list[str]) -> dict[str, list[str]]:
-    return {name: [""] for name in DTYPES if name not in texts}
+    missing = {name: [""] for name, dtype in DTYPES.items() if dtype != "str"}
+    return pd.read_csv(path, dtype=DTYPES, keep_default_na=False, na_values=missing)

@@ -89,7 +89,9 @@ def draw_table(table: Table, say: Callable[[str], None] = lambda line: None) -> 
                 paths += _save(draw(), table.folder / stem)
             except Exception as error:  # a foreign file's arrays can have any shape: only this figure fails
                 notes.append(f"{title}: {stem} was not drawn ({type(error).__name__}: {error})")
-    notes += [f"{title}: no {file} for {_some(lacking)}" for file, lacking in missing.items()]
+    for file, lacking in missing.items():
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        notes.append(f"{title}: no {file} for {lacking[0]}{more}")
     return paths, notes
 
 
@@ -105,10 +107,6 @@ def _save(drawing: Figure | list[Any] | None, stem: Path) -> list[Path]:
     if isinstance(drawing, list):
         return save_gif(drawing, stem.with_name(f"{stem.name}.gif"))
     return style.save(drawing, stem)
-
-
-def _some(lacking: list[str]) -> str:
-    return lacking[0] if len(lacking) == 1 else f"{lacking[0]} and {len(lacking) - 1} more"
 
 
 def folder_name(title: str, rows: pd.DataFrame) -> str:
