@@ -7,6 +7,7 @@ MathML, which browsers draw without a script or a network.
 from __future__ import annotations
 
 import html
+import inspect
 import json
 import re
 import shutil
@@ -127,7 +128,8 @@ def command_section(path: str, command: click.Command) -> Iterator[str]:
     yield f"\n```text\n{path} {usage}\n```\n"
     section = None
     for parameter in command.get_params(context):
-        if row := parameter.get_help_record(context):
+        row = parameter.get_help_record(context)
+        if row and isinstance(parameter, click.Option):  # arguments are in the line above
             if (title := getattr(parameter, "section", "Options")) != section:
                 section = title
                 yield f"\n**{title}**\n"
@@ -135,7 +137,7 @@ def command_section(path: str, command: click.Command) -> Iterator[str]:
 
 
 def plain_help(command: click.Command) -> str:
-    return escaped(re.sub(r"[\b]\n?", "", command.help or command.short_help or "").strip())
+    return escaped(inspect.cleandoc(re.sub(r"[\b]\n?", "", command.help or command.short_help or "")))
 
 
 def escaped(text: str) -> str:

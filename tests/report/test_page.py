@@ -188,7 +188,10 @@ def test_a_run_opens_and_closes(page, folder):
     page.one("#run-query").send_keys("rooms3d qlae 0")
     run = next(run for run in data(folder)["runs"] if (run.get("model"), run.get("seed")) == ("qlae", 0)
                and (run["dataset"], run["protocol"]) == ("rooms3d", "cpu"))  # fmt: skip
-    assert run["id"] in page.texts("#run-list .link")
+    row = page.texts("#run-list tbody tr:first-child td")
+    assert row[:2] == ["qlae", "0"]
+    assert float(row[2]) == pytest.approx(dict(score[:2] for score in run["scores"])["dci.disentanglement"], abs=6e-4)
+    assert run["id"] in page.texts("#run-list td:last-child")
     page.one(f'#run-list [data-run="{run["id"]}"]').click()
     dialog = page.one("#run")
     assert dialog.is_displayed()

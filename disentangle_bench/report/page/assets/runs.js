@@ -11,11 +11,18 @@ function renderRuns() {
   const text = (run) => `${run.id} ${run.model || ""} ${run.changed || ""} ${run.dataset || ""} ${run.protocol || ""} seed${run.seed} ${run.seed} ${run.status}`.toLowerCase();
   listed = DATA.runs.filter((run) => (!status || run.status === status) && words.every((word) => (/^\d+$/.test(word) ? String(run.seed) === word : text(run).includes(word))));
   byId("run-count").textContent = `${listed.length} of ${DATA.runs.length} runs`;
-  byId("run-list").replaceChildren(plainTable(["run", "model", "dataset", "protocol", "seed", "status"], listed.map((run) => [
-    el("button", { type: "button", class: "link", "data-run": run.id, onclick: () => openRun(run.id) }, run.id),
-    `${run.model || ""}${run.changed ? ` (${run.changed})` : ""}`, run.dataset || "", run.protocol || "", isNumber(run.seed) ? String(run.seed) : "",
-    el("span", { class: run.status === "failed" ? "failed" : null }, run.status),
-  ]), [4]));
+  // What tells runs apart comes first: a narrow screen shows no more.
+  const main = DATA.tables[0] && DATA.tables[0].columns[0];
+  byId("run-list").replaceChildren(plainTable(["model", "seed", main ? main.title : "", "status", "dataset", "protocol", "run"], listed.map((run) => [
+    el("button", { type: "button", class: "link", "data-run": run.id, onclick: () => openRun(run.id) }, run.model ? `${run.model}${run.changed ? ` (${run.changed})` : ""}` : run.id),
+    isNumber(run.seed) ? String(run.seed) : "", scoreOf(run, main),
+    el("span", { class: run.status === "failed" ? "failed" : null }, run.status), run.dataset || "", run.protocol || "", run.id,
+  ]), [1, 2]));
+}
+
+function scoreOf(run, column) {
+  const [, value] = (column && run.scores && run.scores.find(([name]) => column.name === name || column.name.startsWith(`${name} `))) || [];
+  return isNumber(value) ? value.toFixed(column.decimals) : "";
 }
 
 function openRun(id) {
