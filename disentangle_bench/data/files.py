@@ -137,11 +137,11 @@ def problem(path: Path, official: OfficialFile, report: Report = silent) -> str:
 
 
 def other_content(head: bytes) -> str:
-    """Return the kind of non-data file that begins with ``head``, as the end of a sentence; empty if it is data."""
+    """Return the kind of file without data that begins with ``head``, as the end of a sentence; empty if it is data."""
     if is_page(head):
-        return "is a web page and not the dataset; the server wanted an answer from a person"
+        return "is a web page and not the file itself; the server wanted an answer from a person"
     if head.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS and not the dataset; run `git lfs pull` where it came from"
+        return "is a pointer of Git LFS and not the file itself; run `git lfs pull` where it came from"
     return ""
 
 

@@ -11,13 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from disentangle_bench.data.files import other_content
 from disentangle_bench.errors import BenchError, listed, one_line
-
-_FOREIGN = {
-    b"version https://git-lfs": "a Git-LFS pointer and not the file itself: fetch it with git lfs pull",
-    b"<!doctype": "a web page and not the file itself: download it again",
-    b"<html": "a web page and not the file itself: download it again",
-}
 
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxError)
 """Errors of numpy and zipfile; RuntimeError is an encrypted member or a method of compression that is not known."""
@@ -54,10 +49,9 @@ def check_start(path: Path) -> None:
     if not path.is_file():
         raise BenchError(f"there is no file {str(path)!r}: give a file with codes and factors, or a results folder")
     with path.open("rb") as file:
-        start = file.read(64).lstrip().lower()
-    for mark, problem in _FOREIGN.items():
-        if start.startswith(mark):
-            raise BenchError(f"{path} is {problem}")
+        fault = other_content(file.read(512))
+    if fault:
+        raise BenchError(f"{path} {fault}")
 
 
 def _check_names(path: Path, names: Any, needed: set[str], known: set[str]) -> None:

@@ -181,7 +181,7 @@ BAD_FILES = {
     "a member that unpacks to more than the memory": (huge, "over half of the memory"),
     "a pointer of Git LFS": (
         lambda p: p.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n"),
-        "is a Git-LFS pointer and not the file itself: fetch it",
+        "is a pointer of Git LFS and not the file itself; run",
     ),
     "a web page": (lambda p: p.write_text("<!DOCTYPE html><html></html>"), "is a web page and not the file itself"),
     "a truncated file": (truncated, "cannot be read as an .npz"),
