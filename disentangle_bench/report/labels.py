@@ -152,11 +152,12 @@ def score_names(rows: pd.DataFrame) -> dict[tuple, str]:
     """
     kinds = rows[SCORE].drop_duplicates()
     several = kinds["score"].value_counts() > 1
-    ordered = sorted(kinds.itertuples(index=False, name=None), key=lambda kind: (_rank_of(kind[1]), *kind))
+    ordered = sorted(kinds.itertuples(index=False, name=None), key=lambda kind: (headline_place(kind[1]), *kind))
     return {kind: f"{kind[1]} ({kind[2]}, v{kind[3]})" if several[kind[1]] else kind[1] for kind in ordered}
 
 
-def _rank_of(score: str) -> int:
+def headline_place(score: str) -> int:
+    """Return the place of a score among those that come first; one place for all others."""
     return HEADLINE.index(score) if score in HEADLINE else len(HEADLINE)
 
 

@@ -73,13 +73,13 @@ def compare(board: pd.DataFrame, table: pd.DataFrame | None = None) -> pd.DataFr
     rows["second_hand"] = rows["provenance"] == SECOND_HAND
     texts = ["note", "settings"]
     rows[texts] = rows[texts].fillna("")
-    rows["rank_of_score"] = rows["score"].map(lambda score: (labels.HEADLINE.index(score), "")
-                                                if score in labels.HEADLINE else (99, score))  # fmt: skip
+    rows["place"] = rows["score"].map(labels.headline_place)
     order = [
         "protocol",
         "protocol_version",
         "dataset",
-        "rank_of_score",
+        "place",
+        "score",
         "variant",
         "metric_version",
         "model",

@@ -95,7 +95,7 @@ def text(sheets: Iterable[Sheet], bibtex: str, columns: Sequence[str] | None = N
     for sheet in sheets:
         names = {key: column.name for key, column in sheet.columns.items()}
         known |= {name.partition(" ")[0] for name in names.values()}
-        keys = _chosen(names, columns)
+        keys = sheet.headline() if columns is None else _named(names, columns)
         used |= {names[key].partition(" ")[0] for key in keys}
         parts += [_table(sheet, keys[start : start + MOST_COLUMNS]) for start in range(0, len(keys), MOST_COLUMNS)]
     for name in columns or ():
@@ -108,11 +108,8 @@ def _is_of(column: str, name: str) -> bool:
     return column == name or column.startswith(f"{name}.")
 
 
-def _chosen(names: dict[tuple, str], columns: Sequence[str] | None) -> list[tuple]:
-    """Return the keys of the columns that are shown, in order."""
-    if columns is None:
-        headline = [key for key, name in names.items() if name.partition(" ")[0] in labels.HEADLINE]
-        return headline or list(names)
+def _named(names: dict[tuple, str], columns: Sequence[str]) -> list[tuple]:
+    """Return the keys of the columns that are named, in the order in which they are."""
     keys = [key for name in columns for key, column in names.items() if _is_of(column.partition(" ")[0], name)]
     return list(dict.fromkeys(keys))
 

@@ -29,7 +29,7 @@ def html(board: pd.DataFrame, by: str = "dataset", notes: Sequence[str] = ()) ->
 
 
 def _table(sheet: Sheet) -> str:
-    keys = terminal.headline(sheet)
+    keys = sheet.headline()
     heads = "".join(
         f"<th>{escape(labels.score_title(sheet.columns[key].name))} {ARROWS[sheet.columns[key].direction]}</th>"
         for key in keys

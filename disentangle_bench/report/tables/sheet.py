@@ -42,6 +42,11 @@ class Sheet:
     seeds: dict[tuple, int]
     ranked: bool
 
+    def headline(self) -> list[tuple]:
+        """Return the keys of the columns of headline scores, or of all columns if there are none."""
+        keys = [key for key, column in self.columns.items() if column.name.partition(" ")[0] in labels.HEADLINE]
+        return keys or list(self.columns)
+
 
 def sheets(board: pd.DataFrame, by: str = "dataset") -> Iterator[Sheet]:
     """Yield a table per dataset (rows models, columns scores), score (models, datasets) or model (datasets, scores).

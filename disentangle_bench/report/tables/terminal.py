@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from disentangle_bench.report import labels
 from disentangle_bench.report.tables.sheet import ARROWS, Sheet, sheets
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class Headline:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         every = sheets(self._board, self._by)
         for sheet in itertools.islice(every, MOST_TABLES):
-            keys = list(sheet.columns) if self._every else headline(sheet)
+            keys = list(sheet.columns) if self._every else sheet.headline()
             whole = _table(sheet, keys)
             if console.measure(whole, options=options.update(max_width=1000)).maximum <= options.max_width:
                 yield whole
@@ -47,12 +46,6 @@ class Headline:
                 yield _table(sheet, [key for key in keys if _metric(sheet.columns[key].name) == metric])
         if left := sum(1 for _ in every):
             yield Text(f"… and {left} more tables, in leaderboard.csv")
-
-
-def headline(sheet: Sheet) -> list[tuple]:
-    """Return the keys of a sheet's headline scores, or those of all its columns if it has no headline score."""
-    keys = [key for key, column in sheet.columns.items() if column.name.partition(" ")[0] in labels.HEADLINE]
-    return keys or list(sheet.columns)
 
 
 def _metric(name: str) -> str:
