@@ -58,6 +58,7 @@ REFUSED = [
     ["show", "qlae", "rooms3d"],
     ["check", "mig"],
     ["check", "model.py"],
+    ["select", "results", "--by", "mse"],
     ["reproduce", "results"],
     ["worker", "x"],
 ]
