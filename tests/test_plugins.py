@@ -139,6 +139,7 @@ def test_a_changed_file_is_another_version_and_its_path_is_not(write, capsys):
     assert set(board["n"]) == {1}
 
 
+@pytest.mark.slow
 def test_metrics_datasets_and_networks_in_files(write):
     write("tiny.py", MODEL)
     network = {"training.network": write("flat.py", NETWORK) + ":Flat"}
@@ -180,6 +181,7 @@ def test_a_class_of_ours_is_known_by_its_name():
     assert MODELS.name_of(FactorQVAE) == "factor_qvae"
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard(write):
     """The script's own class; the processes of runs import its definitions and do not run it again."""
     script = (

@@ -274,7 +274,7 @@ def test_a_run_without_codes_keeps_its_record_and_is_named(dbench, copied):
     before = records(copied)
     first = next(iter(before))
     (copied / "runs" / first / "codes.npz").unlink()
-    done = dbench("score", copied)
+    done = dbench("score", copied, "--metrics", "mse", "--jobs", "1")
     assert done.returncode == 1
     assert f"not scored: {first}: there is no file" in done.stderr
     assert "Traceback" not in done.stderr
@@ -285,7 +285,7 @@ def test_a_run_that_is_held_is_left_alone(dbench, copied):
     before = records(copied)
     first = next(iter(before))
     with claims.claimed(copied / "runs" / first):
-        done = dbench("score", copied)
+        done = dbench("score", copied, "--metrics", "mse", "--jobs", "1")
     assert done.returncode == 1
     assert f"not scored: {first}: another process is running it" in done.stderr
     assert records(copied)[first] == before[first]

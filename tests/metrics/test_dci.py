@@ -37,7 +37,9 @@ def test_the_golden_figures_are_there():
     assert len(NAMES) >= 9
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "full_continuous" else n for n in NAMES]
+)
 def test_golden_boosted_trees(name):
     """What is left are draws between equally good splits: scikit-learn with another random_state differs as much."""
     arrays, golden = load(name)
@@ -57,7 +59,7 @@ def test_golden_boosted_trees(name):
 
 
 # The forest is scikit-learn's own and takes seconds: the variant's choices show on the quick files already.
-QUICK = ("perfect_discrete", "mixed_discrete10", "mixed_discrete64", "mixed_continuous", "noise_discrete16")
+QUICK = ("perfect_discrete", "mixed_discrete10", "noise_discrete16")
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])

@@ -25,7 +25,15 @@ def test_every_built_in_model_has_golden_losses():
     assert sorted(GOLDEN) == sorted(golden_losses.NAMES), ADVICE
 
 
-@pytest.mark.parametrize(("name", "network"), golden_losses.CASES)
+QUICK = "factor_qvae", "beta_tcvae"
+"""Models that the default tests train on other networks than conv64 too, which takes seconds."""
+
+
+def _slow(name, network):
+    return [pytest.mark.slow] if network != "conv64" and name not in QUICK else []
+
+
+@pytest.mark.parametrize(("name", "network"), [pytest.param(*case, marks=_slow(*case)) for case in golden_losses.CASES])
 def test_losses_are_what_they_were(name, network):
     golden = GOLDEN[name]
     assert golden["version"] == model_class(name).version, (

@@ -252,6 +252,7 @@ def test_animation_moves_every_latent_and_names_it(tmp_path):
     assert runs_figures.traversal_frames(grey, {})[0].mode == "RGB"
 
 
+@pytest.mark.slow
 def test_many_tables_are_drawn_by_several_processes_alike(tmp_path, monkeypatch):
     for dataset in ("rooms3d", "shapes3d"):
         folder = synthetic.write_run(tmp_path, synthetic.spec("qlae", dataset=dataset), {"dci.x": 0.5})

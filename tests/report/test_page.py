@@ -419,6 +419,7 @@ def test_old_foreign_and_damaged_records_are_left_out_and_said(chromium, tmp_pat
     assert chromium.complaints() == []
 
 
+@pytest.mark.slow
 def test_pictures_stay_within_the_budget(tmp_path, monkeypatch):
     synthetic.write_grid(tmp_path, ("qlae", "vq_vae"), seeds=1)
     write_report(tmp_path, figures=False, html=tmp_path / "x.html")

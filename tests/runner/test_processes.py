@@ -52,6 +52,7 @@ def fail(argument, channel):
     sys.exit(1)
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_from_the_current_folder(hostile):
     """The command, the process that it starts and the forks of that: none imports a file that lies there."""
     words = ["run", "--models", "ae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--out", "."]
@@ -81,6 +82,7 @@ print(len(outcome.finished), len(outcome.records.records))
 """
 
 
+@pytest.mark.slow
 def test_an_unguarded_script_may_run_a_grid(tmp_path):
     """No ``if __name__ == "__main__"``: the script is run once, and the runs are done."""
     (tmp_path / "script.py").write_text(UNGUARDED)

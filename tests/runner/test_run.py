@@ -36,6 +36,7 @@ from support.commands import kill_all
 from support.grid_runs import RUN, contents
 
 
+@pytest.mark.slow
 def test_other_processes_and_jobs_give_the_same_bits(smoke_grid, tmp_path):
     """The real command, two runs at a time, instead of one after another in this process; in another folder."""
     words = [*RUN, "--models", "qlae,factor_qvae", "--jobs", "2", "--out", str(tmp_path / "again")]
@@ -192,6 +193,7 @@ def started(tmp_path):
 LONG = ("--set", "training.updates=200", "--jobs", "1")
 
 
+@pytest.mark.slow
 def test_a_lost_process_is_replaced_once(started, smoke_grid):
     command = started("qlae", *LONG)
     os.kill(run_process(command, "qlae"), signal.SIGKILL)

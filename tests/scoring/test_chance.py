@@ -30,6 +30,7 @@ def rows():
     return {f"{row['metric']}.{row['score']}": row for row in score(PERFECT, ALL).rows}
 
 
+@pytest.mark.slow
 def test_perfect_codes_are_far_above_chance(rows):
     for name, row in rows.items():
         if row["metric"] not in ("mse", "latents"):
@@ -37,6 +38,7 @@ def test_perfect_codes_are_far_above_chance(rows):
             assert row["chance"] < row["value"] - 0.1, name
 
 
+@pytest.mark.slow
 def test_the_levels_are_those_of_theory(rows):
     most_frequent = np.mean([np.bincount(column[:600]).max() / 600 for column in FACTORS.T])
     assert rows["dci.informativeness"]["chance"] == pytest.approx(np.mean(1 / np.array([4, 3, 5])), abs=0.06)
@@ -49,17 +51,20 @@ def test_the_levels_are_those_of_theory(rows):
     assert 0.4 < rows["modularity.score"]["chance"] < 0.9
 
 
+@pytest.mark.slow
 def test_scores_without_factors_have_no_chance_level(rows):
     for name in ("mse.mse", "mse.psnr", "latents.active", "latents.perplexity"):
         assert rows[name]["chance"] is rows[name]["chance_spread"] is None
 
 
+@pytest.mark.slow
 def test_a_slow_metric_is_permuted_once_and_others_have_a_spread(rows):
     assert rows["dci.completeness"]["chance_spread"] is None
     assert rows["sap.score"]["chance_spread"] is None
     assert 0 < rows["infomec.modularity"]["chance_spread"] < 0.2
 
 
+@pytest.mark.slow
 def test_levels_are_the_same_every_time(rows):
     again = score(PERFECT, {"mig": "locatello2019"}).rows[0]
     assert (again["chance"], again["chance_spread"]) == (

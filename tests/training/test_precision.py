@@ -47,6 +47,7 @@ def test_bf16_keeps_weights_and_evaluation_in_fp32(tmp_path):
         torch.testing.assert_close(trainer.model.encoder(x), plain.model.encoder(x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_bf16_resumes_to_the_bit(tmp_path):
     whole = trained(tmp_path / "whole", "factor_vae", BF16)
     trainer = fresh(tmp_path / "parts", "factor_vae", BF16)
@@ -84,6 +85,7 @@ WORDS = ["run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "
 FEW = ["--set", "training.updates=2", "--set", "scoring.train_images=100", "--set", "scoring.test_images=40"]
 
 
+@pytest.mark.slow
 def test_the_record_says_whether_networks_were_compiled(tmp_path, dbench, monkeypatch):
     """By the command; the compiler itself, which takes a minute, is switched off."""
     monkeypatch.setattr(torch._dynamo.config, "disable", True)
