@@ -82,7 +82,7 @@ _SIZES = {
     "smoke": ("20 updates of 16 images: seconds; for tests, never ranked", "conv64", 20, 16, 400, 200, False),
     "quick": (
         "1,000 updates of 16 images on conv64: minutes on a laptop; a first look, never ranked",
-        *("conv64", 1_000, 16, 4_000, 2_000, False),
+        *("conv64", 1_000, 16, 2_000, 1_000, False),
     ),
     "cpu": (
         "10,000 updates of 64 images on conv64: what a laptop can run overnight; a table of its own",
