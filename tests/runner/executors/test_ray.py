@@ -138,7 +138,7 @@ def test_what_a_run_takes_of_a_cluster():
     ("resources", "said"),
     [
         ({"devices": "cuda:1"}, "give auto or cpu or cuda"),
-        ({"settings": "adress=auto"}, "unknown setting of --ray 'adress'. Did you mean 'address'?"),
+        ({"executor_settings": "adress=auto"}, "unknown setting of --ray 'adress'. Did you mean 'address'?"),
         ({"threads": 10**6}, "--threads 1000000 is more than this machine's"),
         ({"jobs": 0}, "--jobs 0 does runs in this process"),
     ],
