@@ -72,12 +72,12 @@ def budget_figure(
         axis.locator_params(axis="x", integer=True, nbins=5)
         error_axis(axis, "y", row, rows["value"])
     handles, texts = axes[0].get_legend_handles_labels()
-    if texts:
-        figure.legend(handles, texts, loc="outside lower center", ncols=4, fontsize=6.5)
-    figure.suptitle(title)
-    figure.supxlabel(
-        "points tried, the default first; expected best on validation images and its 95 % interval", fontsize=7
+    meaning = "points tried, the default first; expected best on validation images and its 95 % interval"
+    # The title of the legend and not the label of the figure, which matplotlib would write over the legend.
+    figure.legend(
+        handles, texts, loc="outside lower center", ncols=min(6, max(1, len(texts))), title=meaning, title_fontsize=7
     )
+    figure.suptitle(title)
     return figure
 
 
