@@ -74,9 +74,7 @@ def budget_figure(
     handles, texts = axes[0].get_legend_handles_labels()
     meaning = "points tried, the default first; expected best on validation images and its 95 % interval"
     # The title of the legend and not the label of the figure, which matplotlib would write over the legend.
-    figure.legend(
-        handles, texts, loc="outside lower center", ncols=min(6, max(1, len(texts))), title=meaning, title_fontsize=7
-    )
+    figure.legend(handles, texts, loc="outside lower center", ncols=4, title=meaning, title_fontsize=7)
     figure.suptitle(title)
     return figure
 
