@@ -28,13 +28,27 @@ def test_shipped_tables_come_from_shipped_records(folder, tmp_path):
         assert (copy / name).read_bytes() == (folder / name).read_bytes()
 
 
+def script(path):
+    """Import a script of the documentation."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_numbers_in_the_models_pages_are_those_of_the_shipped_records():
     """What docs/models/expected.py would write stands in the pages."""
-    spec = importlib.util.spec_from_file_location("expected", ROOT / "docs" / "models" / "expected.py")
-    expected = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(expected)
+    expected = script(ROOT / "docs" / "models" / "expected.py")
     pages = expected.pages(expected.SHIPPED)
     assert len(pages) == 17
     for page, text in pages.items():
         assert page.read_text() == text, f"run python docs/models/expected.py: {page.name} has other numbers"
         assert "`dci.disentanglement` |" in text
+
+
+def test_the_example_of_equal_budgets_has_the_numbers_of_its_records():
+    """What docs/how_to/equal_budgets.py would write stands in the page."""
+    example = script(ROOT / "docs" / "how_to" / "equal_budgets.py")
+    page = example.page(*example.EXAMPLE)
+    assert example.PAGE.read_text() == page, "run python docs/how_to/equal_budgets.py"
+    assert "| factor_qvae |" in page
