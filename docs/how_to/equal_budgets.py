@@ -64,6 +64,7 @@ def search_table(search: Path) -> str:
 def final_table(final: Path) -> str:
     """Return the Markdown table of the final runs: means of the default and of the tuned model over the same seeds."""
     rows = _rows(final)
+    # A seed that some rows still lack would make means of different seeds.
     complete = rows.groupby("seed")[["model", "tuned"]].apply(lambda own: len(own.drop_duplicates()))
     rows = rows[rows["seed"].isin(complete[complete == complete.max()].index)]
     means = rows.groupby(["model", "score", "tuned"])["value"].mean()

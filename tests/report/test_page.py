@@ -1,15 +1,14 @@
 """The page in a real browser, from disk, without a network."""
 
 import json
-import re
 
 import pytest
 
 from disentangle_bench.report import labels, write_report
-from disentangle_bench.report.page import write as page_module
 from support import records as synthetic
 from support.browser import browser
 from support.commands import until
+from support.page_data import HOSTILE, data
 
 WORST_CONTRAST = """
 const luminance = (colour) => {
@@ -41,7 +40,6 @@ const name = (node) => node.textContent || node.getAttribute("aria-label") || (n
 const nodes = document.querySelectorAll("button, select, input, a, [role=img], dialog");
 return [...nodes].filter((node) => !name(node)).map((node) => node.outerHTML);
 """
-HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>{{7*7}}\"&amp;\u2028"
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +74,6 @@ def page(chromium, folder):
     assert chromium.complaints() == []
     assert {url.partition("#")[0] for url in chromium.requests()} <= {(folder / "report.html").as_uri()}
     assert not chromium.js("return window.hacked")
-
-
-def data(folder, name="report.html"):
-    text = (folder / name).read_text(encoding="utf-8")
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
 
 
 def test_it_shows_the_leaderboard_and_sorts(page, folder):
@@ -379,20 +372,6 @@ def test_hostile_text_is_shown_and_not_run(chromium, tmp_path):
     assert any("Content Security Policy" in line for line in chromium.complaints())
 
 
-def test_embedded_json_ends_no_element_and_round_trips():
-    value = {"x": [HOSTILE, float("nan"), "<!--", "]]>", "\ud800"], "y": 1}
-    text = page_module.embed(value)
-    assert not set(text) & set("<>&\u2028\u2029")
-    assert json.loads(text) == {"x": [HOSTILE, None, "<!--", "]]>", "\\ud800"], "y": 1}
-
-
-def test_refresh_is_asked_for_only_while_watching(folder, tmp_path):
-    assert data(folder)["meta"]["refresh"] == 0
-    synthetic.write_grid(tmp_path, ("qlae",), seeds=1)
-    write_report(tmp_path, figures=False, html=tmp_path / "x.html", refresh=20)
-    assert data(tmp_path, "x.html")["meta"]["refresh"] == 20
-
-
 def test_old_foreign_and_damaged_records_are_left_out_and_said(chromium, tmp_path):
     synthetic.write_grid(tmp_path, ("qlae",), seeds=2, companions=False)
     for name, content in (
@@ -417,16 +396,3 @@ def test_old_foreign_and_damaged_records_are_left_out_and_said(chromium, tmp_pat
     chromium.open(tmp_path / "x.html")
     assert "damaged/record.json" in chromium.one("#notes").text
     assert chromium.complaints() == []
-
-
-@pytest.mark.slow
-def test_pictures_stay_within_the_budget(tmp_path, monkeypatch):
-    synthetic.write_grid(tmp_path, ("qlae", "vq_vae"), seeds=1)
-    write_report(tmp_path, figures=False, html=tmp_path / "x.html")
-    sizes = [len(run["pictures"]["traversals"]["source"]) + len(run["pictures"]["reconstructions"]["source"])
-             for run in data(tmp_path, "x.html")["runs"]]  # fmt: skip
-    monkeypatch.setattr(page_module, "LARGEST", max(sizes) + 10)
-    write_report(tmp_path, figures=False, html=tmp_path / "x.html")
-    found = data(tmp_path, "x.html")
-    assert sum(run["pictures"] is not None for run in found["runs"]) == 1
-    assert "pictures of 1 runs are not in this page" in found["notes"][-1]
