@@ -10,7 +10,7 @@ test:
 	pytest -n 4
 
 slow: test
-	pytest -n 2 -o timeout=1500 -m "slow or packaging or timing"
+	pytest -n 2 -o timeout=1500 -m "slow or thorough or packaging or timing"
 
 docs:
 	mkdocs build --strict

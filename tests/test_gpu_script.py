@@ -15,7 +15,7 @@ from disentangle_bench.store.runs import load_records
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("stage", ["updates", "layouts", "shared", "evidence"])
 def test_a_stage_of_the_gpu_script(tmp_path, stage):
     env = {**os.environ, "DEVICE": "cpu", "TINY": "1"}
@@ -37,7 +37,7 @@ def test_a_stage_of_the_gpu_script(tmp_path, stage):
     assert not [row["error"] for row in rows if "error" in row]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_comparison_with_other_libraries():
     command = [sys.executable, str(ROOT / "benchmarks" / "side_by_side.py"), "--tiny"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400)

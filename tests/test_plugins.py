@@ -139,7 +139,7 @@ def test_a_changed_file_is_another_version_and_its_path_is_not(write, capsys):
     assert set(board["n"]) == {1}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_metrics_datasets_and_networks_in_files(write):
     write("tiny.py", MODEL)
     network = {"training.network": write("flat.py", NETWORK) + ":Flat"}

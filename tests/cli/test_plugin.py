@@ -97,7 +97,7 @@ def test_info_has_versions_and_folders(command, monkeypatch, tmp_path):
         assert word in output
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_metrics_that_were_asked_for_are_in_the_table(command, tmp_path):
     command("new", "metric", "mine")
     words = ["run", "--models", "ae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--jobs", "1"]

@@ -251,7 +251,7 @@ def test_finished_runs_are_skipped(dbench, smoke_grid, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")} == records
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_plugin_model_runs_like_ours_and_a_failing_one_stops_nobody(dbench, tmp_path, plugin):
     source = """
 import torch
@@ -294,7 +294,7 @@ class Plugin(Model):
     assert "0 finished, 1 skipped, 1 failed" in again.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_broken_plugin_is_named(dbench, plugin):
     env = plugin("broken", "import nothing_of_that_name\n")
     assert "'broken' (broken_plugin:Plugin) cannot be imported" in one_line(dbench(*changed(models="broken"), env=env))

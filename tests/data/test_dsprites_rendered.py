@@ -159,7 +159,7 @@ def test_crossings_fit_their_scratch_memory():
         assert ((low <= line[:, None]) & (line[:, None] < high)).sum(axis=1).max() <= 4
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_images_that_are_alike_differ_in_orientation_only(sprites):
     """18,432 of orientation 0 and 39, and small squares and ellipses that are alike after a half or quarter turn."""
     seen = {}

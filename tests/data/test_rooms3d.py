@@ -151,7 +151,7 @@ def test_every_case_differs_and_shows_all_parts(masks):
     assert ((masks > 100).sum(axis=(2, 3)) > 150).all()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_all_images_differ(rooms):
     seen = set()
     for block in np.arange(480_000).reshape(100, -1):

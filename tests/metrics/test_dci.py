@@ -38,7 +38,7 @@ def test_the_golden_figures_are_there():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "full_continuous" else n for n in NAMES]
+    "name", [pytest.param(n, marks=pytest.mark.thorough) if n == "full_continuous" else n for n in NAMES]
 )
 def test_golden_boosted_trees(name):
     """What is left are draws between equally good splits: scikit-learn with another random_state differs as much."""
@@ -62,7 +62,7 @@ def test_golden_boosted_trees(name):
 QUICK = ("perfect_discrete", "mixed_discrete10", "noise_discrete16")
 
 
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.thorough) for n in NAMES])
 def test_golden_random_forest(name):
     arrays, golden = load(name)
     wanted = golden["dci_rf_tripod2024"]

@@ -48,7 +48,7 @@ SLOW = ["mixed_discrete10", "full_continuous", "full_discrete64"]
 
 
 @pytest.mark.parametrize(
-    "name", ["mixed_continuous", "perfect_discrete", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+    "name", ["mixed_continuous", "perfect_discrete", *(pytest.param(name, marks=pytest.mark.thorough) for name in SLOW)]
 )
 def test_infomec_is_what_scikit_learn_gives(name: str) -> None:
     given = load(name)

@@ -107,7 +107,7 @@ for codes, discrete in ((rng.integers(0, 9, (900, 4)), True), (factors[:, :2] + 
 """
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
     outputs = set()
     for threads in ("1", "2", "5"):

@@ -30,7 +30,7 @@ QUICK = "factor_qvae", "beta_tcvae"
 
 
 def _slow(name, network):
-    return [pytest.mark.slow] if network != "conv64" and name not in QUICK else []
+    return [pytest.mark.thorough] if network != "conv64" and name not in QUICK else []
 
 
 @pytest.mark.parametrize(("name", "network"), [pytest.param(*case, marks=_slow(*case)) for case in golden_losses.CASES])

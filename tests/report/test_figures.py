@@ -236,7 +236,7 @@ def test_grey_images_are_drawn_and_others_are_an_error():
         runs_figures.tile(np.zeros((1, 1, 4, 4, 2), dtype=np.uint8))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_files_are_whole_and_settings_are_put_back(out):
     before = dict(matplotlib.rcParams)
     report = write_report(out)
@@ -260,7 +260,7 @@ def test_files_are_whole_and_settings_are_put_back(out):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_damaged_companions_cost_their_figure_only(tmp_path):
     folders = [synthetic.write_run(tmp_path, synthetic.spec("qlae", seed)) for seed in range(2)]
     (folders[0] / "history.csv").write_text("nonsense\n1\n")
@@ -337,7 +337,7 @@ def flip(path):
     [
         flip,
         *(
-            pytest.param(damage, marks=pytest.mark.slow)
+            pytest.param(damage, marks=pytest.mark.thorough)
             for damage in (
                 lambda path: path.write_bytes(b""),
                 lambda path: path.unlink() or os.mkfifo(path),
@@ -369,7 +369,7 @@ def test_one_figure_is_a_matplotlib_object(out):
         report.figure(out, "scores", dataset="nothing")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_notebooks_backend_and_the_users_settings_do_not_matter(tmp_path):
     synthetic.write_run(tmp_path, synthetic.spec("qlae"), {"dci.disentanglement": 0.5})
     settings = tmp_path / "matplotlibrc"

@@ -25,7 +25,7 @@ def test_refresh_is_asked_for_only_while_watching(tmp_path):
     assert data(tmp_path, "x.html")["meta"]["refresh"] == 20
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_pictures_stay_within_the_budget(tmp_path, monkeypatch):
     synthetic.write_grid(tmp_path, ("qlae", "vq_vae"), seeds=1)
     write_report(tmp_path, figures=False, html=tmp_path / "x.html")

@@ -144,7 +144,7 @@ def test_the_order_of_the_records_does_not_matter(tmp_path):
     assert_frame_equal(board(records), board(records[::-1]))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_rank_intervals_hold_the_true_rank():
     """Of five models with true means 0.02 apart and a spread of 0.05: at least 95 % of the intervals hold it."""
     rng, held = np.random.default_rng(0), []

@@ -124,7 +124,7 @@ def test_scores_that_differ_between_records(tmp_path):
     assert "undefined" in shown(report, 200)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_versions_stand_apart_and_that_is_said(tmp_path):
     for seed in range(3):
         for version in (1, 2):
@@ -223,7 +223,7 @@ def test_terminal_shows_all_names_whatever_its_width(tmp_path):
     assert max(map(len, narrow.splitlines())) <= 80
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_no_torch_no_open_figure_and_importing_is_cheap(tmp_path):
     synthetic.write_grid(tmp_path, ("qlae",), seeds=1)
     code = f"""

@@ -136,7 +136,7 @@ def test_ranks_by_hand():
     np.testing.assert_array_equal(statistics.ranks([0.5, 0.9, 0.7], higher_is_better=False), [1, 3, 2])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("draw", "mean", "lowest"),
     [

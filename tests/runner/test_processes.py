@@ -52,7 +52,7 @@ def fail(argument, channel):
     sys.exit(1)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_nothing_is_imported_from_the_current_folder(hostile):
     """The command, the process that it starts and the forks of that: none imports a file that lies there."""
     words = ["run", "--models", "ae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--out", "."]

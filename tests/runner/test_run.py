@@ -193,7 +193,7 @@ def started(tmp_path):
 LONG = ("--set", "training.updates=200", "--jobs", "1")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_lost_process_is_replaced_once(started, smoke_grid):
     command = started("qlae", *LONG)
     os.kill(run_process(command, "qlae"), signal.SIGKILL)
@@ -204,7 +204,7 @@ def test_a_lost_process_is_replaced_once(started, smoke_grid):
     assert "1 finished, 0 skipped, 0 failed" in output
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_process_lost_twice_is_a_failure_and_stops_nobody(started):
     command = started("beta_vae,qlae", *LONG)
     first = run_process(command, "beta_vae")

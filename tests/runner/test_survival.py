@@ -100,7 +100,7 @@ def test_a_read_only_folder_is_one_line(tmp_path, dbench):
     assert "cannot be written (Read-only file system)" in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_folder_deleted_in_mid_run(tmp_path, smoke_grid):
     """The run goes on in memory and its record comes out whole: nothing else was lost with the folder."""
     out = tmp_path / "out"
@@ -120,7 +120,7 @@ def test_a_folder_deleted_in_mid_run(tmp_path, smoke_grid):
     assert {"record.json", "history.csv", "codes.npz", "model.safetensors"} <= {p.name for p in record.folder.iterdir()}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_clock_that_was_set_back(tmp_path, smoke_grid, dbench):
     """Files from the future: an interrupted run goes on, and is not taken for running."""
     out = tmp_path / "out"

@@ -47,7 +47,7 @@ def test_bf16_keeps_weights_and_evaluation_in_fp32(tmp_path):
         torch.testing.assert_close(trainer.model.encoder(x), plain.model.encoder(x), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_bf16_resumes_to_the_bit(tmp_path):
     whole = trained(tmp_path / "whole", "factor_vae", BF16)
     trainer = fresh(tmp_path / "parts", "factor_vae", BF16)
@@ -85,7 +85,7 @@ WORDS = ["run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "
 FEW = ["--set", "training.updates=2", "--set", "scoring.train_images=100", "--set", "scoring.test_images=40"]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_record_says_whether_networks_were_compiled(tmp_path, dbench, monkeypatch):
     """By the command; the compiler itself, which takes a minute, is switched off."""
     monkeypatch.setattr(torch._dynamo.config, "disable", True)
@@ -98,7 +98,7 @@ def test_the_record_says_whether_networks_were_compiled(tmp_path, dbench, monkey
     assert "compile" not in record.spec.model_dump_json()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_machine_without_a_compiler_is_told_what_to_do(tmp_path):
     environment = os.environ | {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     environment.pop("CXX", None)
@@ -109,7 +109,7 @@ def test_a_machine_without_a_compiler_is_told_what_to_do(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("model", ["beta_vae", "factor_qvae"])
 def test_compiled_networks_give_the_same_numbers_up_to_rounding(tmp_path, model):

@@ -1,4 +1,4 @@
-"""Draw the figures of all tables of a report, several tables at a time in processes of their own."""
+"""Draw the figures of all tables of a report, several at a time in processes of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from disentangle_bench.errors import one_line, unknown
 from disentangle_bench.processes import Channel, Process
 from disentangle_bench.report import labels
 from disentangle_bench.report.figures import style
-from disentangle_bench.report.figures.table import Table, draw_table, figures_of, folder_name
+from disentangle_bench.report.figures.table import Drawn, Table, draw_table, figures_of, folder_name
 from disentangle_bench.report.scores import SETUP, TABLE
 from disentangle_bench.store.runs import Record
 
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
     from disentangle_bench.report.results import Results
 
 SERVE = "disentangle_bench.report.figures.drawing:serve"
-WORTHWHILE = 12
+WORTHWHILE = 6
 """Smallest number of setups in all tables for which it pays to start processes (a second or two each)."""
 
-Drawn = tuple[list[Path], list[str]]
-"""The files written for one table, and remarks."""
 Progress = Callable[[str], None]
 
 
@@ -38,8 +36,8 @@ def write_figures(results: Results, folder: Path, say: Progress = lambda line: N
 
     Return the files written (PNG and PDF of each figure, GIF of animations) and remarks on what could not be drawn.
     """
-    tables = draw(tables_of(results, folder), say)
-    return [path for paths, _ in tables for path in paths], [one_line(note) for _, notes in tables for note in notes]
+    drawn = draw(tables_of(results, folder), say)
+    return [path for paths, _ in drawn for path in paths], [one_line(note) for _, notes in drawn for note in notes]
 
 
 def tables_of(results: Results, folder: Path) -> list[Table]:
@@ -91,28 +89,26 @@ def _matching(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(tables: Sequence[Table], say: Progress) -> list[Drawn]:
-    """Draw all tables, on all cores if that is worthwhile; return the results in the order of ``tables``."""
+    """Draw all tables, on all cores if that is worthwhile; return the results in the order of tables and figures."""
     sizes = [len(table.board[SETUP].drop_duplicates()) for table in tables]
-    jobs = min(available(), len(tables)) if sum(sizes) >= WORTHWHILE else 1
+    jobs = available() if sum(sizes) >= WORTHWHILE else 1
     if jobs < 2:
-        return [draw_table(table, say) for table in tables]
-    # Deal out the largest tables first, each to the process that has the least to do.
-    shares: list[list[int]] = [[] for _ in range(jobs)]
-    for index in sorted(range(len(tables)), key=lambda index: -sizes[index]):
-        min(shares, key=lambda share: sum(sizes[one] for one in share)).append(index)
+        return [figure for table in tables for figure in draw_table(table, say)]
+    # Each process draws every n-th figure of every table: one large table keeps all of them at work.
     with ThreadPoolExecutor(jobs) as threads:
-        parts = threads.map(lambda share: _draw_elsewhere([tables[i] for i in share], say), shares)
-        results = {index: one for share, part in zip(shares, parts, strict=True)
-                 for index, one in zip(share, part, strict=True)}  # fmt: skip
-    return [results[index] for index in range(len(tables))]
+        parts = list(threads.map(lambda job: _draw_elsewhere(tables, (job, jobs), say), range(jobs)))
+    return [of_table[place % jobs][place] for of_table in zip(*parts, strict=True) for place in range(len(of_table[0]))]
 
 
-def _draw_elsewhere(tables: list[Table], say: Progress) -> list[Drawn]:
-    """Draw these tables in a process of their own, which sends progress and, last, the result."""
-    with Process(SERVE, [_packed(table) for table in tables]) as process:
+def _draw_elsewhere(tables: Sequence[Table], share: tuple[int, int], say: Progress) -> list[list[Drawn]]:
+    """Draw a share of the figures of these tables in another process, which sends progress and, last, the result."""
+    with Process(SERVE, {"tables": [_packed(table) for table in tables], "share": share}) as process:
         for message in process:
             if "drawn" in message:
-                return [([Path(path) for path in paths], notes) for paths, notes in message["drawn"]]
+                return [
+                    [([Path(path) for path in paths], notes) for paths, notes in of_table]
+                    for of_table in message["drawn"]
+                ]
             say(message["progress"])
         raise RuntimeError(f"drawing failed ({process.wait()}): standard error says why")
 
@@ -144,7 +140,11 @@ def _unpacked(content: dict[str, Any]) -> Table:
     return Table(content["title"], Path(content["folder"]), **frames, records=records)
 
 
-def serve(tables: list[dict[str, Any]], channel: Channel) -> None:
-    """Draw tables in a process that ``_draw_elsewhere`` started."""
-    results = [draw_table(_unpacked(content), lambda line: channel.send({"progress": line})) for content in tables]
-    channel.send({"drawn": [[[str(path) for path in paths], notes] for paths, notes in results]})
+def serve(task: dict[str, Any], channel: Channel) -> None:
+    """Draw a share of the figures of some tables in a process that ``_draw_elsewhere`` started."""
+    first, processes = task["share"]
+    results = [
+        draw_table(_unpacked(content), lambda line: channel.send({"progress": line}), (first, processes))
+        for content in task["tables"]
+    ]
+    channel.send({"drawn": [[[[str(path) for path in paths], notes] for paths, notes in one] for one in results]})

@@ -143,18 +143,33 @@ def label(name: str, width: int = 24, lines: int = 3) -> str:
 
 
 def heat(axis: Axes, matrix: npt.ArrayLike, written: bool = False, **options: Any) -> QuadMesh:
-    """Draw a matrix as a heat map, cell (row, column) around (column + 0.5, row + 0.5); NaN stays empty.
+    """Draw a matrix as a heat map, cell (row, column) around (column + 0.5, row + 0.5), row 0 on top; NaN stays empty.
 
-    ``written`` puts the numbers into the cells. ``options`` are those of seaborn's ``heatmap``.
+    ``written`` puts the numbers into the cells. ``options`` are those of matplotlib's ``pcolormesh``. Seaborn's
+    ``heatmap`` looks alike but draws the whole figure once more for each map, to see whether its labels overlap.
     """
-    import seaborn
-
-    settings = {"cbar": False, "xticklabels": False, "yticklabels": False, "fmt": ".2f", "annot_kws": {"fontsize": 6}}
-    seaborn.heatmap(np.asarray(matrix, dtype=float), ax=axis, annot=written, **settings | options)
+    values = np.asarray(matrix, dtype=float)
+    mesh = axis.pcolormesh(np.ma.masked_invalid(values), **options)
+    axis.invert_yaxis()
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.spines[:].set_visible(False)
     axis.grid(visible=False)
     axis.tick_params(length=0)
-    mesh: Any = axis.collections[0]
+    if written:
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                dark = _luminance(mesh.cmap(mesh.norm(value))) < 0.41
+                axis.text(column + 0.5, row + 0.5, f"{value:.2f}", ha="center", va="center", fontsize=6,
+                          color="white" if dark else "0.15")  # fmt: skip
     return mesh
+
+
+def _luminance(colour: npt.ArrayLike) -> float:
+    """Return the relative luminance of an sRGB colour, from 0 (black) to 1 (white), as WCAG 2 defines it."""
+    part = np.asarray(colour, dtype=float)[:3]
+    linear = np.where(part <= 0.03928, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 def ticks(axis: Axes, rows: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> None:

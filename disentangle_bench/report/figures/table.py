@@ -55,6 +55,8 @@ TABLE_FIGURES = (
 
 Drawing = Callable[[], "Figure | list[Any] | None"]
 """Function that returns a figure, the frames of an animation, or None."""
+Drawn = tuple[list[Path], list[str]]
+"""The files written, and remarks on what could not be drawn."""
 Missing = dict[str, list[str]]
 """Companion files, and the runs that lack them."""
 
@@ -72,27 +74,37 @@ class Table:
     records: dict[str, Record]
 
 
-def draw_table(table: Table, say: Callable[[str], None] = lambda line: None) -> tuple[list[Path], list[str]]:
-    """Draw the figures of one table; return the files written and remarks on what could not be drawn.
+def draw_table(
+    table: Table, say: Callable[[str], None] = lambda line: None, share: tuple[int, int] = (0, 1)
+) -> list[Drawn]:
+    """Draw the figures of one table; return the files written for each figure, and remarks on what is missing.
 
-    ``say`` gets a line before each figure.
+    With ``share`` (i, n) only every n-th figure from the i-th on is drawn, and nothing is returned for the others: n
+    processes draw one table. The last element has the remarks on the table as a whole. ``say`` gets a line before each
+    figure.
     """
-    title, paths, notes = table.title, list[Path](), list[str]()
+    title, notes = table.title, list[str]()
     missing: Missing = {}
     setups, left_out = _setups(table.board)
     if left_out:
         notes.append(f"{title}: {left_out} of {left_out + len(setups)} setups are in no figure, only in the tables")
+    first, processes = share
+    drawn = []
     with style.style():
-        for stem, draw in _figures(table, setups, notes, missing):
-            say(f"figure {one_line(table.folder.name)}/{stem}")
-            try:
-                paths += _save(draw(), table.folder / stem)
-            except Exception as error:  # a foreign file's arrays can have any shape: only this figure fails
-                notes.append(f"{title}: {stem} was not drawn ({type(error).__name__}: {error})")
+        for place, (stem, draw) in enumerate(_figures(table, setups, notes, missing)):
+            paths = list[Path]()
+            if place % processes == first:
+                say(f"figure {one_line(table.folder.name)}/{stem}")
+                try:
+                    paths = _save(draw(), table.folder / stem)
+                except Exception as error:  # a foreign file's arrays can have any shape: only this figure fails
+                    notes.append(f"{title}: {stem} was not drawn ({type(error).__name__}: {error})")
+            drawn.append((paths, notes.copy()))
+            notes.clear()
     for file, lacking in missing.items():
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         notes.append(f"{title}: no {file} for {lacking[0]}{more}")
-    return paths, notes
+    return [*drawn, ([], notes)]
 
 
 def figures_of(table: Table) -> Iterator[tuple[str, Drawing]]:

@@ -79,7 +79,7 @@ def test_a_whole_grid_with_a_node_killed(command, cluster):
     assert contents(there.out) == contents(here.out)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_run_goes_on_from_its_checkpoint_when_its_node_is_killed(there, cluster, undisturbed):
     whole, nodes = cluster
     there.start()
@@ -98,7 +98,7 @@ def test_a_run_goes_on_from_its_checkpoint_when_its_node_is_killed(there, cluste
     assert contents(there.out) == undisturbed
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_process_lost_twice_is_a_failure(there):
     there.start()
     _, first = there.training()
@@ -111,7 +111,7 @@ def test_a_process_lost_twice_is_a_failure(there):
     assert "ended unexpectedly, 2 times: WorkerCrashedError" in json.loads(failed.read_text())["error"]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(there, undisturbed):
     there.start()
     run_id, _ = there.training()

@@ -55,7 +55,7 @@ def test_a_grid_ends_with_the_same_bits(both):
     assert not list(there.out.glob("slurm/*")), "submitit's files go with the jobs"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_cancelled_job_is_reported_and_the_same_command_goes_on(both, slurm, undisturbed):
     _, there = both(*LONG)
     there.start()
@@ -103,7 +103,7 @@ def test_a_job_told_to_end_is_requeued_also_while_slurmctld_is_away(both, slurm,
     assert undisturbed.items() <= contents(there.out).items()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_jobs_go_on_without_the_command_and_are_taken_over(both, slurm, undisturbed):
     _, there = both(*LONG)
     there.start()
@@ -121,7 +121,7 @@ def test_jobs_go_on_without_the_command_and_are_taken_over(both, slurm, undistur
     assert contents(there.out) == undisturbed
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_ctrl_c_cancels_the_jobs_with_checkpoints(both, slurm):
     _, there = both(*LONG)
     there.start()
@@ -134,7 +134,7 @@ def test_ctrl_c_cancels_the_jobs_with_checkpoints(both, slurm):
     assert not queue(slurm)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_lost_job_is_submitted_once_more(both, slurm, undisturbed):
     _, there = both(*LONG)
     there.start()
@@ -146,7 +146,7 @@ def test_a_lost_job_is_submitted_once_more(both, slurm, undisturbed):
     assert contents(there.out) == undisturbed
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_job_lost_twice_is_a_failure(both, slurm):
     _, there = both(*LONG)
     there.start()
