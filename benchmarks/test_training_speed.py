@@ -9,6 +9,8 @@ because the machine's speed drifts; ratios are medians over rounds of ratios wit
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
 
 import pytest
@@ -114,3 +116,38 @@ def test_batch(benchmark, trainers):
     trainer = trainers["beta_vae"]
     index = trainer.stream.batch(0)
     benchmark(trainer.images, index)
+
+
+UPDATES = """
+import contextlib, sys, time
+import torch
+from disentangle_bench.config.resolve import resolve
+from disentangle_bench.data.files import data_folder
+from disentangle_bench.registry import dataset_class
+from disentangle_bench.runner.environment import repeatable
+from disentangle_bench.training.trainer import Trainer
+
+torch.set_num_threads(1)
+dataset = dataset_class("rooms3d").load(data_folder(None))
+trainer = Trainer(resolve("beta_vae", "rooms3d", "cpu", 0).spec, dataset, torch.device("cpu"))
+with repeatable(1) if sys.argv[1] == "kept" else contextlib.nullcontext():
+    for _ in range(5):
+        trainer.update()
+    began = time.perf_counter()
+    for _ in range(30):
+        trainer.update()
+    print((time.perf_counter() - began) / 30)
+"""
+
+
+def test_memory_that_is_kept(capsys):
+    """An update of 64 images on ``conv64`` as runs do it, against one where glibc gives memory back at once."""
+    seconds = {"kept": [], "given back": []}
+    for _ in range(3):
+        for how, values in seconds.items():
+            done = subprocess.run([sys.executable, "-c", UPDATES, how], capture_output=True, text=True, check=True)
+            values.append(float(done.stdout))
+    kept, given_back = (1e3 * statistics.median(values) for values in seconds.values())
+    with capsys.disabled():
+        print(f"\nan update with freed memory kept {kept:.0f} ms, given back {given_back:.0f} ms")
+    assert kept <= given_back * 1.05

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import logging
 import os
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def repeatable(threads: int) -> Iterator[None]:
-    """Set the process so that the same spec gives the same bits; restore all settings afterwards."""
+    """Set the process so that the same spec gives the same bits, soon; restore all settings that are torch's."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     uninitialized: Any = torch.utils.deterministic
@@ -43,13 +44,38 @@ def repeatable(threads: int) -> Iterator[None]:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     try:
-        with limited(threads), threadpool_limits(threads):
+        with limited(threads), threadpool_limits(threads), _freed_memory_kept():
             yield
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
         uninitialized.fill_uninitialized_memory, torch.backends.cudnn.benchmark = filling, benchmark
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGEST_MMAP_THRESHOLD = 32 * 2**20
+"""Largest threshold that glibc accepts."""
+
+
+@contextmanager
+def _freed_memory_kept() -> Iterator[None]:
+    """Let glibc keep freed memory in the ``with`` block, and give what is free back to the system afterwards.
+
+    By default it gives large tensors back at once, and takes them as new, empty pages in the next update: on a CPU, an
+    update of 64 images on ``conv64`` then causes 10,000 page faults, a sixth of its time and more where several
+    processes train. Other C libraries are left alone.
+    """
+    library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(library, "mallopt"):
+        yield
+        return
+    library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+    library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        library.malloc_trim(0)
 
 
 def environment(device: torch.device) -> dict[str, Any]:
