@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.report.scores import SCORE, SETUP, TABLE
@@ -111,11 +111,21 @@ def tables(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield f"{dataset}, {protocol}", part
 
 
-def setup_names(rows: pd.DataFrame) -> dict[tuple, str]:
+def shared_settings(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Return the settings that all setups of one table have changed in the same way, as "name=value"; none for one."""
+    every = [
+        [part for part in changed.split(" ") if "=" in part] for changed in rows[SETUP].drop_duplicates()["changed"]
+    ]
+    if len(every) < 2:
+        return ()
+    return tuple(part for part in every[0] if all(part in others for others in every[1:]))
+
+
+def setup_names(rows: pd.DataFrame, unsaid: Sequence[str] = ()) -> dict[tuple, str]:
     """Return a name for each setup (a tuple of SETUP) in one table: the model, and what else sets it apart.
 
-    The name has the model's version where two versions are present, the changed settings where there are any, and the
-    digest of the settings where two setups would otherwise have the same name.
+    The name has the model's version where two versions are present, the changed settings where there are any, but for
+    those in ``unsaid``, and the digest of the settings where two setups would otherwise have the same name.
     """
     setups = rows[SETUP].drop_duplicates()
     several = setups.groupby("model")["model_version"].nunique() > 1
@@ -123,7 +133,8 @@ def setup_names(rows: pd.DataFrame) -> dict[tuple, str]:
     for key in sorted(setups.itertuples(index=False, name=None), key=_natural):
         model, version, changed, _ = key
         name = f"{model} v{version}" if several[model] else model
-        names[key] = f"{name} ({changed})" if changed else name
+        said = " ".join(part for part in changed.split(" ") if part not in unsaid)
+        names[key] = f"{name} ({said})" if said else name
     all_names = list(names.values())
     return {key: f"{name} [{key[3]}]" if all_names.count(name) > 1 else name for key, name in names.items()}
 

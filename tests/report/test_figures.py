@@ -326,6 +326,20 @@ def test_settings_sort_by_number():
     assert list(labels.setup_names(rows).values()) == ["m", "m (b=9.0)", "m (b=10.0)"]
 
 
+def test_settings_that_all_setups_share_are_said_once():
+    rows = pd.DataFrame(
+        {
+            "model": ["m", "m", "n"],
+            "model_version": 1,
+            "changed": ["b=1 c=2", "c=2", "c=2 b=1"],
+            "settings": list("xyz"),
+        }
+    )
+    assert labels.shared_settings(rows) == ("c=2",)
+    assert list(labels.setup_names(rows, ("c=2",)).values()) == ["m (b=1)", "m", "n (b=1)"]
+    assert labels.shared_settings(rows[:1]) == ()
+
+
 def flip(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4

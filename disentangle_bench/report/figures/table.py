@@ -83,7 +83,7 @@ def draw_table(
     processes draw one table. The last element has the remarks on the table as a whole. ``say`` gets a line before each
     figure.
     """
-    title, notes = table.title, list[str]()
+    title, notes = _title(table), list[str]()
     missing: Missing = {}
     setups, left_out = _setups(table.board)
     if left_out:
@@ -112,6 +112,11 @@ def figures_of(table: Table) -> Iterator[tuple[str, Drawing]]:
     yield from _figures(table, _setups(table.board)[0], [], {})
 
 
+def _title(table: Table) -> str:
+    """Return the title of a table's figures, with the settings that all of its setups have changed alike."""
+    return " ".join([table.title, *(f"({setting})" for setting in labels.shared_settings(table.board))])
+
+
 def _save(drawing: Figure | list[Any] | None, stem: Path) -> list[Path]:
     """Write a figure as PNG and PDF, or frames as GIF; return the paths, none if there is nothing to write."""
     if not drawing:
@@ -130,8 +135,11 @@ def folder_name(title: str, rows: pd.DataFrame) -> str:
 
 
 def _setups(board: pd.DataFrame) -> tuple[dict[tuple, str], int]:
-    """Return the setups to draw, with their names, and the number of setups left out."""
-    every = labels.setup_names(board)
+    """Return the setups to draw, with their names, and the number of setups left out.
+
+    What all setups have in common is not in their names but in the title of each figure.
+    """
+    every = labels.setup_names(board, labels.shared_settings(board))
     ordered = sorted(every, key=lambda setup: bool(setup[2]))
     return {setup: every[setup] for setup in ordered[:MOST_SETUPS]}, max(0, len(ordered) - MOST_SETUPS)
 
@@ -140,7 +148,7 @@ def _figures(
     table: Table, setups: dict[tuple, str], notes: list[str], missing: Missing
 ) -> Iterator[tuple[str, Drawing]]:
     """Yield each figure's file name and the function that draws it."""
-    title, board, scores = table.title, table.board, table.scores
+    title, board, scores = _title(table), table.board, table.scores
     runs = scores.drop_duplicates("run_id").sort_values(["seed", "run_id"])
     of_setup = {setup: [table.records[name] for name in part["run_id"]] for setup, part in runs.groupby(SETUP)}
     yield "scores", lambda: scores_figure(title, board, scores, setups)
