@@ -72,6 +72,7 @@ def light(tmp_path_factory):
     return python
 
 
+@pytest.mark.thorough
 def test_the_light_wheel_scores_and_reports_without_torch(light, tmp_path):
     rng = np.random.default_rng(0)
     factors = rng.integers(0, 3, (300, 2))
