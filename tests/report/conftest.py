@@ -1,4 +1,4 @@
-"""The report's tests draw in their own process: starting others costs each of them more than drawing its few figures."""
+"""The report's tests draw in their own process: starting others costs more than drawing a few figures."""
 
 import pytest
 
