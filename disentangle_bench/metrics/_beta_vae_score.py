@@ -1,4 +1,4 @@
-"""The beta-VAE score (Higgins et al. 2017), as computed by Locatello et al. (2019) but from stored rows."""
+"""The beta-VAE score (Higgins et al. 2017), computed as by Locatello et al. (2019) but from stored rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
 BATCH = 64
 TRAIN_POINTS = 10_000
 TEST_POINTS = 5_000
-_CHUNK = 1_000  # points whose codes are gathered at once
+_CHUNK = 1_000  # points whose codes are gathered at a time
 
 CARD = MetricCard(
     name="beta_vae_score",
@@ -31,17 +31,18 @@ CARD = MetricCard(
 def beta_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rng: int = 0) -> MetricResult:
     """Return the beta-VAE score of ``codes`` (their values [n, d]) and ``factors`` [n, k].
 
-    A point fixes a random factor, draws 64 pairs of different rows that share its value (each pair its own value),
-    and is the mean absolute difference of the pairs' codes [d]. scikit-learn's logistic regression with its defaults
-    learns the fixed factor from points of the first ``n_train`` rows and is tested on points of the rest. With
-    ``n_train`` None or n both come from all rows, as a note says.
+    To make a point, a random factor is fixed and 64 pairs of different rows are drawn; the rows of a pair share a value
+    of that factor, which may differ between pairs. The point is the mean absolute difference of the pairs' codes [d].
+    scikit-learn's logistic regression with its defaults learns to name the fixed factor from points drawn from the
+    first ``n_train`` rows and is tested on points from the rest. If ``n_train`` is None or n, both come from all rows,
+    and a note says so.
 
-    The score is ``score`` (test accuracy), the array ``mean_difference`` [k, d] of the training points (NaN for a
-    factor left out). ``rng`` seeds the draws.
+    The score is ``score`` (test accuracy); the array is ``mean_difference`` [k, d], the mean of the training points of
+    each factor (NaN for a factor left out). ``rng`` seeds the draws.
 
     Raises ``BenchError`` for input that as_arrays rejects and for fewer than two factors that can be held fixed.
     Source: Higgins et al. 2017, section 3; code of Locatello et al. 2019: google-research/disentanglement_lib on
-    GitHub, disentanglement_lib/evaluation/metrics/beta_vae.py, where pairs are drawn anew from all images.
+    GitHub, disentanglement_lib/evaluation/metrics/beta_vae.py, which draws new pairs from all images.
     """
     data = halves(codes, factors, n_train, CARD.name)
     generator = np.random.default_rng(as_seed(rng))

@@ -30,13 +30,13 @@ CARD = MetricCard(
 def consistency(codes: Sequence[Any]) -> MetricResult:
     """Return the consistency of several runs' ``codes``, each [n, d], of the same n images.
 
-    For each pair of runs the codes are centred, and the best map of each kind is fitted from one to the other: a
-    permutation with signs times one number, an orthogonal matrix times one number, any matrix. A score is the mean over
-    pairs of the map's R2, in [0, 1]; each kind of map contains the one before, so scores rise in this order. The arrays
-    ``permutation``, ``rigid`` and ``linear`` [s, s] hold R2 from the run of the row to that of the column. Codes that
-    do not vary are explained by nothing: 0.
+    For each pair of runs, the codes are centred and the best map of each kind is fitted from one run to the other: a
+    signed permutation times one number, an orthogonal matrix times one number, and any matrix. A score is the mean over
+    pairs of the map's R2, in [0, 1]; each kind of map includes the one before, so scores rise in this order. The arrays
+    ``permutation``, ``rigid`` and ``linear`` [s, s] hold the R2 of maps from the row's run to the column's. Nothing
+    explains codes that do not vary: their R2 is 0.
 
-    Raises ``BenchError`` for fewer than two runs, other shapes than [n, d] alike, and codes that as_codes rejects.
+    Raises ``BenchError`` for fewer than two runs, shapes that are not the same [n, d], and codes that as_codes rejects.
     Source: ICLR 2026, OpenReview Wa3cfE3Iay (package ituna); that a map has one common scale is this package's choice.
     """
     runs = [_centred(run) for run in as_group(codes)]
@@ -54,7 +54,7 @@ def consistency(codes: Sequence[Any]) -> MetricResult:
 
 
 def _centred(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return codes [n, d] centred and scaled as a whole so that their squares sum to 1; zeros if they do not vary."""
+    """Return codes [n, d] centred and scaled together so that their squares sum to 1; zeros if they do not vary."""
     numbers = np.asarray(values, dtype=np.float64)
     varied = (numbers != numbers[:1]).any(axis=0)
     largest = np.abs(numbers).max()

@@ -1,4 +1,4 @@
-"""Correlations between columns, 0 for a constant one, and the best one-to-one matching of columns."""
+"""Correlations between columns (0 for a constant column), and the best one-to-one matching of columns."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 
 def unit_columns(columns: npt.NDArray[Any], *, ranks: bool = False) -> npt.NDArray[np.float64]:
-    """Return columns [n, c] (or their ranks, ties sharing the mean) less their mean and scaled to length 1.
+    """Return columns [n, c], or their ranks (ties share the mean rank), centred and scaled to length 1.
 
-    A constant column gives zeros, exactly, whatever its mean is rounded to.
+    A constant column becomes exactly zero, however its mean is rounded.
     """
     numbers = np.asarray(columns, dtype=np.float64)
     varied = (numbers != numbers[:1]).any(axis=0)
@@ -27,7 +27,7 @@ def unit_columns(columns: npt.NDArray[Any], *, ranks: bool = False) -> npt.NDArr
 
 
 def correlation(left: npt.NDArray[Any], right: npt.NDArray[Any], *, ranks: bool = False) -> npt.NDArray[np.float64]:
-    """Return Pearson's correlations [a, b] of columns [n, a] and [n, b], or Spearman's of ranks; 0 for a constant."""
+    """Return correlations [a, b] of columns [n, a] and [n, b], Pearson's or (of ranks) Spearman's; 0 for a constant."""
     return unit_columns(left, ranks=ranks).T @ unit_columns(right, ranks=ranks)
 
 

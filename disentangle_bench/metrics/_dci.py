@@ -62,16 +62,15 @@ def dci(
 ) -> MetricResult:
     """Return DCI of ``codes`` [n, d] and ``factors`` [n, k], integers.
 
-    ``codes`` is Codes, or an array that stands for the values and, if of integers, for the indices too. The first
-    ``n_train`` rows train the classifiers and the rest test them; None keeps the last third (rounded down) for the
-    test, the proportion of Locatello et al. (``tripod2024`` splits the training rows once more and never reads the
-    rest). ``rng`` in 0..2**32-1 decides between equally good splits, and draws the forest of ``tripod2024``.
+    ``codes`` is Codes, or an array that stands for the values and, if it has integers, for the indices too. The first
+    ``n_train`` rows train the classifiers and the rest test them; None keeps the last third (rounded down) for testing,
+    the proportion of Locatello et al. (``tripod2024`` splits the training rows once more and never reads the rest).
+    ``rng`` in 0..2**32-1 decides between equally good splits, and seeds the random forests.
 
-    The scores are disentanglement, completeness, informativeness, informativeness_train (in 0..1, higher is better; NaN
-    where not defined). The variant ``eastwood2018``, whose factors may be real numbers, has error and error_train
-    (lower is better, 1 is guessing the mean) in place of the last two. The array is importance [d, k] (columns sum to
-    1, or to 0 if no latent helps).
-    docs/metrics/dci.md describes the scores of degenerate codes and factors.
+    The scores are disentanglement, completeness, informativeness and informativeness_train (in 0..1, higher is better;
+    NaN where not defined). In place of the last two, the variant ``eastwood2018``, whose factors may be real numbers,
+    has error and error_train (lower is better; guessing the mean gives 1). The array is importance [d, k] (columns sum
+    to 1, or to 0 if no latent helps). docs/metrics/dci.md describes the scores of degenerate codes and factors.
 
     Raises ``BenchError`` for input that as_arrays rejects, codes too large for float32, fewer than two training rows,
     indices of another shape than the values, ``rng`` out of range, and an unknown ``variant``. Source: Eastwood &
@@ -111,7 +110,7 @@ def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
 
 
 def _read(codes: Any, factors: Any, n_train: int | None, variant: str, notes: dict[str, str]) -> Arrays:
-    """Return the checked codes that the variant reads, with the factors and the number of training rows."""
+    """Return the checked codes in the form that the variant reads, the factors, and the number of training rows."""
     values = codes
     if isinstance(codes, Codes):
         values = codes.values
@@ -207,7 +206,7 @@ def _note_unseen(train: npt.NDArray[np.int64], test: npt.NDArray[np.int64], note
 
 
 def _concentration(importance: npt.NDArray[np.float64], score: str, of: str, notes: dict[str, str]) -> float:
-    """Return 1 - entropy to base c of the rows of [r, c], mean weighted by the rows' sums; all zeros count as even."""
+    """Return 1 - entropy (base c) of the rows of [r, c], averaged with the rows' sums as weights; 0 if all are zero."""
     c = importance.shape[1]
     if importance.size == 0:
         notes[score] = "not defined: no factor varies"

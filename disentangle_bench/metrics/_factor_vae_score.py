@@ -1,4 +1,4 @@
-"""The FactorVAE score (Kim & Mnih 2018), as computed by Locatello et al. (2019) but from stored rows."""
+"""The FactorVAE score (Kim & Mnih 2018), computed as by Locatello et al. (2019) but from stored rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH = 64
 TRAIN_VOTES = 10_000
 TEST_VOTES = 5_000
 PRUNED_BELOW = 0.05  # standard deviation; ``prune_dims.threshold`` in all configurations of the study
-_CHUNK = 1_000  # batches whose codes are gathered at once
+_CHUNK = 1_000  # batches whose codes are gathered at a time
 
 CARD = MetricCard(
     name="factor_vae_score",
@@ -34,18 +34,19 @@ CARD = MetricCard(
 def factor_vae_score(codes: Any, factors: Any, *, n_train: int | None = None, rng: int = 0) -> MetricResult:
     """Return the FactorVAE score of ``codes`` (their values [n, d]) and ``factors`` [n, k].
 
-    A vote fixes a random factor at the value of a random row, draws 64 rows of that value with replacement, and is
-    cast by the latent whose variance among them, relative to its variance over the training rows, is smallest.
-    Votes from the first ``n_train`` rows say which factor each latent stands for; votes from the rest test it. With
-    ``n_train`` None or n both come from all rows, as a note says. Latents whose standard deviation over the training
-    rows is under 0.05 cast no vote: the study's choice, which makes the score depend on the latents' scale.
+    For each vote, a random factor is fixed at the value of a random row, and 64 rows with that value are drawn with
+    replacement. The latent whose variance among them is smallest, relative to its variance over the training rows,
+    casts the vote. Votes from the first ``n_train`` rows decide which factor each latent stands for; votes from the
+    rest test it. If ``n_train`` is None or n, both come from all rows, and a note says so. Latents whose standard
+    deviation over the training rows is under 0.05 cast no vote: the study's choice, which makes the score depend on
+    the latents' scale.
 
-    The score is ``score`` (test accuracy; 0 if no latent is left), the array ``votes`` [d, k] of the training. ``rng``
-    seeds the draws.
+    The score is ``score`` (test accuracy; 0 if no latent is left); the array is ``votes`` [d, k], the training votes.
+    ``rng`` seeds the draws.
 
     Raises ``BenchError`` for input that as_arrays rejects and for fewer than two factors that can be held fixed.
     Source: Kim & Mnih 2018, section 4; code of Locatello et al. 2019: google-research/disentanglement_lib on GitHub,
-    disentanglement_lib/evaluation/metrics/factor_vae.py, where batches are drawn anew from all images.
+    disentanglement_lib/evaluation/metrics/factor_vae.py, which draws new batches from all images.
     """
     data = halves(codes, factors, n_train, CARD.name)
     shape = (data.train.shape[1], data.factors)

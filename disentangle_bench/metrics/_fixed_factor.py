@@ -1,7 +1,7 @@
 """Batches of stored rows in which one factor is held fixed, for the FactorVAE and beta-VAE scores.
 
-The papers draw such batches anew from the generator of the data. Here they are drawn from the stored rows, grouped
-by the factor's value, so that stored codes are enough to score again.
+The papers draw fresh batches from the generator of the data. Here batches are drawn from the stored rows, grouped by
+the factor's value, so that stored codes are enough to score again.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from disentangle_bench.metrics.inputs import as_arrays
 
 
 class FixedFactorRows:
-    """Rows of factors [n, k], to be drawn with one factor fixed.
+    """Rows of factors [n, k], for drawing with one factor fixed.
 
-    ``usable`` are the factors that can be fixed and still let another row be drawn: those of which some value occurs
-    at least twice, and that have at least two values. Rows whose value occurs once are never drawn for that factor.
+    ``usable`` are the factors that can be fixed: those with at least two values, at least one of which occurs twice or
+    more. Rows whose value of a factor occurs only once are never drawn for that factor.
     """
 
     def __init__(self, factors: npt.NDArray[np.int64]) -> None:
@@ -29,7 +29,7 @@ class FixedFactorRows:
         self.usable = [i for i, grouped in enumerate(self._grouped) if grouped.usable]
 
     def same_value(self, factor: int, batches: int, size: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Draw row numbers [batches, size] with replacement: each batch shares the value of a random row."""
+        """Draw row numbers [batches, size] with replacement; the rows of a batch share the value of a random row."""
         grouped = self._grouped[factor]
         group = grouped.group[rng.choice(grouped.rows, size=batches)]
         position = (rng.random((batches, size)) * grouped.counts[group][:, None]).astype(np.int64)
@@ -48,7 +48,7 @@ class FixedFactorRows:
 
 
 class _Grouped:
-    """One factor's rows by value: ``order[starts[g] : starts[g] + counts[g]]`` are the rows of group g."""
+    """One factor's rows grouped by value: ``order[starts[g] : starts[g] + counts[g]]`` are the rows of group g."""
 
     def __init__(self, column: npt.NDArray[np.int64]) -> None:
         _, self.group, self.counts = np.unique(column, return_inverse=True, return_counts=True)
@@ -62,10 +62,10 @@ class _Grouped:
 
 @dataclass(frozen=True)
 class Halves:
-    """Codes' values [n, d] and factors [n, k] in training rows and test rows, or all rows twice.
+    """Codes' values [n, d] and factors [n, k] split into training rows and test rows, or all rows as both.
 
-    ``parts`` draw rows of each half, ``usable`` are the factors that both can hold fixed, and ``notes`` say what the
-    score does without.
+    ``parts`` draw rows of each half, ``usable`` are the factors that both halves can hold fixed, and ``notes`` say what
+    is left out of the score or missing.
     """
 
     train: npt.NDArray[np.float64]
@@ -77,7 +77,7 @@ class Halves:
 
 
 def halves(codes: Any, factors: Any, n_train: int | None, metric: str) -> Halves:
-    """Return codes and factors in two halves; raise BenchError as as_arrays and ``usable_factors`` do."""
+    """Return codes and factors split into two halves; raise BenchError as as_arrays and ``usable_factors`` do."""
     arrays = as_arrays(codes, factors, n_train)
     rows = arrays.n_train
     values, labels = arrays.values.astype(np.float64), arrays.factors
@@ -92,7 +92,7 @@ def halves(codes: Any, factors: Any, n_train: int | None, metric: str) -> Halves
 def usable_factors(parts: Sequence[FixedFactorRows], factors: int, metric: str) -> tuple[list[int], dict[str, str]]:
     """Return the factors that every part (training rows, test rows) can hold fixed, and a note on those left out.
 
-    Raises BenchError if fewer than two are left: a score that asks which factor was fixed needs a choice.
+    Raises BenchError if fewer than two are left: asking which factor was fixed makes sense only if there is a choice.
     """
     usable = [i for i in range(factors) if all(i in part.usable for part in parts)]
     if len(usable) < 2:

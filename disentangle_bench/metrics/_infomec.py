@@ -79,13 +79,13 @@ _CHOICES = {
     "tripod2024": _Choices(10, 100, "tripod2024"),
     "heldout2026": _Choices(10, 100, "hsu2023"),
 }
-"""In the training code the probe reads the standardised scalars of discrete codes that have scalars, the log loss is
-not clipped, and a latent without information is left out of InfoM's mean.
+"""The choices of each variant. In the training code, the probe reads the standardised scalars of discrete codes that
+have them, the log loss is not clipped, and a latent without information is left out of InfoM's mean.
 """
 
 
 _EXPLICITNESS = {"heldout2026": ("explicitness_in_sample", "explicitness")}
-"""Names of the probe's scores on its training rows and on the test rows, where they are not the papers'."""
+"""Names of the probe's scores on its training rows and on the test rows, where they differ from the papers'."""
 
 
 def infomec(
@@ -100,19 +100,20 @@ def infomec(
     """Return InfoMEC of ``codes`` [n, d] and ``factors`` [n, k], integers.
 
     ``codes`` is Codes, or an array with ``discrete`` saying whether its numbers are symbols. Everything but the
-    held-out explicitness reads the first ``n_train`` rows; None means all, and no held-out explicitness (NaN).
-    Mutual information reads the indices of discrete codes and the standardised values of continuous ones. So does
-    the probe, except that ``hsu2023_training`` probes the standardised values of discrete codes whose values are more
-    than the symbols' numbers. ``rng`` seeds the tie-breaking noise of the nearest-neighbour estimator.
+    held-out explicitness is computed from the first ``n_train`` rows; None means all rows, which leaves no held-out
+    explicitness (NaN). Mutual information is that of the indices of discrete codes and of the standardised values of
+    continuous ones. The probe reads the same, except that ``hsu2023_training`` probes the standardised values of
+    discrete codes whose values are more than the symbols' numbers. ``rng`` seeds the tie-breaking noise of the
+    nearest-neighbour estimator.
 
-    The scores are modularity, explicitness, explicitness_heldout, compactness (at most 1; higher is better), the
-    arrays nmi [k, d] (share of the factor's entropy), active [d] (bool), explicitness_by_factor [k] and
-    explicitness_heldout_by_factor [k]. In the variant ``heldout2026`` explicitness is the
-    held-out score, and explicitness_in_sample (with its by_factor) the one on the training rows.
-    docs/metrics/infomec.md describes the scores of degenerate codes.
+    The scores are modularity, explicitness, explicitness_heldout and compactness (at most 1; higher is better). The
+    arrays are nmi [k, d] (share of the factor's entropy), active [d] (bool), explicitness_by_factor [k] and
+    explicitness_heldout_by_factor [k]. In the variant ``heldout2026``, explicitness is the held-out score, and
+    explicitness_in_sample (with its by_factor) is the one on the training rows. docs/metrics/infomec.md describes the
+    scores of degenerate codes.
 
-    Raises ``BenchError`` for input that as_arrays rejects, ``discrete`` missing or contradicting Codes, ``rng`` that
-    is no seed, and an unknown ``variant``. Source: Hsu et al. 2023 (arXiv 2305.18378). Code: ``hsu2023`` and
+    Raises ``BenchError`` for input that as_arrays rejects, ``discrete`` missing or contradicting Codes, ``rng`` that is
+    not a seed, and an unknown ``variant``. Source: Hsu et al. 2023 (arXiv 2305.18378). Code: ``hsu2023`` and
     ``hsu2023_training``, kylehkhsu/latent_quantization on GitHub, disentangle/metrics; ``factorqvae2024``,
     ituvisionlab/FactorQVAE, metrics/infomec.py; ``tripod2024``, kylehkhsu/tripod, disentangle/metrics/infomec.py.
     """
@@ -150,14 +151,14 @@ def infomec(
 
 
 def _has_scalars(codes: Any) -> bool:
-    """Return whether discrete codes have numeric values besides their symbols' numbers, as a scalar codebook gives."""
+    """Return whether discrete codes have values other than their symbols' numbers, such as a scalar codebook's."""
     if not isinstance(codes, Codes) or codes.indices is None:
         return False
     return not np.array_equal(as_codes(codes.values), as_codes(codes.indices))
 
 
 def _note_ties(train: Codes, active: npt.NDArray[np.bool_]) -> dict[str, str]:
-    """Note active latents of continuous codes with more ties among their values than rounding to float32 explains."""
+    """Return a note on active latents of continuous codes with more ties than rounding to float32 explains, if any."""
     if train.indices is not None:
         return {}
     tied = [j for j in np.flatnonzero(active) if len(np.unique(train.values[:, j])) < 0.95 * len(train.values)]
@@ -198,9 +199,9 @@ def _explicitness(
 
 
 def _concentration(information: npt.NDArray[np.float64]) -> float:
-    """Return the mean over rows [r, c] of the largest entry's share of the row, scaled so that even rows give 0.
+    """Return the mean over rows [r, c] of the largest entry's share of its row, scaled so that even rows give 0.
 
-    A row without information counts as even: 0. So does a matrix without rows.
+    A row without information counts as even, and gives 0. A matrix without rows also gives 0.
     """
     if len(information) == 0:
         return 0.0
@@ -211,7 +212,7 @@ def _concentration(information: npt.NDArray[np.float64]) -> float:
 
 
 def _modularity(nmi: npt.NDArray[np.float64], notes: dict[str, str], *, leave_out: bool) -> float:
-    """Return InfoM of [k, d']; ``leave_out`` says whether latents without information do not count."""
+    """Return InfoM of [k, d']; ``leave_out`` leaves out latents without information."""
     factors, latents = nmi.shape
     if factors < 2:
         notes["modularity"] = "not defined: fewer than two factors vary"

@@ -1,8 +1,8 @@
 """Entropy and mutual information of codes and factors, in nats.
 
-Two estimators: the plug-in one for discrete variables, and nearest neighbours for a continuous code and a discrete
-factor (Ross 2014, "Mutual information between discrete and continuous data sets", equation 2, as scikit-learn's
-``mutual_info_classif`` computes it).
+There are two estimators: plug-in for discrete variables, and nearest neighbours for a continuous code and a discrete
+factor (Ross 2014, "Mutual information between discrete and continuous data sets", equation 2, as computed by
+scikit-learn's ``mutual_info_classif``).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 EPSILON = float(np.finfo(np.float64).eps)
-"""Information in nats that counts as none if it is below this: a rounding error."""
+"""Information in nats below this is a rounding error and counts as none."""
 
 
 def relabel(columns: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Number each column's distinct values 0, 1, 2, ... in their order; [n, c] in and out."""
+    """Number each column's distinct values 0, 1, 2, ... in sorted order; [n, c] in and out."""
     labels = [np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns.T]
     return np.stack(labels, axis=1).astype(np.int64)
 
@@ -32,8 +32,8 @@ def entropy(labels: npt.NDArray[np.int64]) -> float:
 def plug_in_information(symbols: npt.NDArray[Any], factors: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return the plug-in mutual information [k, d] in nats of factors [n, k] and discrete codes [n, d].
 
-    It is biased upwards by about (v - 1)(w - 1) / 2n for variables of v and w values (Miller 1955). Exactly 0 where
-    there is no information, as in a constant: terms below machine epsilon are rounding errors, and count as zero
+    It is biased upwards by about (v - 1)(w - 1) / 2n for variables with v and w values (Miller 1955). It is exactly 0
+    where there is no information, as for a constant: terms below machine epsilon are rounding errors and count as zero,
     as in the original.
     """
     codes, labels = relabel(symbols), relabel(factors)
@@ -51,11 +51,11 @@ def plug_in_information(symbols: npt.NDArray[Any], factors: npt.NDArray[Any]) ->
 
 
 def histogram_symbols(values: npt.NDArray[Any], bins: int) -> npt.NDArray[np.int64]:
-    """Return symbols 0..bins-1 of codes [n, d]: each latent's range is cut into ``bins`` intervals of equal width.
+    """Return symbols 0..bins-1 for codes [n, d]: each latent's range is cut into ``bins`` intervals of equal width.
 
     The largest value falls into the last interval. This is the discretisation of Locatello et al. (2019).
     """
-    columns = np.asarray(values, dtype=np.float64).T  # small integer types overflow in the width of a bin
+    columns = np.asarray(values, dtype=np.float64).T  # in small integer types, the width of a bin could overflow
     return np.stack([_histogram_symbols(column, bins) for column in columns], axis=1).astype(np.int64)
 
 
@@ -71,7 +71,7 @@ def _histogram_symbols(column: npt.NDArray[np.float64], bins: int) -> npt.NDArra
 
 
 def standardise(values: npt.NDArray[Any], fit_on: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return codes [n, d] standardised by mean and deviation of ``fit_on`` [m, d]; a constant column gives zeros."""
+    """Return codes [n, d] standardised by mean and deviation of ``fit_on`` [m, d]; a constant column becomes zero."""
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(np.asarray(fit_on, dtype=np.float64))
@@ -83,15 +83,15 @@ def nearest_neighbour_information(
 ) -> npt.NDArray[np.float64]:
     """Return Ross's estimate [k, d] in nats, at least 0, of the information between factors [n, k] and codes [n, d].
 
-    As in scikit-learn, each latent is scaled to unit variance and gets normal noise of relative size 1e-10 that
-    breaks ties; ``rng`` seeds it, and every latent gets the same draw, as it does when each is estimated by a separate
-    call. A constant latent has information 0. A factor value with fewer than ``neighbours`` + 1 rows uses as many
-    neighbours as it has; rows whose value occurs once are left out, and if that leaves none the information is 0.
+    As in scikit-learn, each latent is scaled to unit variance, and normal noise of relative size 1e-10, seeded by
+    ``rng``, is added to break ties. Every latent gets the same noise, as if each were estimated in a separate call. A
+    constant latent has information 0. A factor value with fewer than ``neighbours`` + 1 rows uses as many neighbours as
+    it has; rows whose value occurs only once are left out, and if no rows remain, the information is 0.
     """
     labels = relabel(factors)
     information = np.empty((labels.shape[1], values.shape[1]))
     for j, column in enumerate(values.T):
-        if (column == column[0]).all():  # only the noise that breaks ties would be left
+        if (column == column[0]).all():  # otherwise only the tie-breaking noise would be left
             information[:, j] = 0.0
             continue
         code = _scale_and_shake(column, rng)
@@ -105,7 +105,7 @@ def _scale_and_shake(column: npt.NDArray[np.float64], rng: int) -> npt.NDArray[n
     from sklearn.preprocessing import scale
 
     code = np.asarray(scale(column.astype(np.float64), with_mean=False))
-    # The old generator, because scikit-learn draws from it: the two then agree to the last bit.
+    # scikit-learn draws from this old generator; using it too makes the results agree to the last bit.
     noise = np.random.RandomState(rng).standard_normal(len(code))
     return code + 1e-10 * max(1.0, float(np.abs(code).mean())) * noise
 
@@ -134,9 +134,9 @@ def _ross(code: npt.NDArray[np.float64], label: npt.NDArray[np.int64], neighbour
 
 
 def _distance_to_neighbour(points: npt.NDArray[np.float64], k: int) -> npt.NDArray[np.float64]:
-    """Return the distance of each of the sorted ``points`` to its k-th nearest other point.
+    """Return the distance from each of the sorted ``points`` to its k-th nearest other point.
 
-    On a line the k nearest are k consecutive points: j on the left and k - j on the right, for the best j.
+    On a line, the k nearest points are j on the left and k - j on the right, for the best j.
     """
     n = len(points)
     padded = np.concatenate([np.full(k, -np.inf), points, np.full(k, np.inf)])
@@ -148,12 +148,12 @@ def _distance_to_neighbour(points: npt.NDArray[np.float64], k: int) -> npt.NDArr
 
 
 def _points_within(points: npt.NDArray[np.float64], radius: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Count the sorted ``points`` within ``radius`` [n] of each, itself included."""
+    """Return, for each of the sorted ``points``, how many lie within its ``radius`` [n], itself included."""
     n = len(points)
     first = np.searchsorted(points, points - radius, side="left")
     last = np.searchsorted(points, points + radius, side="right") - 1
-    # points - radius is rounded, and the neighbour that gave the radius lies just beyond it: settle by the distance
-    # itself, which is what defines "within".
+    # points - radius is rounded, and the neighbour that defined the radius lies just beyond it, so decide by the
+    # distance itself, which is what defines "within".
     while (wrong := points - points[first] > radius).any():
         first += wrong
     while (wrong := (first > 0) & (points - points[first - 1] <= radius)).any():

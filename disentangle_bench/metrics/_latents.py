@@ -38,8 +38,8 @@ def active_latents(
 ) -> npt.NDArray[np.bool_]:
     """Return a mask [d] of the latents that count as active in a variant of InfoMEC.
 
-    ``values`` [n, d] are the latents' numbers, ``symbols`` [n, d] their symbols or None for continuous codes. With
-    no spread anywhere, no latent is active. Raises BenchError for an unknown variant.
+    ``values`` [n, d] are the latents' numbers, ``symbols`` [n, d] their symbols or None for continuous codes. If no
+    latent varies, none is active. Raises BenchError for an unknown variant.
     """
     if variant not in CARD.variants:
         raise unknown("variant of latents", variant, CARD.variants)
@@ -57,12 +57,12 @@ def active_latents(
 
 
 def latents(codes: Any, *, discrete: bool | None = None, variant: str = "hsu2023") -> MetricResult:
-    """Return the number of active latents and their symbols' perplexity, over all rows given.
+    """Return the number of active latents and the latents' symbol perplexity, over all rows given.
 
     ``codes`` is Codes, or an array [n, d] with ``discrete`` saying whether its numbers are symbols. The scores are
-    ``active`` (latents) and ``perplexity`` (symbols: exp of the entropy in nats, mean over all latents, inactive ones
-    too; NaN for continuous codes), the arrays ``active_latents`` [d] and ``perplexities`` [d]. A ``variant``
-    of InfoMEC says which latents are active.
+    ``active`` (latents) and ``perplexity`` (symbols: exp of the entropy in nats, mean over all latents, including
+    inactive ones; NaN for continuous codes); the arrays are ``active_latents`` [d] and ``perplexities`` [d]. The
+    ``variant`` of InfoMEC decides which latents are active.
 
     Raises ``BenchError`` for input that is not codes and for an unknown ``variant``. Source: Hsu et al. 2023 (arXiv
     2305.18378), kylehkhsu/latent_quantization on GitHub, disentangle/metrics, for active latents.

@@ -1,10 +1,10 @@
 """Unregularised multinomial logistic regression of factors on codes: the probe of InfoMEC's explicitness.
 
-It follows scikit-learn's ``LogisticRegression(C=inf, class_weight="balanced", max_iter=...)`` step by step: the same
-mean weighted log loss, start, L-BFGS of scipy and stopping rule. This matters because one-hot codes often separate
-the classes, so that no optimum exists and the iteration cap decides the score. It is faster because one-hot codes are
-never formed (a row's logits are a sum of d rows of the coefficients), one pass gives loss and gradient, and no BLAS
-is called on the data, so that results do not depend on the number of threads.
+It follows scikit-learn's ``LogisticRegression(C=inf, class_weight="balanced", max_iter=...)`` step by step, with the
+same mean weighted log loss, starting point, scipy L-BFGS and stopping rule. This matters because one-hot codes often
+separate the classes, so that no optimum exists and the iteration cap decides the score. It is faster because one-hot
+codes are never formed (a row's logits are a sum of d rows of the coefficients) and one pass computes both loss and
+gradient. No BLAS is called on the data, so that results do not depend on the number of threads.
 
 Import this module inside functions: it needs numba and scipy.
 """
@@ -25,13 +25,13 @@ from disentangle_bench.cores import available
 from disentangle_bench.errors import BenchError
 from disentangle_bench.jit import njit
 
-# What scikit-learn hands to scipy's L-BFGS-B for LogisticRegression with its default tol.
+# What scikit-learn passes to scipy's L-BFGS-B for LogisticRegression with its default tol.
 _GRADIENT_TOLERANCE = 1e-4
 _LOSS_TOLERANCE = 64 * np.finfo(np.float64).eps
 _LINE_SEARCH_STEPS = 50
 
-# Rows whose logits are formed at once: they stay in the second-level cache. It does not depend on the machine,
-# because the order in which the loss is summed does.
+# Rows whose logits are computed at a time, few enough to stay in the second-level cache. It must not depend on the
+# machine, because the order in which the loss is summed depends on it.
 _BLOCK = 4096
 
 
@@ -39,8 +39,8 @@ _BLOCK = 4096
 class Features:
     """Codes in the form that the probe reads.
 
-    ``columns`` [n, d] is, for discrete codes, the one-hot column (of ``width``) of each symbol, -1 for a
-    symbol that has none; ``values`` [n, d] the standardised codes for continuous ones. One of them is empty.
+    For discrete codes, ``columns`` [n, d] is the one-hot column (of ``width``) of each symbol, -1 for a symbol that has
+    none. For continuous codes, ``values`` [n, d] are the standardised codes. The other of the two is empty.
     """
 
     columns: npt.NDArray[np.int64]
@@ -81,7 +81,7 @@ class Features:
 
 @njit(nogil=True)
 def _logits(columns, values, coefficients, start, out):  # type: ignore[no-untyped-def]
-    """Write logits of rows start.. to out [rows, c], less each row's largest; the last coefficient row: intercepts."""
+    """Write logits of rows start.. minus each row's largest to out [rows, c]; the last coefficients are intercepts."""
     classes = coefficients.shape[1]
     for i in range(out.shape[0]):
         row = out[i]
@@ -134,10 +134,10 @@ def _accumulate(columns, values, labels, weights, start, logits, exponentials, g
 
 
 def fit(features: Features, labels: npt.NDArray[np.int64], classes: int, max_iter: int) -> npt.NDArray[np.float64]:
-    """Return coefficients [width + 1, classes] (the last row is the intercept) of ``labels`` [n] in 0..classes-1.
+    """Fit ``labels`` [n] in 0..classes-1 and return the coefficients [width + 1, classes]; the last row is intercepts.
 
-    Every class must occur. With two classes the first one's coefficients are zero, as in scikit-learn: the start and
-    the path of L-BFGS, and so a capped fit, depend on it.
+    Raises ``BenchError`` unless there are at least two classes that all occur. With two classes, the first one's
+    coefficients are zero, as in scikit-learn: the start and the path of L-BFGS depend on it, and so does a capped fit.
     """
     counts = np.bincount(labels, minlength=classes)
     if classes < 2 or counts.min() == 0:
@@ -181,10 +181,10 @@ def fit(features: Features, labels: npt.NDArray[np.int64], classes: int, max_ite
 def log_loss(
     features: Features, labels: npt.NDArray[np.int64], coefficients: npt.NDArray[np.float64], *, clip: bool = True
 ) -> float:
-    """Return the mean negative log-likelihood of ``labels`` [n] in nats, every row with the same weight.
+    """Return the mean negative log-likelihood of ``labels`` [n] in nats, with equal weight on every row.
 
-    With ``clip`` probabilities are kept above float64's epsilon, as in scikit-learn's ``log_loss``: a confident wrong
-    answer costs 36 nats. Without it, such an answer costs as much as its logit implies.
+    With ``clip``, probabilities are kept above float64's epsilon, as in scikit-learn's ``log_loss``, so that a
+    confident wrong answer costs 36 nats. Without it, such an answer costs as much as its logit implies.
     """
     logits = np.empty((features.rows, coefficients.shape[1]))
     _logits(features.columns, features.values, coefficients, 0, logits)
@@ -210,8 +210,9 @@ def probe_losses(
     """Return the mean log loss in nats of a probe for each task, on its training and its test rows: [k, 2].
 
     The probes read one-hot ``symbols`` [n, d], or ``scaled`` values [n, d] if there are none, and are fitted on the
-    first ``rows`` rows. A task is labels [n] in 0..classes-1 (right for training and test rows), the test rows'
-    numbers, and the number of classes. NaN where there is only one class or no test row. ``clip`` is ``log_loss``'s.
+    first ``rows`` rows. A task consists of labels [n] in 0..classes-1 (valid for training and test rows), the test
+    rows' numbers, and the number of classes. A loss is NaN if there is only one class or no test row. ``clip`` is
+    passed on to ``log_loss``.
     """
     if symbols is not None:
         features = Features.one_hot(symbols, symbols[:rows])
@@ -230,7 +231,7 @@ def probe_losses(
             return fitted, np.nan
         return fitted, log_loss(features.part(test), labels[test], coefficients, clip=clip)
 
-    # Factors are independent, so a thread for each processor changes no result. BLAS is kept to one thread: L-BFGS
+    # Factors are independent, so using a thread per processor changes no result. BLAS is kept to one thread: L-BFGS
     # calls it on short vectors, where more threads cost more than they save (measured: five times slower).
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(available()) as pool:
         return np.array(list(pool.map(losses, tasks)))

@@ -1,4 +1,4 @@
-"""MCC, the mean correlation coefficient of factors and latents that are matched one to one."""
+"""MCC, the mean correlation coefficient of factors and latents matched one to one."""
 
 from __future__ import annotations
 
@@ -37,14 +37,15 @@ CARD = MetricCard(
 def mcc(codes: Any, factors: Any, *, variant: str = "pearson", rng: int = 0) -> MetricResult:
     """Return MCC of ``codes`` (their values [n, d]) and ``factors`` [n, k], which may be real numbers, over all rows.
 
-    ``variant`` is ``pearson`` (linear correlation) or ``spearman`` (of ranks).
-    The Hungarian algorithm matches min(d, k) pairs so that the sum of absolute correlations is largest. With many more
-    latents than factors that choice alone gives noise a score; so ``matched`` and ``coverage`` match (and take the
-    signs of the correlations) on four of five folds, drawn by ``rng``, and average the correlations on the fifth. The
-    array is ``correlation`` [k, d] over all rows. A constant latent or factor correlates 0.
+    ``variant`` is ``pearson`` (linear correlation) or ``spearman`` (correlation of ranks). The Hungarian algorithm
+    matches min(d, k) pairs so that the sum of absolute correlations is largest. With many more latents than factors,
+    that choice alone gives noise a score. Therefore ``matched`` and ``coverage`` match (and take the signs of the
+    correlations) on four of five folds, drawn by ``rng``, and average the correlations on the fifth. The scores
+    ``matched_in_sample`` and ``coverage_in_sample`` do both on all rows. The array is ``correlation`` [k, d] over all
+    rows. A constant latent or factor has correlation 0.
 
     Raises ``BenchError`` for input that as_arrays rejects, fewer than ten rows, and an unknown ``variant``. Source:
-    Hyvarinen & Morioka 2016; ``matched``, ``coverage`` and the folds: arXiv 2602.24278 (2026); by their formulas.
+    Hyvarinen & Morioka 2016; ``matched``, ``coverage`` and the folds: arXiv 2602.24278 (2026); from their formulas.
     """
     if variant not in CARD.variants:
         raise unknown("variant of mcc", variant, CARD.variants)
@@ -68,7 +69,7 @@ def mcc(codes: Any, factors: Any, *, variant: str = "pearson", rng: int = 0) -> 
 
 
 def _heldout(labels: npt.NDArray[Any], values: npt.NDArray[Any], test: npt.NDArray[np.bool_], ranks: bool) -> float:
-    """Return the summed test correlation of the pairs matched on the other rows, with the signs of those rows."""
+    """Return the sum of the test correlations of the pairs matched on the other rows, with the signs found there."""
     fitted = correlation(labels[~test], values[~test], ranks=ranks)
     pairs = best_matching(np.abs(fitted))
     tested = correlation(labels[test], values[test], ranks=ranks)

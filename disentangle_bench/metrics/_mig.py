@@ -1,4 +1,4 @@
-"""MIG, the mutual information gap (Chen et al. 2018), as computed by Locatello et al. (2019)."""
+"""MIG, the mutual information gap (Chen et al. 2018), computed as by Locatello et al. (2019)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ CARD = MetricCard(
 def mig(codes: Any, factors: Any, *, n_train: int | None = None) -> MetricResult:
     """Return MIG of ``codes`` (their values [n, d]) and ``factors`` [n, k], first ``n_train`` rows (None: all).
 
-    The score is ``score`` in [0, 1], the arrays are ``information`` [k, d] in nats and ``gaps`` [k]. With one latent
-    the second best has no information. A factor that is constant over the rows has no gap (NaN) and is left out of the
-    mean; if all are, the score is NaN.
+    The score is ``score`` in [0, 1]; the arrays are ``information`` [k, d] in nats and ``gaps`` [k]. If there is only
+    one latent, the second-best information is 0. A factor that is constant over the rows has no gap (NaN) and is left
+    out of the mean; if all are constant, the score is NaN.
 
     Raises ``BenchError`` for input that as_arrays rejects. Source: Chen et al. 2018, section 4.1; code of Locatello et
     al. 2019: google-research/disentanglement_lib on GitHub, disentanglement_lib/evaluation/metrics/mig.py.
@@ -44,5 +44,5 @@ def mig(codes: Any, factors: Any, *, n_train: int | None = None) -> MetricResult
 
 
 def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
-    """Score the training rows of an evaluation's values; ``variant`` is the only one and ``rng`` is not used."""
+    """Score the training rows of an evaluation's values; there is only one ``variant``, and ``rng`` is not used."""
     return mig(evaluation.codes, evaluation.factors, n_train=evaluation.n_train)

@@ -1,4 +1,4 @@
-"""Minimality and sufficiency of single latents, from the information matrix that MIG has (arXiv 2408.07016)."""
+"""Minimality and sufficiency of single latents, from an information matrix like that of MIG (arXiv 2408.07016)."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ CARD = MetricCard(
 
 
 def minimality(codes: Any, factors: Any, *, n_train: int | None = None) -> MetricResult:
-    """Return minimality and sufficiency of ``codes`` (values [n, d]) and ``factors`` [n, k], the first ``n_train`` rows
+    """Return minimality and sufficiency of ``codes`` (values [n, d]) and ``factors`` [n, k], first ``n_train`` rows
     (None: all).
 
-    A latent is minimal if it holds information on one factor only, and a factor is sufficiently held if one latent
-    holds all information on it. The scores are ``minimality`` and ``sufficiency`` in [0, 1], the arrays
-    ``information`` [k, d] in nats, ``by_latent`` [d] and ``by_factor`` [k]. A constant latent holds nothing, so it is
-    left out of minimality; with no other latent minimality is 0. A constant factor is left out of sufficiency (NaN);
-    if all are, it is NaN.
+    A latent is minimal if it holds information on only one factor; it is sufficient for a factor if it holds all
+    information on it. The scores are ``minimality`` and ``sufficiency`` in [0, 1]; the arrays are ``information``
+    [k, d] in nats, ``by_latent`` [d] and ``by_factor`` [k]. A constant latent holds nothing, so it is left out of
+    minimality (NaN); if all latents are constant, minimality is 0. A constant factor is left out of sufficiency (NaN);
+    if all factors are constant, sufficiency is NaN.
 
-    Raises ``BenchError`` for input that as_arrays rejects. Source: arXiv 2408.07016 (2024), by its formulas.
+    Raises ``BenchError`` for input that as_arrays rejects. Source: arXiv 2408.07016 (2024), from its formulas.
     """
     arrays = as_arrays(codes, factors, n_train)
     symbols = relabel(histogram_symbols(arrays.values[: arrays.n_train], BINS))
@@ -58,11 +58,11 @@ def minimality(codes: Any, factors: Any, *, n_train: int | None = None) -> Metri
 
 
 def _share(information: Any, variables: Any) -> Any:
-    """Return information [c] over the entropy of each column of variables [n, c]; NaN for a constant one."""
+    """Return information [c] divided by the entropy of each column of variables [n, c]; NaN for a constant column."""
     entropies = np.array([entropy(column) for column in variables.T])
     return np.where(entropies > 0, information / np.where(entropies > 0, entropies, 1.0), np.nan)
 
 
 def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
-    """Score the training rows of an evaluation's values; ``variant`` is the only one and ``rng`` is not used."""
+    """Score the training rows of an evaluation's values; there is only one ``variant``, and ``rng`` is not used."""
     return minimality(evaluation.codes, evaluation.factors, n_train=evaluation.n_train)

@@ -1,4 +1,4 @@
-"""Modularity (Ridgeway & Mozer 2018), as computed by Locatello et al. (2019)."""
+"""Modularity (Ridgeway & Mozer 2018), computed as by Locatello et al. (2019)."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ CARD = MetricCard(
 def modularity(codes: Any, factors: Any, *, n_train: int | None = None) -> MetricResult:
     """Return modularity of ``codes`` (their values [n, d]) and ``factors`` [n, k], first ``n_train`` rows (None: all).
 
-    The score is ``score`` in [0, 1], the arrays are ``information`` [k, d] in nats and ``by_latent`` [d]. A latent
-    without information scores 0. With one factor the formula divides by zero: NaN, with a note.
+    The score is ``score`` in [0, 1]; the arrays are ``information`` [k, d] in nats and ``by_latent`` [d]. A latent
+    without information scores 0. With only one factor the formula divides by zero, so the score is NaN, with a note.
 
     Raises ``BenchError`` for input that as_arrays rejects. Source: Ridgeway & Mozer 2018; code of Locatello et al.
     2019: google-research/disentanglement_lib on GitHub, disentanglement_lib/evaluation/metrics/
@@ -50,5 +50,5 @@ def modularity(codes: Any, factors: Any, *, n_train: int | None = None) -> Metri
 
 
 def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
-    """Score the training rows of an evaluation's values; ``variant`` is the only one and ``rng`` is not used."""
+    """Score the training rows of an evaluation's values; there is only one ``variant``, and ``rng`` is not used."""
     return modularity(evaluation.codes, evaluation.factors, n_train=evaluation.n_train)

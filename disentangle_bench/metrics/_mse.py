@@ -31,10 +31,10 @@ CARD = MetricCard(
 def mse(squared_error: Any) -> MetricResult:
     """Return the scores ``mse`` and ``psnr`` of images: ``squared_error`` [n] is the mean squared error of each.
 
-    psnr = -10 log10(mse) in dB, infinite for perfect images: of the mean error, not the mean of the images' ratios,
-    which one perfect image would make infinite.
+    psnr = -10 log10(mse) in dB, infinite if all images are perfect. It is computed from the mean error rather than
+    averaged over images, since a single perfect image would make that average infinite.
 
-    Raises ``BenchError`` for no errors, or one that is negative or not finite.
+    Raises ``BenchError`` if there are no errors, or if one is negative or not finite.
     """
     errors = np.asarray(squared_error, dtype=np.float64)
     if errors.ndim != 1 or len(errors) == 0:
@@ -51,7 +51,7 @@ def mse(squared_error: Any) -> MetricResult:
 
 
 def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
-    """Score an evaluation's squared errors; NaN if it has no images. Variants differ in the sample only."""
+    """Score an evaluation's squared errors; NaN if it has none. Variants differ only in the sample."""
     if evaluation.squared_error is None:
         reason = "not defined: these codes came without reconstructed images"
         return MetricResult({"mse": float("nan"), "psnr": float("nan")}, {}, {"mse": reason, "psnr": reason})

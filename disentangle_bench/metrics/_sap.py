@@ -1,4 +1,4 @@
-"""SAP, the separated attribute predictability (Kumar et al. 2018), as computed by Locatello et al. (2019)."""
+"""SAP, the separated attribute predictability (Kumar et al. 2018), computed as by Locatello et al. (2019)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ CARD = MetricCard(
 
 
 def sap(codes: Any, factors: Any, *, n_train: int | None = None, rng: int = 0) -> MetricResult:
-    """Return SAP of ``codes`` (values [n, d]) and ``factors`` [n, k], fitted on the first ``n_train`` rows, and scored
+    """Return SAP of ``codes`` (values [n, d]) and ``factors`` [n, k], fitted on the first ``n_train`` rows and scored
     on the rest.
 
-    With ``n_train`` None or n the same rows serve for both, as a note says. The score is ``score`` in [0, 1], the
-    arrays are ``accuracy`` [k, d] and ``gaps`` [k]. With one latent the second best accuracy is 0. A factor that is
-    constant over the training rows is left out (NaN); if all are, the score is NaN. ``rng`` seeds the solver.
+    If ``n_train`` is None or n, all rows serve for both, and a note says so. The score is ``score`` in [0, 1]; the
+    arrays are ``accuracy`` [k, d] and ``gaps`` [k]. If there is only one latent, the second-best accuracy is 0. A
+    factor that is constant over the training rows is left out (NaN); if all are, the score is NaN. ``rng`` seeds the
+    solver.
 
     Raises ``BenchError`` for input that as_arrays rejects. Source: Kumar et al. 2018, section 3; code of Locatello et
     al. 2019: google-research/disentanglement_lib on GitHub, disentanglement_lib/evaluation/metrics/sap_score.py.
@@ -64,5 +65,5 @@ def _accuracy(value: Any, label: Any, test_value: Any, test_label: Any, rng: int
 
 
 def score(evaluation: Evaluation, *, variant: str, rng: int) -> MetricResult:
-    """Score an evaluation's values: fitted on the training rows, scored on the test rows."""
+    """Score an evaluation's values, fitting on the training rows and scoring on the test rows."""
     return sap(evaluation.codes, evaluation.factors, n_train=evaluation.n_train, rng=rng)

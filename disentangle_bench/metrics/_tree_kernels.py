@@ -1,12 +1,12 @@
 """Compiled loops of ``_trees`` that grow regression trees on gradients.
 
-Every function changes only the output arrays it is given, releases the interpreter lock, and works on whole trees:
-which thread grows which tree, and on how many threads, changes no bit of the result. Functions that call one another
-are all in this file, because numba's cache notices changes of the caller's file only.
+Every function changes only the output arrays it is given, releases the interpreter lock, and works on whole trees, so
+that no bit of the result depends on the number of threads or on which thread grows which tree. Functions that call one
+another are all in this file, because numba's cache only notices changes in the caller's file.
 
-Axis words here: n rows, d latents, t columns (one column = the sequence of trees of one class of one factor; a factor
-of two classes has one column, one of a single class none), s stages. Nodes of a tree are numbered like a heap: 0 is the
-root, 2i+1 and 2i+2 are the left and right child of i, 7..14 are the leaves of depth 3.
+Axes here: n rows, d latents, t columns (a column is the sequence of trees of one class of one factor; a factor with two
+classes has one column, a factor with a single class none), s stages. Nodes of a tree are numbered like a heap: 0 is the
+root, 2i+1 and 2i+2 are the left and right children of i, 7..14 are the leaves at depth 3.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from disentangle_bench.jit import njit
 STAGES = 100
 LEARNING_RATE = 0.1
 INNER = 7  # nodes that may split: depths 0, 1 and 2
-EPSILON = np.finfo(np.float64).eps  # a node of at most this impurity is a leaf
+EPSILON = np.finfo(np.float64).eps  # a node with at most this impurity is a leaf
 GAP = np.float32(1e-7)  # scikit-learn's splitter treats values no further apart as equal
-TIE = 1.0 - 1e-12  # splits whose improvements agree this closely differ by rounding only
+TIE = 1.0 - 1e-12  # splits whose improvements agree this closely differ only by rounding
 
 _jit = njit(nogil=True, error_model="numpy")
 
@@ -41,7 +41,7 @@ def _hash(seed: Any, a: Any, b: Any, c: Any) -> Any:
 
 @_jit
 def _pick(best: Any, seed: Any, stage: int, column: int, node: int) -> int:
-    """Return the latent with the best split, -1 if none has one; ties are drawn by a hash, each with equal chance."""
+    """Return the latent with the best split, -1 if none has one; a hash breaks ties, with equal chances for each."""
     top = -1.0
     for f in range(len(best)):
         top = max(top, best[f])
@@ -84,7 +84,10 @@ def _scan_bins(hist: Any, starts: Any, values: Any, total: float, m: float, best
 def _scan_sorted(
     order: Any, gradient: Any, x: Any, inverse: Any, low: int, high: int, total: float, best: Any, cut: Any
 ) -> None:
-    """Do the same from rows low..high of each latent's sorted list ``order`` [d, n]; ``inverse`` is 1/count."""
+    """Do what ``_scan_bins`` does with rows low..high of each latent's sorted list ``order`` [d, n].
+
+    ``inverse`` is 1/count.
+    """
     m = high - low
     for f in range(len(order)):
         top, where = -1.0, 0.0
@@ -104,7 +107,7 @@ def _scan_sorted(
 
 @_jit
 def _add_rows(hist: Any, bins: Any, gradient: Any, rows: Any) -> None:
-    """Fill the histogram of some rows; ``bins`` [n, d] holds each row's bin of each latent."""
+    """Fill the histogram of some rows; ``bins`` [n, d] holds the bin of each row and latent."""
     hist[:] = 0.0
     for r in rows:
         g = gradient[r]
@@ -213,7 +216,7 @@ def _grow(
         if level == 2:
             continue
         if binned:
-            # Only the smaller child's rows are read: the larger one's histogram is the parent's less the smaller's.
+            # Only the smaller child's rows are read: the larger one's histogram is the parent's minus the smaller's.
             small, large = (a, b) if middle - low <= high - middle else (b, a)
             slot[large], slot[small] = slot[node], used
             used += 1
@@ -231,7 +234,7 @@ def _leaves(
 ) -> None:
     """Write one Newton step per leaf, times the learning rate, to ``value`` [8] and add it to ``raw`` [n].
 
-    The value of a leaf of depth less than 3 is written where the left-most path below it ends.
+    The value of a leaf above depth 3 is written where the left-most path below it ends.
     """
     for node in range(15):
         low, high = bounds[node, 0], bounds[node, 1]
@@ -269,7 +272,7 @@ def grow_columns(
     gain: Any,
     raw: Any,
 ) -> None:
-    """Grow this stage's tree of columns first, first + step, ...; ``columns`` [t, 3] is (factor, class, classes).
+    """Grow this stage's trees of columns first, first + step, ...; ``columns`` [t, 3] is (factor, class, classes).
 
     Writes the trees (feature, threshold [t, s, 7], value [t, s, 8]), adds each split's improvement to ``gain``
     [t, d] and the leaves' steps to ``raw`` [t, n].

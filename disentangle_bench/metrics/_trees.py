@@ -1,4 +1,4 @@
-"""Gradient-boosted trees as scikit-learn's `GradientBoostingClassifier` grows them by default, some 40 times faster.
+"""Gradient-boosted trees as grown by scikit-learn's `GradientBoostingClassifier` by default, some 40 times faster.
 
 What is reproduced (scikit-learn 1.9, ``sklearn/ensemble/_gb.py`` and ``sklearn/tree``): 100 stages of depth-3
 regression trees on the negative gradient of the multinomial deviance, one tree per class and stage (two classes: one
@@ -7,9 +7,10 @@ between neighbouring values, codes read as float32, values closer than 1e-7 not 
 2.2e-16 are leaves; one Newton step per leaf, the multinomial one times (classes - 1)/classes; learning rate 0.1;
 importance = squared-error reduction summed over all trees, normalised to one.
 
-Splits are exact, never approximate: latents of up to 256 distinct values each are searched by histograms with one
-bin per distinct value, others by sorted lists. Only one choice differs, which of several equally good latents
-splits: scikit-learn draws it by ``random_state``, this module by a hash of the seed, stage, tree, node and latent.
+Splits are exact, never approximate: if every latent has at most 256 distinct values, they are searched by histograms
+with one bin per distinct value, otherwise by sorted lists. The one difference is the choice between equally good
+latents to split: scikit-learn draws it by ``random_state``, this module by a hash of the seed, stage, tree, node and
+latent.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from disentangle_bench.jit import njit
 from disentangle_bench.metrics import _tree_kernels as kernels
 
 MAX_BINS = 256  # distinct values of a latent up to which histograms are the faster search
-MAX_SCRATCH = 400_000_000  # bytes for all threads together; fewer threads are used where it would not be enough
+MAX_SCRATCH = 400_000_000  # bytes for all threads together; fewer threads are used if this is not enough
 
 
 @dataclass(frozen=True)
 class BoostedTrees:
     """Fitted trees of all factors.
 
-    ``importance`` [d, k] has columns that sum to 1, or to 0 where no tree has a split (one class, or all latents
+    ``importance`` [d, k] has columns that sum to 1, or to 0 if no tree has a split (one class, or all latents
     constant). ``classes`` holds each factor's sorted labels. ``train_decision`` is ``decision`` of the training rows.
     ``binned`` says whether the splits were found by histograms (True) or sorted lists; both are exact.
     """
@@ -88,7 +89,7 @@ def fit(
         _boost(data, labels, columns, offsets, np.uint64(seed), trees, gain, raw, threads)
     importance = np.zeros((len(x), len(classes)))
     for j in range(len(classes)):
-        # scikit-learn averages over the trees that have a split; the division below undoes any such factor.
+        # scikit-learn averages over the trees that have a split; normalising below cancels any such factor.
         reduction = gain[offsets[j] : offsets[j + 1]].sum(axis=0)
         if reduction.sum() > 0:
             importance[:, j] = reduction / reduction.sum()
@@ -107,10 +108,10 @@ def _boost(
     raw: npt.NDArray[np.float64],
     threads: int | None,
 ) -> None:
-    """Run all stages of all factors in step, so that every thread has trees to grow whatever the factors' sizes.
+    """Run all stages of all factors in lockstep, so that every thread has trees to grow whatever the factors' sizes.
 
-    It uses threads of Python, not of numba: the kernels release the lock, and unlike OpenMP's threads these survive a
-    fork and any number of callers at once.
+    Threads are Python's, not numba's: the kernels release the lock, and unlike OpenMP's threads, Python's survive a
+    fork and any number of concurrent callers.
     """
     n, total_bins = raw.shape[1], len(data[5])
     d = len(data[0])
@@ -146,8 +147,8 @@ def _workers(threads: int | None, columns: int, scratch: int) -> int:
 def _search_data(x: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], ...]:
     """Return the input of the split search.
 
-    It is (codes [d, n], sorted rows, 1/count, bins, first bin of each latent, bin values). The arrays of
-    the search that is not used are empty.
+    It is (codes [d, n], sorted rows, 1/count, bins, first bin of each latent, bin values). The arrays of the unused
+    search are empty.
     """
     d, n = x.shape
     distinct = [np.unique(latent, return_inverse=True) for latent in x]
@@ -183,7 +184,7 @@ def _n_columns(classes: int) -> int:
 def _columns(
     labels: npt.NDArray[np.int64], classes: list[npt.NDArray[Any]]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return each column's (factor, class, classes) [t, 3] and its start value [t], the log of the frequencies."""
+    """Return each column's (factor, class, classes) [t, 3] and its start value [t], from the log class frequencies."""
     columns: list[tuple[int, int, int]] = []
     start: list[float] = []
     for j, names in enumerate(classes):

@@ -27,15 +27,15 @@ CARD = MetricCard(
 def udr(codes: Sequence[Any]) -> MetricResult:
     """Return UDR of several runs' ``codes``, each [n, d], of the same n images.
 
-    For a pair of runs, R [a, b] is the absolute rank correlation of their active latents. The pair's agreement is the
-    mean over both runs' active latents of the squared largest entry of the latent's row (or column) over the row's sum:
-    1 if each latent has one perfect partner. A run's UDR is the median of its agreement with the others. The score is
-    the mean over runs, the arrays are ``by_run`` [s] and ``pairs`` [s, s] (NaN on the diagonal). A run without an
-    active latent agrees with none: 0.
+    For a pair of runs, R [a, b] is the absolute rank correlation of their active latents. Each active latent of either
+    run has a row (or column) of R, whose largest entry is squared and divided by the row's sum. The pair's agreement is
+    the mean of these: 1 if each latent has one perfect partner. A run's UDR is the median of its agreement with the
+    other runs. The score is ``score``, the mean over runs; the arrays are ``by_run`` [s] and ``pairs`` [s, s] (NaN on
+    the diagonal). A run without an active latent agrees with no other: 0.
 
-    Active latents stand for the paper's latents of some KL, which stored codes do not have.
+    Active latents replace the paper's latents with enough KL divergence, which stored codes do not record.
 
-    Raises ``BenchError`` for fewer than two runs, other shapes than [n, d] alike, and codes that as_codes rejects.
+    Raises ``BenchError`` for fewer than two runs, shapes that are not the same [n, d], and codes that as_codes rejects.
     Source: Duan et al. 2020; code: google-research/disentanglement_lib on GitHub,
     disentanglement_lib/evaluation/udr/metrics/udr.py.
     """
@@ -48,7 +48,10 @@ def udr(codes: Sequence[Any]) -> MetricResult:
 
 
 def _agreement(relation: npt.NDArray[np.float64]) -> float:
-    """Return the mean over rows and columns of [a, b] of squared largest entry over sum; 0 if empty or all zeros."""
+    """Return the mean, over rows and columns of [a, b], of the squared largest entry over the sum; 0 if all are zero.
+
+    An empty matrix also gives 0.
+    """
     if relation.size == 0:
         return 0.0
     terms = []

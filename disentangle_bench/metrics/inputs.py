@@ -1,4 +1,4 @@
-"""Checks of a metric's input: codes, factors, numbers of rows and seeds, from numpy, torch and other libraries."""
+"""Check a metric's input: codes, factors, numbers of rows and seeds, from numpy, torch and other libraries."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics._information import relabel
 
 LARGEST = float(np.finfo(np.float32).max)
-"""Largest magnitude of a code: what float32 holds, which the trees read."""
+"""Largest magnitude of a code: the largest float32, since the trees read float32."""
 
 CLASSES = 256
-"""Different values up to which whole floats are the numbers of classes."""
+"""Largest number of different values for which whole floats are taken as the numbers of classes."""
 
 _UNREADABLE = (TypeError, ValueError, RuntimeError, BufferError)
-"""Errors of numpy and of other libraries' arrays that it cannot read, such as those on a device."""
+"""Errors raised by numpy, and by other libraries' arrays that it cannot read, such as those on a device."""
 
 
 @dataclass(frozen=True)
 class Arrays:
     """Checked input of a metric.
 
-    ``values`` [n, d] are the codes, float64 or the integer dtype that was given; ``factors`` [n, k] are int64 and
-    not negative, or float64 where real factors are allowed. The first ``n_train`` rows are for fitting, the rest (maybe
+    ``values`` [n, d] are the codes, as float64 or in the integer dtype given; ``factors`` [n, k] are int64 and not
+    negative, or float64 where real factors are allowed. The first ``n_train`` rows are for fitting, the rest (possibly
     none) for testing.
     """
 
@@ -41,13 +41,13 @@ def as_arrays(codes: Any, factors: Any, n_train: int | None = None, *, real_fact
     """Check codes [n, d] and factors [n, k] and return them as numpy arrays.
 
     If ``codes`` is Codes, its values are read. Both may be numpy arrays, torch tensors and CuPy arrays (on any device),
-    whatever has ``__array__`` (JAX, pandas) or ``__dlpack__``, or nested lists, of any integer, boolean or real
-    floating dtype. Factors may be floats if they hold integers. ``n_train`` is the
-    number of leading rows for fitting; None means all of them. With ``real_factors`` any finite factors are allowed,
-    and returned as float64 unless every column holds whole numbers, of at most 256 kinds if they are floats.
+    anything with ``__array__`` (JAX, pandas) or ``__dlpack__``, or nested lists, of any integer, boolean or real
+    floating dtype. Factors may be floats if they hold integers. ``n_train`` is the number of leading rows for fitting;
+    None means all of them. With ``real_factors``, any finite factors are allowed; they are returned as float64 unless
+    every column holds whole numbers, with at most 256 different values if they are floats.
 
-    Raises BenchError, one line, for other dtypes, not two axes, no rows or columns, a different number of rows,
-    codes that are NaN or infinite (or not representable in float64), factors that are negative or not integers, and
+    Raises BenchError, one line, for other dtypes, other than two axes, no rows or columns, different numbers of rows,
+    codes that are NaN, infinite or beyond the largest float32, factors that are negative or not integers, and
     ``n_train`` outside 1..n.
     """
     values = as_codes(codes.values if isinstance(codes, Codes) else codes)
@@ -115,12 +115,12 @@ def as_seed(rng: int) -> int:
 def read_codes(codes: Any, discrete: bool | None) -> Codes:
     """Return ``codes`` as Codes of checked numpy arrays, symbols numbered from 0 by latent.
 
-    An array [n, d] stands for the values, and if ``discrete`` for the symbols as well: its values then are the
-    array divided so that the latent with the widest range spans 2, like a grid of scalars on [-1, 1] (the one rule
-    that reads their scale, activity in ``tripod2024``, is made for such a grid).
+    An array [n, d] stands for the values and, if ``discrete``, for the symbols as well. Its values are then scaled so
+    that the latent with the widest range spans 2, like a grid of scalars on [-1, 1]: the one rule that depends on their
+    scale, activity in ``tripod2024``, is made for such a grid.
 
-    Raises BenchError if an array comes without ``discrete``, or Codes come with one that contradicts them, or values
-    and indices differ in shape.
+    Raises BenchError if an array comes without ``discrete``, if ``discrete`` contradicts Codes, or if values and
+    indices differ in shape.
     """
     if isinstance(codes, Codes):
         if discrete is not None and bool(discrete) != codes.discrete:
@@ -176,11 +176,11 @@ def _matrix(given: Any, name: str, columns: str) -> npt.NDArray[Any]:
 
 
 def _to_numpy(given: Any) -> npt.NDArray[Any]:
-    # Duck-typed, so that a metric on stored arrays never imports torch.
+    # Duck typing, so that a metric on stored arrays never imports torch.
     if not hasattr(given, "detach"):
         if hasattr(given, "__dlpack__") and not hasattr(given, "__array__"):
             return np.from_dlpack(given)
-        # CuPy refuses to copy from its device unless it is asked to.
+        # CuPy refuses to copy from its device unless asked to.
         return np.asarray(given.get() if hasattr(given, "__cuda_array_interface__") else given)
     tensor = given.detach().cpu()
     try:
@@ -197,7 +197,7 @@ def _codes(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     with np.errstate(over="ignore"):  # a longdouble that overflows is reported below, with its position
         values = _finite(array.astype(np.float64), "codes", array)
     large = np.abs(values) > LARGEST
-    if large.any():  # squares and powers of such numbers overflow, and solvers never finish
+    if large.any():  # squares and powers of such numbers overflow, and solvers would never finish
         row, column = (int(i) for i in np.argwhere(large)[0])
         raise BenchError(
             f"codes hold {values[row, column]} at row {row}, column {column}; allowed are magnitudes up to "

@@ -1,7 +1,7 @@
-"""Contract of a metric: its card and its result.
+"""The contract of a metric: its card and its result.
 
-A metric is a module with ``CARD`` and ``score(evaluation, *, variant, rng) -> MetricResult``, where ``variant`` is one
-of the card's, and a public function of arrays that ``score`` calls.
+A metric is a module with ``CARD``, a function ``score(evaluation, *, variant, rng) -> MetricResult``, where ``variant``
+is one of the card's, and a public function of arrays that ``score`` calls.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class ScoreCard:
-    """One number of a metric: its ``name`` without the metric's, its direction, and a ``summary`` of one line.
+    """One number of a metric: its ``name`` without the metric's, its direction, and a one-line ``summary``.
 
-    ``higher_is_better`` says which direction is good, and ``unit`` is empty for a number without one.
-    ``ranked`` is False for a number that only describes the codes: models are not ranked by it.
-    ``variants`` names the metric's variants that give this score; empty means all of them.
+    ``higher_is_better`` says which direction is good, and ``unit`` is empty for a number without a unit. ``ranked`` is
+    False for a number that only describes the codes: models are not ranked by it. ``variants`` names the metric's
+    variants that have this score; empty means all of them.
     """
 
     name: str
@@ -34,15 +34,15 @@ class ScoreCard:
 
 @dataclass(frozen=True)
 class MetricCard:
-    """Facts about a metric: a change of its numbers bumps ``version`` and has a line in the CHANGELOG.
+    """Facts about a metric. A change to its numbers bumps ``version`` and gets a line in the CHANGELOG.
 
-    ``name`` is what commands take, ``paper`` the source of the definition, ``summary`` one line, and ``scores`` are
-    cards of the numbers that it gives. ``variants`` maps each variant's name to one line that says what its choices
-    are; the first is the default. ``permutations`` is how often the metric is computed on permuted codes to find its
-    chance level: 0 where scores do not depend on factors, 1 where the metric is slow. ``needs_factors`` is False for a
-    metric of codes or images alone, which is computed also where a dataset has no factors. ``variant_versions`` are the
-    versions of variants whose numbers changed when the others' did not. A score is known by metric, score, variant and
-    version together: scores that differ in one are never mixed.
+    ``name`` is what commands take, ``paper`` the source of the definition, ``summary`` one line of text, and ``scores``
+    are cards of the numbers that the metric computes. ``variants`` maps each variant's name to one line on its choices;
+    the first is the default. ``permutations`` is how often the metric is computed on permuted codes to find its chance
+    level: 0 if scores do not depend on factors, 1 if the metric is slow. ``needs_factors`` is False for a metric of
+    codes or images alone, which is computed even if a dataset has no factors. ``variant_versions`` are the versions of
+    variants whose numbers changed when the others' did not. A score is identified by metric, score, variant and version
+    together; scores that differ in any of these are never mixed.
     """
 
     name: str
@@ -57,7 +57,7 @@ class MetricCard:
 
     @property
     def default_variant(self) -> str:
-        """Name of the variant that is used when none is given."""
+        """Name of the variant to use when none is given."""
         return next(iter(self.variants))
 
     def version_of(self, variant: str) -> int:
@@ -65,7 +65,7 @@ class MetricCard:
         return self.variant_versions.get(variant, self.version)
 
     def scores_of(self, variant: str) -> tuple[ScoreCard, ...]:
-        """Return the cards of the scores that ``variant`` gives, each name once."""
+        """Return the cards of the scores that ``variant`` has, each name once."""
         return tuple(score for score in self.scores if not score.variants or variant in score.variants)
 
 
@@ -73,9 +73,9 @@ class MetricCard:
 class MetricResult:
     """Result of a metric: ``scores`` by name, the ``arrays`` behind them, and ``notes`` on how they were computed.
 
-    Scores and arrays are attributes and keys too: ``result.modularity``, ``result["nmi"]``. A score that is not
+    Scores and arrays are also attributes and keys: ``result.modularity``, ``result["nmi"]``. A score that is not
     defined for these codes is NaN, and ``notes`` (by score) says why. ``latent_names`` (d) and ``factor_names`` (k) are
-    the columns of the DataFrames that were given, or empty.
+    the column names of the DataFrames that were given, or empty.
     """
 
     scores: dict[str, float]
@@ -117,7 +117,7 @@ class MetricResult:
         return "\n".join(["MetricResult", *lines, *(f"  note on {name}: {text}" for name, text in self.notes.items())])
 
     def _repr_html_(self) -> str:
-        """Return the same as a table, for notebooks."""
+        """Return what ``repr`` shows as an HTML table, for notebooks."""
         rows = [*self._rows(), *((f"note on {name}", text) for name, text in self.notes.items())]
         cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in rows)
         return f"<table>{cells}</table>"
@@ -128,7 +128,7 @@ class MetricResult:
 
 
 def mean_over_factors(by_factor: npt.NDArray[np.float64], notes: dict[str, str]) -> float:
-    """Return the mean of [k] without the factors that are NaN, which ``notes`` then names; NaN if all are."""
+    """Return the mean of [k] without the factors that are NaN, which are named in ``notes``; NaN if all are."""
     constant = np.flatnonzero(np.isnan(by_factor))
     if len(constant):
         notes["factors"] = f"left out, constant over the training rows: {', '.join(map(str, constant))}"

@@ -1,1 +1,1 @@
-"""Models: one file each, sharing functions and never inheriting from one another."""
+"""Models, one file each; they share functions and never inherit from one another."""

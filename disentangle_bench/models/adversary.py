@@ -1,8 +1,8 @@
 """Total correlation by the density-ratio trick (Kim & Mnih 2018, arXiv 1802.05983), without a second optimiser.
 
-``total_correlation`` sees the discriminator's parameters detached and ``discriminator_loss`` sees the codes detached.
-In the sum of both, each player follows its own gradient only; as Adam works element by element, one Adam with two
-parameter groups then makes exactly the same steps as a loop with two optimisers.
+``total_correlation`` sees the discriminator's parameters detached, and ``discriminator_loss`` sees the codes detached.
+In the sum of both, each player therefore follows only its own gradient. As Adam works element by element, one Adam with
+two parameter groups makes exactly the same steps as a loop with two optimisers.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ SLOPE = 0.2
 def discriminator(inputs: int, hidden_layers: int) -> nn.Sequential:
     """Return a network that tells codes (logit 0) from codes with shuffled latents (logit 1): [b, inputs] to [b, 2].
 
-    Hidden layers of 1000 with leaky ReLU of slope 0.2 (Kim & Mnih 2018, appendix A); weights start from N(0, 0.02),
-    biases from 0 (released code of Baykal et al. 2024).
+    Hidden layers have 1000 units and leaky ReLU of slope 0.2 (Kim & Mnih 2018, appendix A); weights start from
+    N(0, 0.02), biases from 0 (released code of Baykal et al. 2024).
     """
     layers: list[nn.Module] = []
     for before, after in pairwise([inputs, *[WIDTH] * hidden_layers, 2]):
@@ -41,7 +41,7 @@ def discriminator(inputs: int, hidden_layers: int) -> nn.Sequential:
 
 
 def total_correlation(discriminator: nn.Module, z: Tensor) -> Tensor:
-    """Return the estimate of TC(z), mean over the batch; gradients reach ``z`` but not the discriminator."""
+    """Return the estimate of TC(z), a mean over the batch; gradients reach ``z`` but not the discriminator."""
     frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
     logits = functional_call(discriminator, frozen, (z.flatten(1),))
     return (logits[:, 0] - logits[:, 1]).mean()
@@ -58,7 +58,7 @@ def discriminator_loss(discriminator: nn.Module, z: Tensor, shuffled: Tensor) ->
 def discriminator_turn(
     discriminator: nn.Module, z: Tensor, other: Callable[[], Tensor], noise: Noise
 ) -> Callable[[], Tensor]:
-    """Return a function that gives, in its turn, the loss on codes ``z`` and on shuffled ones from ``other``."""
+    """Return a function that computes, in its turn, the loss on codes ``z`` and on shuffled codes from ``other``."""
 
     def loss() -> Tensor:
         with torch.no_grad():
@@ -69,7 +69,7 @@ def discriminator_turn(
 
 
 def shuffle_latents(z: Tensor, noise: Noise) -> Tensor:
-    """Permute each latent of [b, d] (or [b, d, v]: its v weights together) across the batch on its own."""
+    """Permute each latent of [b, d] (or of [b, d, v], its v weights together) independently across the batch."""
     order = noise.permutations(len(z), z.shape[1])
     if z.dim() == 3:
         order = order[:, :, None].expand_as(z)
@@ -79,8 +79,8 @@ def shuffle_latents(z: Tensor, noise: Noise) -> Tensor:
 class Adversary(Settings):
     """Settings of models with a discriminator; each model's ``Config`` sets its own defaults.
 
-    ``gamma`` weighs the total correlation, and at 0 there is no discriminator; its learning rate is
-    ``discriminator_lr_scale`` times the schedule's, its Adam moments ``discriminator_beta1`` and ``_beta2``.
+    ``gamma`` weighs the total correlation; if it is 0, there is no discriminator. The discriminator's learning rate is
+    ``discriminator_lr_scale`` times the schedule's, and its Adam moments are ``discriminator_beta1`` and ``_beta2``.
     """
 
     gamma: float = Field(1e-4, ge=0)
@@ -101,7 +101,7 @@ def discriminator_for(config: Adversary, inputs: int) -> nn.Sequential | None:
 
 
 def param_groups(model: nn.Module, discriminator: nn.Module | None, config: Adversary) -> list[dict[str, Any]]:
-    """Return groups for Adam: the model without its discriminator, the discriminator at its own rate and moments."""
+    """Return groups for Adam: the model without its discriminator, the discriminator with its own rate and moments."""
     if discriminator is None:
         return [{"params": list(model.parameters())}]
     own = list(discriminator.parameters())

@@ -18,7 +18,7 @@ class AE(Model):
     version = 1
 
     class Config(Settings):
-        """Settings of the model. ``weight_decay`` is decoupled, and spares biases."""
+        """Settings of the model. ``weight_decay`` is decoupled and spares biases."""
 
         weight_decay: float = per_update(0.0)
 

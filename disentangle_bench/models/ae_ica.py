@@ -1,4 +1,4 @@
-"""An autoencoder with weight decay, and independent component analysis of its codes after training.
+"""An autoencoder with weight decay, followed by independent component analysis of its codes after training.
 
 Nelson, Fumero, Karaletsos & Locatello, *Statistical and Structural Identifiability in Representation Learning*,
 ICLR 2026 (arXiv 2603.11970).
@@ -20,22 +20,22 @@ from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Nois
 from disentangle_bench.models.networks import Network
 
 IMAGES = 10_000
-"""Training images that the components are fitted to."""
+"""Number of training images that the components are fitted to."""
 
 ITERATIONS, TOLERANCE = 1000, 1e-4
 
 VARIANCE_FLOOR = 1e-6
-"""Least variance of a principal direction, as a share of the largest: a direction with less counts as constant."""
+"""Least variance of a principal direction, as a share of the largest; a direction with less counts as constant."""
 
 CODE_VARIANCE_FLOOR = 1e-12
-"""The same where all directions have next to no variance."""
+"""Least variance of a principal direction where all directions have next to none."""
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
 
 @final
 class AEICA(Model):
-    """Autoencoder whose codes are whitened and rotated to be as independent as possible once training is over.
+    """Autoencoder whose codes, once training is over, are whitened and rotated to be as independent as possible.
 
     The loss is MSE. Codes are the sources s = unmixing @ (z - mean), and the decoder gets z = mixing @ s + mean, so
     that reconstructions are the autoencoder's own. Until ``finish`` has fitted them, both matrices are the identity
@@ -48,7 +48,7 @@ class AEICA(Model):
     mixing: Tensor
 
     class Config(Settings):
-        """Settings of the model. ``weight_decay`` is decoupled, and spares biases."""
+        """Settings of the model. ``weight_decay`` is decoupled and spares biases."""
 
         weight_decay: float = per_update(0.1)
 
@@ -87,13 +87,12 @@ class AEICA(Model):
 
 
 def independent_components(z: Array) -> tuple[Array, Array, Array]:
-    """Return mean [d], unmixing [d, d] and its inverse, the mixing, of codes [n, d].
+    """Return the mean [d], the unmixing matrix [d, d] and its inverse, the mixing matrix, of codes [n, d].
 
-    Sources are unmixing @ (z - mean).
-
-    Whitening by principal components, then FastICA (Hyvärinen 1999: log cosh, all components at once) from a fixed
-    start; where it does not converge, the result of its last iteration is used. Directions with next to no variance
-    are left out of FastICA: they stay as they are, and the floor keeps them from being scaled up.
+    Sources are unmixing @ (z - mean). Codes are whitened by principal components, then rotated by FastICA (Hyvärinen
+    1999: log cosh, all components in parallel) from a fixed start; if it does not converge, the result of its last
+    iteration is used. Directions with next to no variance are left out of FastICA: they stay as they are, and the floor
+    keeps them from being scaled up.
     """
     from sklearn.decomposition import fastica
     from sklearn.exceptions import ConvergenceWarning

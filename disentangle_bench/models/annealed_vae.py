@@ -15,16 +15,17 @@ from disentangle_bench.models.networks import Network
 
 @final
 class AnnealedVAE(Model):
-    """Model with the loss MSE + kl_weight * |KL - C(step)|: the KL divergence of the codes, summed over latents, mean
-    over the batch, is held at a capacity C that grows linearly from 0 to ``capacity`` over ``capacity_steps`` and then
-    stays. Codes are posterior means.
+    """Model with the loss MSE + kl_weight * |KL - C(step)|. Codes are posterior means.
+
+    The KL divergence of the codes (a sum over latents and a mean over the batch) is held at a capacity C that grows
+    linearly from 0 to ``capacity`` over ``capacity_steps`` and then stays there.
     """
 
     version = 1
 
     class Config(Settings):
-        """Settings of the model. ``kl_weight`` is the paper's gamma, against the mean squared error; ``capacity`` is in
-        nats, and ``capacity_steps`` in steps of the protocol's clock.
+        """Settings of the model. ``kl_weight`` is the paper's gamma, relative to the mean squared error; ``capacity``
+        is in nats, and ``capacity_steps`` in steps of the protocol's clock.
         """
 
         kl_weight: float = Field(0.04, ge=0)
@@ -38,7 +39,7 @@ class AnnealedVAE(Model):
         self.decoder = network.decoder(config.latents, image_shape)
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Return reconstruction plus the weighted distance of the KL divergence from the capacity at this step."""
+        """Return the reconstruction error plus the weighted distance of the KL divergence from this step's capacity."""
         error, kl, *_ = gaussian.bound(self, x, noise)
         capacity = self.config.capacity * ramp(step, self.config.capacity_steps)
         distance = (kl - capacity).abs().to(kl.dtype)  # the clock on a device is float64

@@ -18,13 +18,14 @@ class BetaVAE(Model):
     """Model with the loss MSE + kl_weight * mean over the batch of sum_j KL(q(z_j | x) || N(0, 1)). Codes are posterior
     means.
 
-    MSE is a mean over pixels and channels, so ``kl_weight`` is beta divided by about the number of those.
+    MSE is a mean over pixels and channels, so ``kl_weight`` is beta divided by roughly the number of pixels times
+    channels.
     """
 
     version = 1
 
     class Config(Settings):
-        """Settings of the model. ``kl_weight`` is the weight w of the KL divergence against the mean squared error."""
+        """Settings of the model. ``kl_weight`` weighs the KL divergence against the mean squared error."""
 
         kl_weight: float = Field(1e-4, ge=0)
 

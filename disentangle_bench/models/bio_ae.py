@@ -21,14 +21,14 @@ from disentangle_bench.models.networks import Network
 class BioAE(Model):
     """Autoencoder whose latents should be nonnegative and spend little energy, as firing rates do.
 
-    MSE + nonneg_weight * mean(max(-z, 0)) + activity_weight * mean(z^2), means over batch and latents. Energy in the
-    weights is limited by weight decay. Codes are z.
+    The loss is MSE + nonneg_weight * mean(max(-z, 0)) + activity_weight * mean(z^2), with means over batch and latents.
+    Weight decay limits the energy in the weights. Codes are z.
     """
 
     version = 1
 
     class Config(Settings):
-        """Settings of the model. ``weight_decay`` is decoupled, and spares biases."""
+        """Settings of the model. ``weight_decay`` is decoupled and spares biases."""
 
         nonneg_weight: float = Field(1.0, ge=0)
         activity_weight: float = Field(0.01, ge=0)

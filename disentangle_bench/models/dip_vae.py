@@ -1,4 +1,4 @@
-"""DIP-VAE, first and second form.
+"""DIP-VAE, forms I and II.
 
 Kumar, Sattigeri & Balakrishnan, *Variational Inference of Disentangled Latent Concepts from Unlabeled Observations*,
 ICLR 2018 (arXiv 1711.00848).
@@ -22,16 +22,16 @@ class DIPVAE(Model):
     """Model with the loss MSE + kl_weight * (KL + lambda_od * sum_{i != j} C_ij^2 + lambda_d * sum_i (C_ii - 1)^2).
 
     C is the minibatch's covariance of the posterior means (DIP-VAE-I) or of the samples z ~ q(z | x), which adds the
-    mean of the posterior variances on the diagonal (DIP-VAE-II). KL is summed over latents, mean over the batch. Codes
-    are posterior means.
+    mean of the posterior variances on the diagonal (DIP-VAE-II). KL is a sum over latents and a mean over the batch.
+    Codes are posterior means.
     """
 
     version = 1
 
     class Config(Settings):
-        """Settings of the model. ``covariance`` is that of the posterior means, or of samples. ``kl_weight`` weighs the
-        evidence bound's KL divergence and the paper's two terms together against the mean squared error; ``lambda_od``
-        and ``lambda_d`` are the paper's.
+        """Settings of the model. ``covariance`` chooses the covariance of the posterior means, or of samples.
+        ``kl_weight`` weighs the evidence bound's KL divergence and the paper's two terms together against the mean
+        squared error; ``lambda_od`` and ``lambda_d`` are the paper's.
         """
 
         covariance: Literal["means", "samples"] = "samples"

@@ -19,9 +19,10 @@ from disentangle_bench.models.networks import Network
 
 @final
 class FactorDVAE(Model):
-    """Model with the loss of ``dvae`` + gamma * TC(w): the discriminator of FactorVAE sees the d * K weights of the
-    Gumbel-softmax sample, a latent's K weights shuffled together. With ``gamma = 0`` there is no discriminator, and
-    this is ``dvae``.
+    """Model with the loss of ``dvae`` + gamma * TC(w), where w are the d * K weights of the Gumbel-softmax sample.
+
+    The discriminator of FactorVAE sees these weights; to shuffle them, a latent's K weights are kept together. With
+    ``gamma = 0`` there is no discriminator, and this is ``dvae``.
     """
 
     version = 1
@@ -78,5 +79,5 @@ class FactorDVAE(Model):
         return self.images(self.decoder(quantise.decoder_input(self.codebook, codes)))
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Return groups: the autoencoder with its codebook, the discriminator at its own learning rate and moments."""
+        """Return groups: the autoencoder with its codebook, and the discriminator at its own rate and moments."""
         return adversary.param_groups(self, self.discriminator, self.config)

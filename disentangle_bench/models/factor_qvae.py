@@ -21,14 +21,15 @@ from disentangle_bench.models.networks import Network
 class FactorQVAE(Model):
     """Scalar quantisation with one global codebook in a VAE, plus a total-correlation term.
 
-    The encoder gives d scalars; each latent's posterior is a softmax over minus its squared distances to the K values
+    The encoder returns d scalars; each latent's posterior is a softmax over minus its squared distances to the K values
     of the codebook that all latents share. Training draws a Gumbel-softmax sample w at temperature
     exp(-temperature_decay * step) and decodes w @ codebook; evaluation takes the nearest value.
-    Loss: MSE + kl_weight * KL(posterior || uniform) (sum over K, mean over batch and latents) + gamma * TC(w), where
-    the discriminator of FactorVAE sees the d * K weights, a latent's K weights shuffled together. There is no
-    codebook or commitment loss: the codebook learns through the decoder and the posterior.
-    With ``gamma = 0`` there is no discriminator (the paper's QVAE). The paper's ablations are settings: vectors in
-    place of scalars (``embedding_dim``), and a codebook for each latent.
+
+    The loss is MSE + kl_weight * KL(posterior || uniform) (sum over K, mean over batch and latents) + gamma * TC(w).
+    The discriminator of FactorVAE sees the d * K weights; to shuffle them, a latent's K weights are kept together.
+    There is no codebook or commitment loss: the codebook learns through the decoder and the posterior. With
+    ``gamma = 0`` there is no discriminator (the paper's QVAE). The paper's ablations are settings: vectors in place of
+    scalars (``embedding_dim``), and a codebook for each latent.
     """
 
     version = 1
@@ -87,5 +88,5 @@ class FactorQVAE(Model):
         return self.images(self.decoder(quantise.decoder_input(self.codebook, codes)))
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Return groups: the autoencoder with its codebook, the discriminator at its own learning rate and moments."""
+        """Return groups: the autoencoder with its codebook, and the discriminator at its own rate and moments."""
         return adversary.param_groups(self, self.discriminator, self.config)

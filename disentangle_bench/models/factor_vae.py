@@ -15,16 +15,18 @@ from disentangle_bench.models.networks import Network
 
 @final
 class FactorVAE(Model):
-    """Model with beta-VAE's loss + gamma * mean(D(z)[0] - D(z)[1]), with a discriminator D that learns to tell z from z
-    with shuffled latents (paper, equation 2 and algorithm 2). The shuffled codes come from the second half of an
-    update's images. With ``gamma = 0`` there is no discriminator, and this is beta-VAE.
+    """Model with beta-VAE's loss + gamma * mean(D(z)[0] - D(z)[1]).
+
+    D is a discriminator that learns to tell z from z with shuffled latents (paper, equation 2 and algorithm 2). The
+    shuffled codes come from the second half of an update's images. With ``gamma = 0`` there is no discriminator, and
+    this is beta-VAE.
     """
 
     version = 1
 
     class Config(adversary.Adversary):
-        """Settings: the discriminator's defaults are the paper's (appendix A); its learning rate 1e-4 is 0.1
-        times the 1e-3 used here.
+        """Settings of the model. The discriminator's defaults are the paper's (appendix A); its learning rate of 1e-4
+        is 0.1 times the 1e-3 used here.
         """
 
         kl_weight: float = Field(1e-4, ge=0)

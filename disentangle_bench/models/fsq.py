@@ -19,25 +19,25 @@ from disentangle_bench.models.model import ImageShape, Logs, Losses, Model, Nois
 from disentangle_bench.models.networks import Network
 
 EPSILON = 1e-5
-"""Added to the mean square, by whose root latents are divided."""
+"""Added to the mean square of latents before they are divided by its root."""
 
 
 @final
 class FSQ(Model):
-    """Each latent goes through tanh and is rounded to the nearest of ``symbols`` evenly spaced values from -1 to 1,
-    both ends among them, with a straight-through gradient. The values are the same for all latents and fixed.
+    """Autoencoder whose latents go through tanh and are rounded to the nearest of ``symbols`` evenly spaced values.
 
-    The loss is MSE alone. Before the tanh an image's latents are divided by their root mean square. Without that the
-    first updates, which fit the images' mean, push all codes to the grid's ends, where the tanh has no gradient left;
-    the papers' encoders have normalising layers, these networks have none.
+    The values range from -1 to 1, both ends included; they are fixed and the same for all latents. Rounding has a
+    straight-through gradient. The loss is MSE alone. Before the tanh, an image's latents are divided by their root mean
+    square. Otherwise the first updates, which fit the images' mean, would push all codes to the grid's ends, where the
+    tanh has no gradient left; the papers' encoders have normalising layers, but these networks have none.
     """
 
     version = 1
     grid: Tensor
 
     class Config(Settings):
-        """Settings: ``symbols`` is the number of values per latent; ``weight_decay`` is decoupled, and spares
-        biases.
+        """Settings of the model. ``symbols`` is the number of values per latent; ``weight_decay`` is decoupled and
+        spares biases.
         """
 
         symbols: int = Field(12, ge=2)

@@ -45,9 +45,9 @@ class Bound(NamedTuple):
 
 
 def bound(model: Model, x: Tensor, noise: Noise) -> Bound:
-    """Return reconstruction error and KL divergence of images [b, c, h, w], from one sample of each code.
+    """Return the terms of the evidence bound for images [b, c, h, w], from one sample of each code.
 
-    The divergence from N(0, 1) is in nats, a sum over latents and a mean over the batch.
+    The divergence from N(0, 1) is in nats, summed over latents and averaged over the batch.
     """
     mean, log_variance = split(model.encoder(x))
     z = sample(mean, log_variance, noise)
@@ -63,8 +63,9 @@ def covariance(mean: Tensor) -> Tensor:
 
 
 def covariance_penalty(covariance: Tensor, *, off_diagonal: float, diagonal: float) -> Tensor:
-    """Return the distance of a covariance C [d, d] from the identity (Kumar et al. 2018, arXiv 1711.00848):
-    off_diagonal * sum_{i != j} C_ij^2 + diagonal * sum_i (C_ii - 1)^2.
+    """Return the distance of a covariance C [d, d] from the identity (Kumar et al. 2018, arXiv 1711.00848).
+
+    It is off_diagonal * sum_{i != j} C_ij^2 + diagonal * sum_i (C_ii - 1)^2.
     """
     own = covariance.diagonal()
     others = covariance - own.diag()
@@ -81,10 +82,10 @@ def split_kl(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Estimate mutual information, total correlation and dimension-wise KL (scalars, nats) from one minibatch.
 
-    Chen et al. 2018 (arXiv 1802.04942), equation 2: the three add up to the batch mean of
-    log q(z|x) - log p(z). log q(z) is estimated by minibatch-weighted sampling (their section 4.1, the constant is
-    log(N*b)) or, if ``stratified``, by minibatch-stratified sampling (their appendix C.2). The paper's released
-    code fills the stratified weights into a column instead of the diagonal; here they are where the appendix puts them.
+    They follow Chen et al. 2018 (arXiv 1802.04942), equation 2: the three add up to the batch mean of
+    log q(z|x) - log p(z). log q(z) is estimated by minibatch-weighted sampling (their section 4.1; the constant is
+    log(N*b)) or, if ``stratified``, by minibatch-stratified sampling (their appendix C.2). The paper's released code
+    puts the stratified weights into a column instead of the diagonal; here they are where the appendix puts them.
     """
     b = len(z)
     pairs = log_density(z[:, None], mean[None], log_variance[None])  # [b samples, b posteriors, d]
@@ -109,8 +110,8 @@ def split_kl(
 def stratified_log_weights(b: int, n_train: int, *, like: Tensor) -> Tensor:
     """Return the log weights [b, b] of minibatch-stratified sampling (Chen et al. 2018, appendix C.2).
 
-    Row i estimates q(z_i): 1/N for the image that z_i came from, (N-M)/(N*M) for one other image, 1/M for the remaining
-    M-1, where M = b-1. Each row sums to 1.
+    Row i estimates q(z_i), with weight 1/N for the image that z_i came from, (N-M)/(N*M) for one other image and 1/M
+    for the remaining M-1, where M = b-1. The weights of a row sum to 1. Raises ``ValueError`` for b < 2.
     """
     others = b - 1
     if others < 1:

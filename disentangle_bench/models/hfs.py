@@ -20,16 +20,17 @@ from disentangle_bench.models.networks import Network
 class HFS(Model):
     """A beta-VAE trained so that the posterior means of each pair of latents fill all combinations of their values.
 
-    MSE + kl_weight * KL + gamma * S + delta * R: S is the Hausdorff distance of the batch's means from random
-    recombinations of their coordinates (``factorised_support``), and R keeps S from shrinking the codes
+    The loss is MSE + kl_weight * KL + gamma * S + delta * R. S is the Hausdorff distance of the batch's means from
+    random recombinations of their coordinates (``factorised_support``), and R keeps S from shrinking the codes
     (``spread_penalty``). With ``kl_weight`` 0, no term asks for independent latents, so factors may stay correlated.
     """
 
     version = 1
 
     class Config(Settings):
-        """Settings: ``kl_weight``, ``gamma`` and ``delta`` are weights of the loss. ``pairs`` is the number of pairs of
-        latents in an update; if there are fewer, all are used. ``points`` is the number of recombinations of each pair.
+        """Settings of the model. ``kl_weight``, ``gamma`` and ``delta`` are weights of the loss. ``pairs`` is the
+        number of pairs of latents in an update; if there are fewer, all are used. ``points`` is the number of
+        recombinations of each pair.
         """
 
         kl_weight: float = Field(4e-5, ge=0)
@@ -45,7 +46,7 @@ class HFS(Model):
         self.decoder = network.decoder(config.latents, image_shape)
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Return the negative evidence bound, per pixel, with the terms of the support."""
+        """Return the negative evidence bound, per pixel, plus the terms of the support."""
         c = self.config
         error, kl, mean, *_ = gaussian.bound(self, x, noise)
         support, spread = factorised_support(mean, c.pairs, c.points, noise), spread_penalty(mean)
@@ -61,7 +62,7 @@ def factorised_support(z: Tensor, pairs: int, points: int, noise: Noise) -> Tens
     """Return the distance of codes [b, d] from the product of their own ranges, summed over random pairs of latents.
 
     For each pair, ``points`` points take their two coordinates from independent rows of the batch; the distance is the
-    largest, over these points, of the squared distance to the nearest row. It is 0 for a single latent.
+    largest of these points' squared distances to the nearest row. It is 0 for a single latent.
     """
     b, d = z.shape
     all_pairs = torch.triu_indices(d, d, offset=1, device=z.device).T
@@ -74,7 +75,7 @@ def factorised_support(z: Tensor, pairs: int, points: int, noise: Noise) -> Tens
 
 
 def spread_penalty(z: Tensor) -> Tensor:
-    """Return how far the codes [b, d] are from reaching down to 0 and up to 1, a mean over images.
+    """Return how far the codes [b, d] are from reaching down to 0 and up to 1, averaged over images.
 
     The extremes are those of an image's own latents, as in the released code, not those of a latent over the batch.
     """

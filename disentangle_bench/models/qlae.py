@@ -16,17 +16,18 @@ from disentangle_bench.models.networks import Network
 
 @final
 class QLAE(Model):
-    """Each latent is rounded to the nearest value of a learnable scalar codebook of its own; an autoencoder
-    otherwise, with strong weight decay, which the paper calls the method's second half (section 3).
+    """Autoencoder in which each latent is rounded to the nearest value of its own learnable scalar codebook.
 
+    It has strong weight decay, which the paper calls the method's second half (section 3). The loss is
     MSE + quantisation_weight * mean (sg(z) - value)^2 + commitment_weight * mean (z - sg(value))^2.
     """
 
     version = 1
 
     class Config(Settings):
-        """Settings: ``symbols`` is the number of values per latent, which start evenly spaced on [-0.5, 0.5]
-        or normal (``initial``); ``weight_decay`` is decoupled, and spares biases and codebooks.
+        """Settings of the model. ``symbols`` is the number of values per latent; they start evenly spaced on
+        [-0.5, 0.5] or drawn from a normal distribution (``initial``). ``weight_decay`` is decoupled and spares biases
+        and codebooks.
         """
 
         symbols: int = Field(10, ge=2)

@@ -1,7 +1,7 @@
 """Parts shared by models whose latents are symbols.
 
-A codebook is [v, e] if all d latents share it and [d, v, e] if each has its own: v values of e numbers, e = 1 for
-scalars. Tokens, one per latent, are [b, d, e].
+A codebook holds v values of e numbers each (e = 1 for scalars): [v, e] if all d latents share it, [d, v, e] if each has
+its own. Tokens, one per latent, are [b, d, e].
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from disentangle_bench.models.model import Noise, Step
 
 
 def squared_distances(tokens: Tensor, codebook: Tensor) -> Tensor:
-    """Return the squared distances [b, d, v] of tokens [b, d, e] to every value of their codebook."""
+    """Return the squared distances [b, d, v] from tokens [b, d, e] to every value of their codebook."""
     return (tokens[:, :, None] - codebook).square().sum(dim=3)
 
 
 def nearest(tokens: Tensor, codebook: Tensor) -> Tensor:
-    """Return the index of each token's nearest codebook value, int64 [b, d]; the lower index of two equally near."""
+    """Return the index of each token's nearest codebook value, int64 [b, d]; the lower one if two are equally near."""
     with torch.no_grad():
         return squared_distances(tokens, codebook).argmin(dim=2)
 
@@ -41,8 +41,9 @@ def mixture(weights: Tensor, codebook: Tensor) -> Tensor:
 
 
 def codes(codebook: Tensor, indices: Tensor) -> Codes:
-    """Return symbols [b, d] as codes: with their scalars as values, or, where a symbol is a vector, with the symbols'
-    own numbers, which have no order.
+    """Return symbols [b, d] as codes whose values are the symbols' scalars.
+
+    Where symbols are vectors, the values are the symbols' own numbers, which have no order.
     """
     values = look_up(codebook, indices).squeeze(2) if codebook.shape[-1] == 1 else indices.to(codebook.dtype)
     return Codes(values, indices)
@@ -50,18 +51,20 @@ def codes(codebook: Tensor, indices: Tensor) -> Codes:
 
 def decoder_input(codebook: Tensor, codes: Codes) -> Tensor:
     """Return the values of codes' symbols side by side, [b, d * e]."""
-    assert codes.indices is not None  # a discrete model's encode always gives them
+    assert codes.indices is not None  # a discrete model's encode always returns them
     return look_up(codebook, codes.indices).flatten(1)
 
 
 def straight_through(z: Tensor, quantised: Tensor) -> Tensor:
-    """Return the quantised numbers, with the gradient passed on to ``z`` as if nothing had been rounded."""
+    """Return the quantised numbers, passing the gradient on to ``z`` as if nothing had been rounded."""
     return z + (quantised - z).detach()
 
 
 def quantisation_losses(z: Tensor, quantised: Tensor) -> tuple[Tensor, Tensor]:
-    """Return two equal numbers with different gradients: the first moves the codebook to the codes, the second the
-    codes to the codebook ("commitment"). Means over all elements (van den Oord et al. 2017, arXiv 1711.00937, eq. 3).
+    """Return two equal losses with different gradients, means over all elements.
+
+    The first moves the codebook to the codes, the second the codes to the codebook ("commitment") (van den Oord et al.
+    2017, arXiv 1711.00937, eq. 3).
     """
     return F.mse_loss(quantised, z.detach()), F.mse_loss(z, quantised.detach())
 
@@ -79,7 +82,7 @@ def temperature(decay: float, step: Step) -> float | Tensor:
 def gumbel_softmax(log_probabilities: Tensor, temperature: float | Tensor, noise: Noise) -> Tensor:
     """Draw a soft one-hot sample over the last axis (Jang et al. 2017; Maddison et al. 2017)."""
     uniform = noise.uniform(log_probabilities)
-    # Numbers on [0, 1) can be 0, whose logarithm is infinite: take the smallest positive normal number instead.
+    # Numbers on [0, 1) can be 0, whose logarithm is infinite, so 0 becomes the smallest positive normal number.
     gumbel = -(-uniform.clamp_min(torch.finfo(uniform.dtype).tiny).log()).log()
     return ((log_probabilities + gumbel) / temperature).softmax(dim=-1)
 

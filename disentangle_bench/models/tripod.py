@@ -28,7 +28,7 @@ PERTURBATIONS = 2
 
 @final
 class Tripod(Model):
-    """An autoencoder with three legs, each of which a setting can remove.
+    """An autoencoder with three legs, each of which can be removed by a setting.
 
     Latents go through tanh and are rounded to evenly spaced values in [-1, 1] with a straight-through gradient
     (``quantise``). ``klm_weight`` times an estimate of the codes' multi-information pulls latents towards
@@ -40,10 +40,10 @@ class Tripod(Model):
     grid: Tensor
 
     class Config(Settings):
-        """Settings: ``symbols`` is the number of values per latent. ``quantise`` rounds to them; without it,
-        latents are the encoder's outputs. ``klm_weight`` and ``nhp_weight`` are the penalties' weights; 0 removes one.
-        ``normalised`` divides an image's latents by their root mean square before the tanh, for encoders without
-        normalising layers. ``weight_decay`` is decoupled, and leaves out biases.
+        """Settings of the model. ``symbols`` is the number of values per latent. ``quantise`` rounds to them; without
+        it, latents are the encoder's outputs. ``klm_weight`` and ``nhp_weight`` are the penalties' weights; 0 removes a
+        penalty. ``normalised`` divides an image's latents by their root mean square before the tanh, for encoders
+        without normalising layers. ``weight_decay`` is decoupled and spares biases.
         """
 
         symbols: int = Field(12, ge=2)
@@ -70,7 +70,7 @@ class Tripod(Model):
         return latents.tanh()
 
     def losses(self, x: Tensor, step: Step, noise: Noise) -> tuple[Losses, Logs]:
-        """Return the reconstruction error with both penalties."""
+        """Return the reconstruction error plus both penalties."""
         continuous = z = self._continuous(x)
         if self.config.quantise:
             tokens = continuous.unsqueeze(2)
@@ -97,7 +97,7 @@ class Tripod(Model):
         return sum((normalised_penalty(layer.unflatten(0, points.shape[:2])) for layer in layers), z.new_zeros(()))
 
     def encode(self, x: Tensor) -> Codes:
-        """Return the nearest values and their indices, or the latents where nothing is rounded."""
+        """Return the nearest values and their indices, or the latents themselves if nothing is rounded."""
         continuous = self._continuous(x)
         if not self.config.quantise:
             return Codes(continuous)
@@ -112,8 +112,8 @@ def multi_information(z: Tensor, deviations: Tensor) -> Tensor:
     """Return the kernel estimate of KL(q(z) || prod_k q(z_k)), in nats, from a batch [b, d].
 
     Kernels are normal. Those of the joint density are as wide as ``deviations`` [d] times Silverman's factor for d
-    axes, those of the marginals as wide as the deviations, as in the released code. Every point is its own neighbour,
-    too.
+    axes, those of the marginals as wide as the deviations, as in the released code. Every point also counts as its own
+    neighbour.
     """
     b, d = z.shape
     silverman = (4 / (d + 2)) ** (1 / (d + 4)) * b ** (-1 / (d + 4))
@@ -129,9 +129,9 @@ def multi_information(z: Tensor, deviations: Tensor) -> Tensor:
 def normalised_penalty(layer: Tensor) -> Tensor:
     """Return the share of a layer's curvature that is between different latents, as a mean over images.
 
-    ``layer`` [1 + 4p, b, ...] holds the layer at z, at z + v and at z - v, for p perturbations v of random signs and p
-    normal ones each. Over the former, the variance of second differences is twice the sum of the squares of the
-    Hessian's entries off the diagonal; over the latter, twice that of all entries (Peebles et al. 2020).
+    ``layer`` [1 + 4p, b, ...] holds the layer at z, at z + v and at z - v, where v are p perturbations of random signs
+    and p normal ones. Over the former, the variance of second differences is twice the sum of squares of the Hessian's
+    off-diagonal entries; over the latter, it is twice that of all entries (Peebles et al. 2020).
     """
     centre, plus, minus = layer.flatten(2).split([1, (len(layer) - 1) // 2, (len(layer) - 1) // 2])
     curvature = (plus - 2 * centre + minus) / STEP**2

@@ -20,16 +20,16 @@ from disentangle_bench.models.networks import Network
 class VQVAE(Model):
     """Autoencoder of d tokens, each replaced by the nearest vector of one codebook (straight-through gradient).
 
-    MSE + quantisation_weight * |sg(token) - vector|^2 + commitment_weight * |token - sg(vector)|^2, squares as means
-    (van den Oord et al., equation 3). Codes are the vectors' indices: they have no order, and ``values`` are only
-    these numbers.
+    The loss is MSE + quantisation_weight * |sg(token) - vector|^2 + commitment_weight * |token - sg(vector)|^2, where
+    squares are means over elements (van den Oord et al., equation 3). Codes are the vectors' indices; these have no
+    order, and ``values`` are merely the same numbers.
     """
 
     version = 1
 
     class Config(Settings):
         """Settings of the model. ``symbols`` is the number of vectors in the shared codebook, ``embedding_dim`` their
-        length; ``weight_decay`` is decoupled, and spares biases and the codebook.
+        length; ``weight_decay`` is decoupled and spares biases and the codebook.
         """
 
         symbols: int = Field(512, ge=2)
@@ -52,7 +52,7 @@ class VQVAE(Model):
         return self.encoder(x).unflatten(1, (self.config.latents, self.config.embedding_dim))
 
     def _nearest(self, tokens: Tensor) -> Tensor:
-        """Return indices [b, d] of the nearest vectors; the token's own square is the same for all and is left out."""
+        """Return the indices [b, d] of the nearest vectors; the token's own square, the same for all, is left out."""
         with torch.no_grad():
             return (self.codebook.square().sum(1) - 2 * tokens @ self.codebook.T).argmin(dim=2)
 

@@ -24,9 +24,9 @@ def figure(
 ) -> Figure:
     """Return one figure of the report of the results folder ``out`` as a matplotlib object.
 
-    ``name`` is the figure's file name without ending: "scores", "qlae-matrices". ``dataset`` and ``protocol`` choose
-    one of several tables; without them the first table that has the figure is taken. Raises ``BenchError`` if there is
-    no such figure.
+    ``name`` is the figure's file name without its extension: "scores", "qlae-matrices". ``dataset`` and ``protocol``
+    choose one of several tables; without them, the first table that has the figure is used. Raises ``BenchError`` if
+    there is no such figure.
     """
     from disentangle_bench.report.figures.drawing import figure as draw
 
@@ -36,7 +36,7 @@ def figure(
 class _Callable(ModuleType):
     """A package that can be called: ``disentangle_bench.report("results")`` is ``write_report("results")``.
 
-    Python binds the name of an imported package in the package above it, where it would hide a function.
+    Importing a subpackage binds its name in the parent package, where it would hide a function of that name.
     """
 
     def __call__(self, *arguments: Any, **options: Any) -> Report:

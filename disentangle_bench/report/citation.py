@@ -22,7 +22,7 @@ def digest(results: str) -> str:
 
 
 def versions(records: Sequence[Record]) -> str:
-    """Return the versions of the suite that made the runs; this version if no record names one."""
+    """Return the versions of the suite that made the runs, or this version if no record names one."""
     package_versions = {one_line(record.content.get("package", {}).get("version") or "") for record in records} - {""}
     return ", ".join(sorted(package_versions)) or __version__
 
@@ -34,7 +34,7 @@ def _last_day(records: Sequence[Record]) -> str:
 
 @dataclass(frozen=True)
 class Credit:
-    """Title and authors under which results are cited; by default the suite's."""
+    """The title and authors to cite the results under; by default the suite's."""
 
     title: str = ""
     authors: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ def _plain(text: str) -> str:
 
 
 def cff(records: Sequence[Record], sha256: str, credit: Credit = SUITE) -> str:
-    """Return a ``CITATION.cff`` (Citation File Format 1.2.0) for these results. Its values are quoted YAML strings."""
+    """Return a ``CITATION.cff`` (Citation File Format 1.2.0) for these results, its values as quoted YAML strings."""
     title, authors = credit.named(len(records))
     version = versions(records).replace("\\", "").replace('"', "")
     day = _last_day(records)

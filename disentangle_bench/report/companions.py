@@ -1,6 +1,6 @@
-"""Read the files beside a run's record that figures and the page use: arrays and the training history.
+"""Read the files beside a run's record that the figures and the page use: arrays and the training history.
 
-A file may be damaged, foreign, from another version, or written by hand: reading it gives its content or raises
+A file may be damaged, foreign, from another version, or written by hand. Reading it returns its content or raises
 ``Unreadable``.
 """
 

@@ -1,4 +1,4 @@
-"""Read scores of groups of runs that differ in their seed only, such as consistency, from ``groups.json``."""
+"""Read scores of groups of runs that differ only in their seed, such as consistency, from ``groups.json``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = [*TABLE, *SETUP, *SCORE, "direction", "unit", "n", "value", "chance"]
 def read_groups(out: Path, scores: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Return one row per group and score (``COLUMNS``), for the runs that are in ``scores``.
 
-    A damaged file adds a line to ``notes``. A group is left out if any of its runs is no longer there.
+    If the file is damaged, a line about it is added to ``notes``. A group is left out if any of its runs is gone.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Name tables, setups and scores in tables and figures: briefly where that is clear, in full where it is not."""
+"""Name tables, setups and scores in tables and figures: briefly where that is unambiguous, otherwise in full."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ SCORE_TITLES = {
 
 
 def model_title(name: str) -> str:
-    """Return a model's name for people: "FactorQVAE" for ``factor_qvae``; a plug-in keeps its own name."""
+    """Return a model's display name: "FactorQVAE" for ``factor_qvae``; a plug-in keeps its own name."""
     return MODEL_TITLES.get(name, name)
 
 
 def setup_title(name: str) -> str:
-    """Return the name of a setup (``setup_names``) for people: only the model in it is spelled differently."""
+    """Return the display name of a setup (``setup_names``): only the model in it is spelled differently."""
     model, space, rest = name.partition(" ")
     return f"{model_title(model)}{space}{rest}"
 
 
 def score_title(name: str) -> str:
-    """Return the name of a score (``score_names``) for people: "DCI disentanglement" for ``dci.disentanglement``."""
+    """Return the display name of a score (``score_names``): "DCI disentanglement" for ``dci.disentanglement``."""
     score, space, rest = name.partition(" ")
     metric, _, part = score.partition(".")
     title = SCORE_TITLES.get(score)
@@ -81,13 +81,13 @@ def score_title(name: str) -> str:
 
 
 def look_number(model: str) -> int:
-    """Return the number that decides a model's colour and mark. Other models do not change it."""
+    """Return the number that decides a model's colour and mark, whatever other models there are."""
     order = list(MODEL_TITLES)
     return order.index(model) if model in order else len(order) + zlib.crc32(model.encode()) % (56 - len(order))
 
 
 def look_numbers(setups: Iterable[tuple]) -> dict[tuple, int]:
-    """Return the number that decides the look of each setup: settings of one model share its colour."""
+    """Return the number that decides the look of each setup; all settings of one model share its colour."""
     last_index: dict[str, int] = {}
     numbers = {}
     for setup in setups:
@@ -101,7 +101,7 @@ COLOURS = ("#0072b2", "#d55e00", "#008f68", "#b8588f", "#b97f00", "#3a95d0", "#1
 
 
 def tables(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the title and rows of each dataset x protocol; a title names versions where several are present."""
+    """Yield the title and rows of each dataset x protocol; the title names versions where several are present."""
     versions = rows[TABLE].drop_duplicates()
     for key, part in rows.groupby(TABLE, sort=True):
         dataset, dataset_version, protocol, protocol_version = key
@@ -112,7 +112,7 @@ def tables(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def shared_settings(rows: pd.DataFrame) -> tuple[str, ...]:
-    """Return the settings that all setups of one table have changed in the same way, as "name=value"; none for one."""
+    """Return the settings, as "name=value", that all setups of a table changed alike; nothing for a single setup."""
     every = [
         [part for part in changed.split(" ") if "=" in part] for changed in rows[SETUP].drop_duplicates()["changed"]
     ]
@@ -122,10 +122,10 @@ def shared_settings(rows: pd.DataFrame) -> tuple[str, ...]:
 
 
 def setup_names(rows: pd.DataFrame, unsaid: Sequence[str] = ()) -> dict[tuple, str]:
-    """Return a name for each setup (a tuple of SETUP) in one table: the model, and what else sets it apart.
+    """Return a name for each setup (a tuple of SETUP) in one table: the model, and whatever else sets it apart.
 
-    The name has the model's version where two versions are present, the changed settings where there are any, but for
-    those in ``unsaid``, and the digest of the settings where two setups would otherwise have the same name.
+    The name includes the model's version where two versions are present, any changed settings except those in
+    ``unsaid``, and the digest of the settings where two setups would otherwise share a name.
     """
     setups = rows[SETUP].drop_duplicates()
     several = setups.groupby("model")["model_version"].nunique() > 1
@@ -159,7 +159,7 @@ def rows_of(board: pd.DataFrame) -> Iterator[Any]:
 def score_names(rows: pd.DataFrame) -> dict[tuple, str]:
     """Return a name for each kind of score (a tuple of SCORE) in one table, headline scores first.
 
-    The name has variant and version where one score is present in several of them.
+    The name includes variant and version where a score is present in several variants or versions.
     """
     kinds = rows[SCORE].drop_duplicates()
     several = kinds["score"].value_counts() > 1
@@ -168,18 +168,18 @@ def score_names(rows: pd.DataFrame) -> dict[tuple, str]:
 
 
 def headline_place(score: str) -> int:
-    """Return the place of a score among those that come first; one place for all others."""
+    """Return the position of a score among those that come first; all others share the position after them."""
     return HEADLINE.index(score) if score in HEADLINE else len(HEADLINE)
 
 
 def file_name(text: str) -> str:
-    """Return ``text`` as a file name: if it is not one already, it is spelled with ``_`` and gets its own digest."""
+    """Return ``text`` as a file name: text that is not one already is spelled with ``_`` and gets a digest appended."""
     safe = re.sub(r"[^A-Za-z0-9._=-]+", "_", text).strip("._")[:80]
     return safe if text and safe == text else f"{safe or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def decimals(largest: float) -> int:
-    """Return how many decimals show three significant digits of a column with this largest absolute value."""
+    """Return how many decimals show three significant digits in a column whose largest absolute value is this."""
     if not largest or not math.isfinite(largest):
         return 3
     return min(max(2 - math.floor(math.log10(min(largest, 0.99) if largest <= 1 else largest)), 0), 6)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 2
-"""Version of ``leaderboard.csv``: any change of its columns or their meaning bumps it (docs/leaderboard_csv.md)."""
+"""Version of ``leaderboard.csv``, bumped by any change to its columns or their meaning (docs/leaderboard_csv.md)."""
 
 DTYPES = {
     "schema": "int64",
@@ -62,17 +62,17 @@ NOTES = {
     "undefined": "Not defined for every seed, so not ranked",
     FEW: f"Fewer than {statistics.FEWEST} seeds, so not ranked",
 }
-"""Reasons why a row has no rank, by their words in ``note``. Several words are separated by spaces."""
+"""Why a row has no rank, by the word for it in ``note``. Several words are separated by spaces."""
 
 _STATISTICS = ["mean", "std", "median", "iqm", "ci_low", "ci_high"]
 DIGITS = 9
-"""Significant digits in the CSV: further digits depend on the machine's order of summation."""
+"""Significant digits in the CSV; any further digits would depend on the machine's order of summation."""
 
 
 def leaderboard(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of ``leaderboard.csv`` from those of ``score_table``.
+    """Return the rows of ``leaderboard.csv``, computed from those of ``score_table``.
 
-    They are sorted by dataset, protocol, score, rank, then name.
+    The rows are sorted by dataset, protocol, score, rank, then name.
     """
     board = _describe(scores)
     for name in _STATISTICS:
@@ -119,7 +119,7 @@ def _describe(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _summarise(board: pd.DataFrame, scores: pd.DataFrame) -> None:
-    """Fill in the statistics of ``board``, all groups of one size at once."""
+    """Fill in the statistics of ``board``, handling all groups of one size together."""
     number = scores.groupby(GROUP, sort=True).ngroup()
     defined = scores["value"].notna()
     values = scores["value"][defined].to_numpy()[np.argsort(number[defined].to_numpy(), kind="stable")]
@@ -144,8 +144,8 @@ def _summarise(board: pd.DataFrame, scores: pd.DataFrame) -> None:
 def write_csv(board: pd.DataFrame, target: Path) -> None:
     """Write the leaderboard, or another table of the report, as a CSV file.
 
-    The file has UTF-8, commas, LF, nine significant digits, and an empty cell for a missing value. A text that a
-    spreadsheet would take for a formula gets an apostrophe in front.
+    The file uses UTF-8, commas, LF, nine significant digits, and an empty cell for a missing value. Text that a
+    spreadsheet would take for a formula is prefixed with an apostrophe.
     """
     safe = safe_cells(board)
     with atomic_path(target) as temporary:
@@ -153,7 +153,7 @@ def write_csv(board: pd.DataFrame, target: Path) -> None:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Read a ``leaderboard.csv`` with its documented dtypes; an empty text stays an empty text and is not NaN."""
+    """Read a ``leaderboard.csv`` with its documented dtypes; an empty string stays a string and does not become NaN."""
     import pandas as pd
 
     missing = {name: [""] for name, dtype in DTYPES.items() if dtype != "str"}

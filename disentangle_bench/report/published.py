@@ -1,4 +1,4 @@
-"""Compare our numbers with those in papers, where dataset and score are the same."""
+"""Compare our numbers with those in papers, where the dataset and score are the same."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COLUMNS = [
 
 
 def published() -> pd.DataFrame:
-    """Return the numbers from papers that come with the package.
+    """Return the numbers from papers that ship with the package.
 
     The columns are dataset, model, metric (our name of the score), mean, std, n_seeds, citation, provenance and note.
     A number is NaN where the source does not give it.
@@ -52,11 +52,11 @@ def published() -> pd.DataFrame:
 
 
 def compare(board: pd.DataFrame, table: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return a row (``COLUMNS``) for each published number and each of our rows of its dataset, score and model.
+    """Return a row (``COLUMNS``) for each published number and each of our rows with its dataset, score and model.
 
-    ``board`` is the leaderboard; rows off their protocol are left out. A published model of which we have no
-    number, though we have others of this dataset and score, has a row with n = 0. ``difference`` is ours minus theirs.
-    ``table`` replaces ``published()``.
+    ``board`` is the leaderboard; rows off their protocol are left out. If we have numbers for a dataset and score but
+    none for a published model, that model gets a row with n = 0. ``difference`` is ours minus theirs. ``table``
+    replaces ``published()``.
     """
     import pandas as pd
 

@@ -42,11 +42,11 @@ MEAN_DTYPES = {
 
 
 def add_ranks(board: pd.DataFrame, scores: pd.DataFrame) -> None:
-    """Give ``board`` the columns ``rank``, ``rank_low`` and ``rank_high``; rows with a note get none.
+    """Add the columns ``rank``, ``rank_low`` and ``rank_high`` to ``board``; they stay empty in rows with a note.
 
-    Ranks are among the rows of one table and one kind of score that were tuned alike: ``changed`` says how, and is
-    empty for the baselines' settings. The interval holds the ranks of 95 % of the resamples; each resample draws
-    the seeds of every model anew (``statistics.resampled_means``).
+    A row is ranked among the rows of the same table and kind of score that were tuned alike: ``changed`` says how they
+    were tuned, and is empty for the baselines' settings. The interval holds the ranks in 95 % of the resamples; each
+    resample draws the seeds of every model anew (``statistics.resampled_means``).
     """
     for name in ("rank", "rank_low", "rank_high"):
         board[name] = np.nan
@@ -62,12 +62,12 @@ def add_ranks(board: pd.DataFrame, scores: pd.DataFrame) -> None:
 def mean_ranks(board: pd.DataFrame, scores: pd.DataFrame, schema: int) -> pd.DataFrame:
     """Return the mean rank and Borda points of models over all ranked scores: on each dataset, and over all datasets.
 
-    A contest is one kind of score on one dataset in which two models or more are ranked. Only models that are
-    ranked in every contest take part, and ranks are among them (ties share the mean of their ranks), so that all
-    means are over the same contests, and models at their baselines only, not tuned ones. Borda points are the
-    models beaten, summed over contests; a tie is half. The interval is the middle 95 % of resamples, in which the
-    seeds of a model are drawn alike for all its scores on a dataset. If a dataset has several versions, only the
-    last counts over all datasets.
+    A contest is one kind of score on one dataset in which at least two models are ranked. Only models with their
+    baseline settings that are ranked in every contest take part, so that all means are over the same contests; tuned
+    models do not. Ranks are among the participants (ties share the mean of their ranks). Borda points are the
+    number of models beaten, summed over contests; a tie counts half. The interval is the middle 95 % of resamples; each
+    draws the seeds of a model once for all its scores on a dataset. If a dataset has several versions, only the last
+    one counts in the mean over all datasets.
     """
     import pandas as pd
 
@@ -87,14 +87,14 @@ def mean_ranks(board: pd.DataFrame, scores: pd.DataFrame, schema: int) -> pd.Dat
 
 
 def _is_alone(rows: pd.DataFrame) -> np.ndarray:
-    """Return, for each row, whether its model has only one setting in each table: then it is one entrant everywhere."""
+    """Return, for each row, whether its model has a single setting in each table and so is one entrant throughout."""
     most = rows.groupby(["model", "model_version", *TABLE])["settings"].nunique().groupby(level=[0, 1]).max()
     alone = [most[key] == 1 for key in rows[["model", "model_version"]].itertuples(index=False, name=None)]
     return np.array(alone, dtype=bool)
 
 
 def _contest(rows: pd.DataFrame, values: dict[tuple, np.ndarray]) -> Iterator[dict[str, Any]]:
-    """Yield one row for each model that is ranked in all contests; nothing if there are fewer than two."""
+    """Yield one row for each model that is ranked in all contests; nothing if there are fewer than two such models."""
     contests = [part for _, part in rows.groupby([*TABLE, *SCORE]) if len(part) > 1]
     if not contests:
         return

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Progress = Callable[[str], None]
-"""Progress callback: gets a line before each step that takes a while."""
+"""Progress callback: called with a line of text before each step that takes a while."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def read_results(
 
 
 def _load(out: Path, loaded: runs.Records | None) -> tuple[list[Record], list[dict[str, Any]], list[str], list[str]]:
-    """Return finished runs, failures, names of unfinished folders, and a line on each record that cannot be used."""
+    """Return finished runs, failures, names of unfinished folders, and a line on each unusable record."""
     read = runs.read_records(out) if loaded is None else loaded
     notes = [one_line(f"left out: {problem}") for problem in read.problems.values()]
     folders = [folder for folder in runs.run_folders(out) if folder.name not in read.names | read.problems.keys()]

@@ -1,4 +1,4 @@
-"""Turn run records into one table of scores, ready to be grouped, and define which runs may be pooled."""
+"""Turn run records into one table of scores that is ready for grouping, and define which runs may be pooled."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from disentangle_bench.store.runs import Record
 
 TABLE = ["dataset", "dataset_version", "protocol", "protocol_version"]
-"""Runs that agree in these columns stand in one table."""
+"""Runs that agree in these columns are in the same table."""
 SETUP = ["model", "model_version", "changed", "settings"]
-"""Within a table, runs that agree in these columns differ in their seed only."""
+"""Within a table, runs that agree in these columns differ only in their seed."""
 SCORE = ["metric", "score", "variant", "metric_version"]
 """Values that agree in these columns are of one kind. Nothing is ever pooled across TABLE, SETUP or SCORE."""
 GROUP = TABLE + SETUP + SCORE
@@ -28,11 +28,11 @@ _SCORE_COLUMNS = [*SCORE, "higher_is_better", "descriptive", "unit", "value", "c
 
 
 def settings_digest(spec: RunSpec, package_version: str = "") -> str:
-    """Return ten hexadecimal digits that two runs share exactly if they differ in nothing but their seed.
+    """Return ten hexadecimal digits that two runs share if and only if they differ in nothing but their seed.
 
-    Both have the same training and sample then. The digits are made of the spec without the seed and the metrics'
-    variants, which every score carries itself, and of the version of the package if it is given. They keep apart
-    ``--set model.gamma=1`` and ``--set model.gamma=4``.
+    Such runs have the same training and the same sample. The digits are computed from the spec without the seed and
+    without the metrics' variants, which every score carries itself, and from ``package_version`` if it is given. They
+    keep ``--set model.gamma=1`` and ``--set model.gamma=4`` apart.
     """
     content = spec.identity()
     del content["seed"], content["scoring"]["metrics"]
@@ -48,9 +48,10 @@ def _changed(spec: RunSpec) -> str:
 
 
 def dataset_names(records: Iterable[Record]) -> dict[tuple[str, int], str]:
-    """Return the name of each dataset that is a file, by the file's name and version, as ``run_row`` takes them.
+    """Return the names of datasets that are files, by file name and version, in the form that ``run_row`` expects.
 
-    It is the file's own name, and where files of other content have the same, it begins with folders that differ.
+    A dataset has its file's name, preceded by the folders that tell it apart if files with other content share that
+    name.
     """
     files: dict[str, dict[int, list[str]]] = {}
     for spec in (record.spec for record in records):
@@ -66,9 +67,9 @@ def dataset_names(records: Iterable[Record]) -> dict[tuple[str, int], str]:
 
 
 def run_row(record: Record, by_version: bool, names: Mapping[tuple[str, int], str]) -> dict[str, Any]:
-    """Return the facts of one run without its scores; texts are on one line, but for ``run_id``, its folder's name.
+    """Return the facts of one run without its scores, each text on one line except ``run_id``, its folder's name.
 
-    ``names`` are those of ``dataset_names``.
+    ``names`` is the result of ``dataset_names``.
     """
     spec, content = record.spec, record.content
     version = str(content.get("package", {}).get("version", ""))
@@ -96,11 +97,11 @@ def score_table(
 ) -> pd.DataFrame:
     """Return one row per run and score, with the columns of TABLE, SETUP, SCORE, the seed, the value and its origin.
 
-    ``metrics`` keeps some scores only: names of metrics (``dci``), of single scores (``dci.disentanglement``) and of
-    groups (``all``), which stand for those of their metrics that are present; a name that no record has is an error. If
-    several runs differ only in the metrics they were scored with, a seed counts once: the run that finished last is
-    kept. Versions of models, datasets, protocols and metrics decide what may be pooled; ``by_version`` also keeps apart
-    the runs of different versions of the package.
+    ``metrics`` selects scores by the names of metrics (``dci``), of single scores (``dci.disentanglement``) and of
+    groups (``all``); a group stands for those of its metrics that are present, and a name that no record has is an
+    error. If several runs differ only in the metrics they were scored with, each seed counts once: the run that
+    finished last is kept. Versions of models, datasets, protocols and metrics decide what may be pooled; ``by_version``
+    also keeps runs of different versions of the package apart.
     """
     import pandas as pd
 
@@ -132,7 +133,7 @@ def _number(value: Any) -> float:
 
 
 def _chosen(table: pd.DataFrame, words: Sequence[str]) -> pd.Series:
-    """Return a mask of the rows that the words of ``metrics`` stand for."""
+    """Return a mask of the rows that the names in ``metrics`` select."""
     known, single = set(table["metric"]), set(table["score"])
     names: set[str] = set()
     for word in words:

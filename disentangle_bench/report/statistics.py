@@ -1,7 +1,7 @@
 """Compute statistics over seeds, for many groups at once. Pure numpy and scipy; no global random state.
 
-A group is the values of one score of one model over seeds. Groups of one size are stacked as ``values`` [g, n], g
-groups of n seeds. Every result depends on a group's values alone, not on their order nor on other groups.
+A group is the values of one score of one model over seeds. Groups of one size are stacked as ``values`` [g, n]: g
+groups of n seeds. Every result depends only on a group's values, not on their order or on other groups.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from scipy import special
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 FEWEST = 3
-"""Smallest number of seeds for a rank: groups of fewer seeds are marked and get none."""
+"""Smallest number of seeds for a rank; groups with fewer seeds are marked and not ranked."""
 
 LEVEL = 0.95
 RESAMPLES = 10_000
 RANK_RESAMPLES = 2_000
-"""Number of resamples for intervals of ranks, which are whole numbers and need fewer."""
+"""Number of resamples for intervals of ranks, which need fewer because they are whole numbers."""
 EXACT_UP_TO = 5
 """Largest number of seeds whose n^n resamples are all listed instead of drawn: 5^5 = 3,125."""
 SEED = 20_251_124
@@ -56,12 +56,12 @@ def iqm(values: Floats) -> Floats:
 def tail(n: int, level: float = LEVEL) -> float:
     """Return the share of the resampled means that the interval leaves out at each end, for n >= 2 seeds.
 
-    The plain percentile interval leaves out (1 - level) / 2 and is too short for few seeds, since resampling
-    underestimates the standard error by sqrt((n - 1) / n) and knows no t quantile: at n = 10 it holds the true mean of
-    normal scores in about 90 % of cases, not 95 %. The *expanded* percentile interval (Hesterberg 2015, "What teachers
-    should know about the bootstrap", The American Statistician 69(4), section 5.3) moves the percentiles outwards by
-    both factors: Phi(-sqrt(n / (n - 1)) * t) with t the (1 + level) / 2 quantile of Student's t with n - 1 degrees of
-    freedom. It tends to (1 - level) / 2 as n grows.
+    The plain percentile interval leaves out (1 - level) / 2. With few seeds it is too short, since resampling
+    underestimates the standard error by sqrt((n - 1) / n) and uses no t quantile: at n = 10 it contains the true mean
+    of normal scores in about 90 % of cases, not 95 %. The *expanded* percentile interval (Hesterberg 2015, "What
+    teachers should know about the bootstrap", The American Statistician 69(4), section 5.3) moves the percentiles
+    outwards by both factors: the share is Phi(-sqrt(n / (n - 1)) * t), where t is the (1 + level) / 2 quantile of
+    Student's t with n - 1 degrees of freedom. It tends to (1 - level) / 2 as n grows.
     """
     quantile = special.stdtrit(n - 1, (1 + level) / 2)
     return float(special.ndtr(-math.sqrt(n / (n - 1)) * quantile))
@@ -69,9 +69,10 @@ def tail(n: int, level: float = LEVEL) -> float:
 
 @functools.lru_cache(maxsize=16)
 def resamples(n: int) -> Floats:
-    """Return how often each of n values is in each resample [b, n]; rows sum to n. All groups of size n share them.
+    """Return how often each of n values occurs in each resample, as counts [b, n] whose rows sum to n.
 
-    These are all n^n resamples for n up to ``EXACT_UP_TO``, else ``RESAMPLES`` drawn from ``default_rng([SEED, n])``.
+    All groups of size n share these resamples: all n^n of them for n up to ``EXACT_UP_TO``, else ``RESAMPLES`` drawn
+    from ``default_rng([SEED, n])``.
     """
     if n <= EXACT_UP_TO:
         draws = np.array(list(itertools.product(range(n), repeat=n)))
@@ -82,11 +83,11 @@ def resamples(n: int) -> Floats:
 
 
 def interval(values: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
-    """Return the lower and upper end, each [g], of the expanded percentile bootstrap interval of each group's mean.
+    """Return the lower and upper ends, each [g], of the expanded percentile bootstrap interval of each group's mean.
 
-    The ends are quantiles (linear interpolation) of the means of resamples drawn with replacement; ``tail`` says which
-    and why, ``resamples`` how they are drawn. Values are sorted first, so that the order of the seeds does not matter.
-    Equal values give [x, x], and so does a single value, about which nothing else can be said.
+    The ends are quantiles (linear interpolation) of the means of resamples drawn with replacement. ``tail`` says which
+    quantiles and why, ``resamples`` how the resamples are drawn. Values are sorted first, so that the order of the
+    seeds does not matter. Equal values give [x, x], and so does a single value, about which nothing else can be said.
     """
     n = values.shape[1]
     values = np.sort(values, axis=1)
@@ -100,7 +101,7 @@ def interval(values: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
         part = values[start : start + step]
         middle = centre[start : start + step, None]
         means = middle + (part - middle) @ counts.T / n
-        # A mean lies between the extremes; rounding may put it a bit outside, and equal values must give [x, x].
+        # Rounding may put a mean slightly outside the extremes, and equal values must give [x, x].
         np.clip(means, part[:, :1], part[:, -1:], out=means)
         low[start : start + step], high[start : start + step] = np.quantile(means, [share, 1 - share], axis=1)
     return low, high
@@ -109,8 +110,8 @@ def interval(values: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
 def probability_of_improvement(ours: npt.ArrayLike, theirs: npt.ArrayLike, higher_is_better: bool = True) -> float:
     """Return P(a run of ours is better than a run of theirs) + P(equal) / 2, over all pairs of seeds.
 
-    ``ours`` [n] and ``theirs`` [m] are one score of two models; the result is Mann and Whitney's U / (n m). NaN if one
-    of them is empty.
+    ``ours`` [n] and ``theirs`` [m] are values of one score for two models; the result is Mann and Whitney's U / (n m),
+    or NaN if either is empty.
     """
     x, y = np.asarray(ours, dtype=np.float64), np.sort(np.asarray(theirs, dtype=np.float64))
     if not x.size or not y.size:
@@ -138,8 +139,8 @@ def stretch(n: int, level: float = LEVEL) -> float:
 def resampled_means(values: npt.ArrayLike, stream: int) -> Floats:
     """Return the means [RANK_RESAMPLES] of resamples of one group [n], with deviations widened by ``stretch``.
 
-    ``stream`` chooses the resamples: groups with one stream and one n are resampled alike (several scores of the same
-    seeds), groups with different streams independently (different models). Equal values give that value only.
+    ``stream`` chooses the resamples: groups with the same stream and n are resampled alike (several scores of the same
+    seeds), groups with different streams independently (different models). Equal values give only that value.
     """
     x = np.asarray(values, dtype=np.float64)
     centre, n = mean(x[None])[0], len(x)
@@ -149,7 +150,7 @@ def resampled_means(values: npt.ArrayLike, stream: int) -> Floats:
 
 
 def drawn_ranks(draws: Floats, higher_is_better: bool, method: Literal["min", "average"]) -> Floats:
-    """Return the ranks [g, b] of g models in each of b resamples, from their means [g, b]; ``method`` is for ties."""
+    """Return the ranks [g, b] of g models in each of b resamples, from their means [g, b]; ``method`` ranks ties."""
     from scipy.stats import rankdata
 
     return np.asarray(rankdata(draws * (-1 if higher_is_better else 1), method=method, axis=0), dtype=np.float64)
@@ -158,7 +159,7 @@ def drawn_ranks(draws: Floats, higher_is_better: bool, method: Literal["min", "a
 def rank_interval(drawn: Floats, rank: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
     """Return the lowest and highest rank, each [g], in the middle ``level`` of the resamples' ranks [g, b].
 
-    The interval always holds ``rank`` [g].
+    The interval always contains ``rank`` [g].
     """
     low = np.quantile(drawn, (1 - level) / 2, axis=1, method="lower")
     high = np.quantile(drawn, (1 + level) / 2, axis=1, method="higher")

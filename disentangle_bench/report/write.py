@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from disentangle_bench.store.runs import Records
 
 FORMATS = ("csv", "md", "tex", "parquet")
-"""Formats in which tables can be written. Parquet needs pyarrow, the extra ``parquet``."""
+"""Formats in which tables can be written. Parquet needs pyarrow, from the extra ``parquet``."""
 
 
 @dataclass(frozen=True)
@@ -62,24 +62,25 @@ def write_report(
     refresh: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Make the tables and figures of all finished runs in the results folder ``out``, in that folder, and return what
-    was written with the leaderboard.
+    """Write tables and figures of all finished runs in the results folder ``out`` to that folder, and return a
+    ``Report`` of the files written, with the leaderboard.
 
     ``records`` are the folder's records, if they have been read already; ``progress`` is called with a line of text
     for each part of the work.
 
-    Writes, in the ``formats`` named (all that can be written by default): ``results.csv`` and ``results.parquet`` (one
-    row per run and score), ``leaderboard.csv``, ``.md`` and ``.tex``, ``mean_ranks.csv``, ``published.csv`` (ours
-    beside numbers from papers), ``CITATION.cff``; with ``figures``, ``figures/<dataset>-<protocol>/``; with ``html``,
-    a page of its own at that path (True: ``report.html`` in ``out``), which reloads every ``refresh`` seconds.
-    ``metrics`` names the metrics, single scores or groups that are in the leaderboard, the figures and the page, all by
-    default; ``group_by`` says what each table in ``.md`` and ``.tex`` is about: dataset, score or model; ``by_version``
-    keeps apart the runs of different versions of the package, which are pooled otherwise; ``columns`` names the scores
-    in ``leaderboard.tex``, in their order, by default the headline scores; ``credit`` gives the title and authors of
-    the citation. Files are replaced whole; the same records give the same bytes.
+    ``formats`` chooses the formats of the tables (by default all that can be written): ``results.csv`` and
+    ``results.parquet`` (one row per run and score), ``leaderboard.csv``, ``.md`` and ``.tex``, ``mean_ranks.csv`` and
+    ``published.csv`` (our numbers beside those from papers). ``CITATION.cff`` is always written; ``figures`` adds
+    ``figures/<dataset>-<protocol>/``; ``html`` adds a self-contained page at that path (True: ``report.html`` in
+    ``out``), which reloads every ``refresh`` seconds. ``metrics`` names the metrics, single scores or groups in the
+    leaderboard, the figures and the page, by default all. ``group_by`` says what each table in ``.md`` and ``.tex`` is
+    about: dataset, score or model. ``by_version`` keeps runs of different versions of the package apart, which are
+    otherwise pooled. ``columns`` names the scores in ``leaderboard.tex``, in order, by default the headline scores.
+    ``credit`` sets the title and authors of the citation. Files are replaced whole; the same records give the same
+    bytes.
 
-    Raises ``BenchError`` if ``out`` is missing or no results folder, if no run in it is finished, and for a metric
-    that no record has, an unknown format or grouping, and parquet without pyarrow.
+    Raises ``BenchError`` if ``out`` is missing or is not a results folder, if no run in it is finished, for a metric
+    that no record has, for an unknown format or grouping, and for parquet without pyarrow.
     """
     out = Path(out)
     from disentangle_bench.report.results import read_results

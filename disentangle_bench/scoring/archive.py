@@ -1,4 +1,4 @@
-"""Arrays of an ``.npz`` from any source: each header is checked before anything is unpacked; no pickle is opened."""
+"""Read arrays of an ``.npz`` from any source, checking each header before unpacking anything and opening no pickle."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from disentangle_bench.data.files import other_content
 from disentangle_bench.errors import BenchError, listed, one_line
 
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, SyntaxError)
-"""Errors of numpy and zipfile; RuntimeError is an encrypted member or a method of compression that is not known."""
+"""Errors of numpy and zipfile; RuntimeError means an encrypted member or an unknown compression method."""
 
 
 def read_archive(path: Path, needed: set[str], allowed: set[str]) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of an ``.npz`` by name, those in ``needed`` and those in ``allowed`` that it has.
+    """Return the arrays of an ``.npz`` by name: those in ``needed``, and any that are in ``allowed``.
 
-    Raises BenchError, one line with the file, the array and a remedy, for a file that is missing, no ``.npz`` or
-    damaged, lacks arrays or has others, for object arrays and structured ones (unread), and for arrays that are larger
-    than half of the memory, before anything is allocated.
+    Raises ``BenchError``, one line with the file, the array and a remedy, for a file that is missing, damaged or not an
+    ``.npz``, for missing or unknown arrays, for object arrays and structured arrays (which are not read), and for
+    arrays larger than half of the memory (before anything is allocated).
     """
     check_start(path)
     try:
@@ -45,7 +45,7 @@ def read_archive(path: Path, needed: set[str], allowed: set[str]) -> dict[str, n
 
 
 def check_start(path: Path) -> None:
-    """Raise ``BenchError`` for a path without a file, and for a web page or a pointer in the place of a file."""
+    """Raise ``BenchError`` if there is no file at this path, or a web page or a pointer in place of the file."""
     if not path.is_file():
         raise BenchError(f"there is no file {str(path)!r}: give a file with codes and factors, or a results folder")
     with path.open("rb") as file:
@@ -64,7 +64,7 @@ def _check_names(path: Path, names: Any, needed: set[str], known: set[str]) -> N
 
 
 def _declared(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
-    """Return the size in bytes of a member's array, by its header, which must agree with the member's size."""
+    """Return the size in bytes of a member's array according to its header, which must agree with the member's size."""
     with archive.open(info) as member:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

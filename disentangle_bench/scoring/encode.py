@@ -1,4 +1,4 @@
-"""Codes, squared errors and pictures of a trained model: held-out images are encoded once."""
+"""Compute codes, squared errors and pictures of a trained model, encoding the held-out images once."""
 
 from __future__ import annotations
 
@@ -51,8 +51,10 @@ def encode(
 
 
 def draw(model: Model, dataset: Dataset, evaluation: Evaluation, device: torch.device) -> dict[str, Any]:
-    """Return pictures as bytes: ``originals`` and ``reconstructions`` [m, h, w, c] of the first evaluation images, and
-    ``traversals`` [d, steps, h, w, c]: the first image with one latent moved through the values it has in the sample.
+    """Return pictures as bytes: ``originals``, ``reconstructions`` and ``traversals``.
+
+    The first two [m, h, w, c] are of the first evaluation images. The traversals [d, steps, h, w, c] are of the first
+    image, with one latent moved through the values it has in the sample.
     """
     codes = evaluation.codes
     assert evaluation.index is not None  # ``encode`` made it
@@ -78,8 +80,9 @@ def _rows(codes: Codes, rows: Any) -> Codes:
 
 
 def traversal(code: Codes, sample: Codes, j: int, steps: int = STEPS) -> Codes:
-    """Return the one row of ``code`` ``steps`` times, with latent j moved over the middle 90 % of its values in
-    ``sample``, or over the symbols in use there.
+    """Return the single row of ``code`` repeated ``steps`` times, with latent j moved.
+
+    The latent moves over the middle 90 % of its values in ``sample``, or over the symbols in use there.
     """
     moved = _rows(code, np.zeros(steps, dtype=np.int64))
     if sample.indices is None:

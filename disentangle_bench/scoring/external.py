@@ -1,4 +1,4 @@
-"""Import codes from elsewhere as a run of a results folder: scored like others, marked external and never ranked."""
+"""Import codes from elsewhere as a run of a results folder, scored like others but marked external and never ranked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from disentangle_bench.store import claims, files, runs
 
 
 def origin_of(paths: Sequence[Path], reading: Reading) -> dict[str, str]:
-    """Return what a record says of the files that codes come from: names, SHA-256, and how they were read."""
+    """Return what a record states about the files that codes come from: names, SHA-256, and how they were read."""
     columns = {"codes_columns": reading.codes_columns, "factors_columns": reading.factors_columns}
     return {
         "file": " and ".join(path.name for path in paths),
@@ -46,15 +46,15 @@ def import_codes(
     variants: Sequence[str] = (),
     progress: Callable[[str], None] = lambda metric: None,
 ) -> runs.Record:
-    """Score codes and keep them as a finished run of the results folder ``out``.
+    """Score codes, store them as a finished run of the results folder ``out``, and return its record.
 
-    ``origin`` says where they come from: its ``file`` is a name, and the rest tells other codes from these. The run
-    appears in the table of ``dataset`` and the protocol, under the name ``model``. Its spec has ``external`` in place
-    of changed settings: nobody knows how the model was trained, so the run is never ranked. Without ``metrics``, those
-    of the protocol are computed. Importing the same codes again scores them again.
+    ``origin`` says where the codes come from: its ``file`` is only a name; the rest tells them apart from other codes.
+    The run appears in the table of ``dataset`` and the protocol, under the name ``model``. Its spec lists ``external``
+    instead of changed settings: nobody knows how the model was trained, so the run is never ranked. Without
+    ``metrics``, those of the protocol are computed. Importing the same codes again scores them again.
 
-    Raises ``BenchError`` for codes that cannot be scored, factors that are not the dataset's, unknown names, and if
-    the folder has other codes under the same name and seed.
+    Raises ``BenchError`` for codes that cannot be scored, factors that do not belong to the dataset, unknown names, and
+    a folder that already has other codes under the same name and seed.
     """
     if not re.fullmatch(r"[\w.+-]{1,60}", model, re.ASCII):
         raise BenchError(f"the model is called {model!r}: give up to 60 letters, digits and any of . _ + -")
@@ -94,7 +94,7 @@ def import_codes(
 
 
 def _check_factors(source: str, evaluation: Evaluation, card: Card) -> None:
-    """Raise ``BenchError`` if the factors from ``source`` cannot be those of the dataset."""
+    """Raise ``BenchError`` if the factors from ``source`` cannot be the dataset's."""
     factors, names = evaluation.factors, evaluation.factor_names
     if factors.shape[1] != len(card.factor_names):
         raise BenchError(

@@ -1,4 +1,4 @@
-"""Files of codes: what a run keeps of its evaluation, and codes from any source. Neither reads nor writes pickles."""
+"""Read and write files of codes: a run's stored evaluation, and codes from any source. No pickle is read or written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from disentangle_bench.scoring.archive import read_archive
 
 NEEDED = {"codes", "factors"}
 KEYS = NEEDED | {"n_train", "discrete", "indices", "squared_error", "index"}
-"""Arrays of a file with an evaluation."""
+"""The arrays that a file with an evaluation may hold."""
 
 
 def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
@@ -27,8 +27,10 @@ def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def save_evaluation(path: Path, evaluation: Evaluation) -> None:
-    """Write an evaluation as ``dbench score`` reads it: ``codes``, ``factors``, ``n_train``, ``discrete``, and, where
-    there are any, ``indices``, ``squared_error`` and ``index`` (positions of the images in the dataset).
+    """Write an evaluation in the form that ``dbench score`` reads.
+
+    The file holds ``codes``, ``factors``, ``n_train`` and ``discrete`` and, if the evaluation has them, ``indices``,
+    ``squared_error`` and ``index`` (positions of the images in the dataset).
     """
     arrays = {
         "codes": evaluation.codes.values,
@@ -46,11 +48,11 @@ def save_evaluation(path: Path, evaluation: Evaluation) -> None:
 
 
 def load_evaluation(path: Path, bins: int | None = None) -> Evaluation:
-    """Return the evaluation that ``save_evaluation`` wrote, or one of codes from any source.
+    """Return the evaluation in a file, written by ``save_evaluation`` or with codes from any source.
 
     ``codes`` [n, d] and ``factors`` [n, k] are needed; ``evaluation_of`` says what the others mean. Raises
-    ``BenchError`` for a file that is damaged, holds other arrays, arrays that do not fit together, or pickled objects,
-    which are rejected unread.
+    ``BenchError`` for a damaged file, and for one that holds other arrays, arrays that do not fit together, or pickled
+    objects, which are rejected unread.
     """
     return evaluation_of(str(path), read_archive(path, NEEDED, KEYS - NEEDED), bins)
 
@@ -61,12 +63,12 @@ def evaluation_of(
     bins: int | None = None,
     names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> Evaluation:
-    """Return the evaluation of arrays by name, from a file (or files) called ``source``.
+    """Return the evaluation made from arrays by name, from a file (or files) called ``source``.
 
-    Without ``n_train`` the last third of the rows (rounded down) tests. Codes are symbols if there are ``indices``, if
-    ``discrete`` says so or, without it, if they are integers. Factors that are not classes (see ``as_arrays``) stay
-    real numbers, or are cut into ``bins`` intervals of equal width. ``names`` are those of latents and factors.
-    Raises ``BenchError`` for arrays that do not fit.
+    Without ``n_train``, the last third of the rows (rounded down) is for testing. Codes are symbols if there are
+    ``indices``, if ``discrete`` says so or, without ``discrete``, if they are integers. Factors that are not classes
+    (see ``as_arrays``) stay real numbers, or are cut into ``bins`` intervals of equal width. ``names`` are those of
+    latents and factors. Raises ``BenchError`` for arrays that do not fit together.
     """
     codes = as_codes(arrays["codes"])
     rows, integers = len(codes), codes.dtype.kind in "iu"
@@ -86,7 +88,7 @@ def evaluation_of(
 
 
 def _binned(factors: npt.NDArray[Any], bins: int) -> npt.NDArray[np.int64]:
-    """Return factors [n, k] in which each column of real numbers is cut into ``bins`` intervals of equal width."""
+    """Return factors [n, k] with each column of real numbers cut into ``bins`` intervals of equal width."""
     if bins < 2:
         raise BenchError(f"bins is {bins}; two or more are needed")
     columns = []
@@ -106,7 +108,7 @@ def _column(source: str, arrays: dict[str, npt.NDArray[Any]], key: str, rows: in
 
 
 def _flag(source: str, arrays: dict[str, npt.NDArray[Any]], default: bool) -> bool:
-    """Return ``discrete``: a boolean, or 0 or 1. A text such as "False" is rejected: it would count as true."""
+    """Return ``discrete``, a boolean or 0 or 1. A string such as "False" is rejected, since it would count as true."""
     value = _scalar(source, arrays, "discrete", default)
     if isinstance(value, str | bytes) or value not in (0, 1):
         raise BenchError(f"{source}: discrete is {one_line(repr(value))}; allowed are true and false: save a boolean")

@@ -1,4 +1,4 @@
-"""Scores of groups of runs: runs that differ in their seed only, compared by their codes of the same images."""
+"""Score groups of runs that differ only in their seed, comparing their codes of the same images."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SCHEMA = 1
 def write_groups(out: Path, records: Iterable[Record]) -> Path | None:
     """Score all groups of at least two runs of a results folder and write ``groups.json``, atomically.
 
-    docs/metrics/groups.md describes the file. Returns its path, or None where there is no group. A run whose codes
-    cannot be read, or are of other images than those of the group's first run, is left out and named in the file.
+    docs/metrics/groups.md describes the file. Returns its path, or None if there is no group. A run whose codes cannot
+    be read, or are of different images than those of the group's first run, is left out and named in the file.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -68,14 +68,14 @@ def _group(records: list[Record]) -> dict[str, Any]:
 
 
 def _same_images(first: Evaluation, other: Evaluation) -> bool:
-    """Return whether two evaluations have the same images: by positions, or by factors where files lack positions."""
+    """Return whether two evaluations are of the same images, by positions, or by factors if a file lacks positions."""
     if first.index is not None and other.index is not None:
         return np.array_equal(first.index, other.index)
     return np.array_equal(first.factors, other.factors)
 
 
 def _scores(name: str, codes: dict[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
-    """Return one row per score of a group metric; chance is its score when the runs' rows are permuted apart."""
+    """Return one row per score of a group metric; chance is the score after permuting each run's rows independently."""
     card = GROUP_METRICS.load(name).CARD
     compute = getattr(metrics, name)
     result = compute(list(codes.values()))

@@ -1,4 +1,4 @@
-"""Scores of codes: metrics and their chance levels on an evaluation, on any file of codes, on all runs of a folder."""
+"""Score codes: compute metrics and their chance levels for an evaluation, a file of codes, or all runs of a folder."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ FILE_METRICS = "dci,infomec"
 
 
 def choose(metrics: str | None, variants: Sequence[str], base: dict[str, str] | None = None) -> dict[str, str]:
-    """Return the variant of each metric that the user names.
+    """Return the variant to compute of each metric that the user names.
 
-    ``metrics`` is a list of names, None for those of ``base``, whose variants are the defaults. A variant is
-    ``NAME``, for every metric that has it, or ``METRIC=NAME``.
+    ``metrics`` is a list of names; None stands for those of ``base``, whose variants are the defaults. Each of
+    ``variants`` is ``NAME``, for every metric that has this variant, or ``METRIC=NAME``.
     """
     base = base or {}
     names = METRICS.names(metrics) if metrics is not None else list(base)
@@ -55,7 +55,7 @@ def choose(metrics: str | None, variants: Sequence[str], base: dict[str, str] | 
 
 @dataclass
 class Scores:
-    """Scores of one evaluation: rows for the record, the matrices behind them, notes, and seconds by metric."""
+    """Scores of one evaluation: rows for the record, the arrays behind them, notes, and seconds by metric."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     arrays: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
@@ -66,10 +66,10 @@ class Scores:
 def score(
     evaluation: Evaluation, metrics: dict[str, str], progress: Callable[[str], None] = lambda name: None
 ) -> Scores:
-    """Run the metrics, given as name to variant, on one evaluation.
+    """Compute the metrics, given as a mapping of name to variant, on one evaluation.
 
-    Each score comes with its chance level: the same metric on codes whose rows are permuted against the factors.
-    Without factors, metrics that need them are left out, with a note.
+    Each score comes with its chance level: the same metric on codes whose rows are permuted relative to the factors.
+    If there are no factors, metrics that need them are left out, with a note.
     """
     scores = Scores()
     for name, variant in metrics.items():
@@ -109,7 +109,7 @@ def score(
 
 
 def _permuted(evaluation: Evaluation, repeat: int) -> Evaluation:
-    """Return the evaluation with its rows of codes in another order and its factors as they are."""
+    """Return the evaluation with its rows of codes permuted and its factors unchanged."""
     rows = np.random.default_rng((2026, repeat)).permutation(len(evaluation.factors))
     codes = evaluation.codes
     indices = None if codes.indices is None else codes.indices[rows]
@@ -117,7 +117,7 @@ def _permuted(evaluation: Evaluation, repeat: int) -> Evaluation:
 
 
 def _chance(values: list[float]) -> dict[str, float | None]:
-    """Return mean and, if there are several permutations, standard deviation over them; None where undefined."""
+    """Return the mean and, for several permutations, the standard deviation over them; None where undefined."""
     return {
         "chance": float(np.mean(values)) if values else None,
         "chance_spread": float(np.std(values, ddof=1)) if len(values) > 1 else None,
@@ -127,7 +127,7 @@ def _chance(values: list[float]) -> dict[str, float | None]:
 def score_file(
     source: str, evaluation: Evaluation, metrics: dict[str, str], bins: int | None = None
 ) -> tuple[Scores, dict[str, Any]]:
-    """Return the scores of the codes in a file (or files) called ``source``, and the same in a form for JSON."""
+    """Return the scores of the codes in a file (or files) called ``source``, and the same content ready for JSON."""
     scores = score(evaluation, metrics)
     content = {
         "schema": SCHEMA,
@@ -147,7 +147,7 @@ def score_file(
 
 
 def default_metrics(evaluation: Evaluation) -> dict[str, str]:
-    """Return the metrics of a file for which none are named: those that read real numbers if the factors are real."""
+    """Return the default metrics for a file: those that accept real numbers if the factors are real."""
     if evaluation.factors.dtype.kind == "f":
         return {"dci": "eastwood2018", "mcc": "pearson"}
     return {name: metric_module(name).CARD.default_variant for name in FILE_METRICS.split(",")}
@@ -164,11 +164,10 @@ def score_results(
 ) -> tuple[list[runs.Record], dict[str, str]]:
     """Score every finished run of a results folder again from its stored codes, ``jobs`` at a time.
 
-    Each record's scores of the same metric and variant are replaced, with the metric's present version, and others
-    are kept; a run whose codes cannot be scored keeps its record as it was. Without ``metrics``, each run's own are
-    computed. Writes ``results.csv``, and ``groups.json`` with the scores of runs that differ in their seed only.
-    Returns the new records, and the reasons of those that could not be scored, by run.
-    ``only`` names the runs where not all are meant.
+    In each record, scores of the same metric and variant are replaced, using the metric's present version, and others
+    are kept; a run whose codes cannot be scored keeps its record as it was. Without ``metrics``, each run's own metrics
+    are computed. ``only`` names the runs to score, by default all. Writes ``results.csv``, and ``groups.json`` with the
+    scores of runs that differ only in their seed. Returns the new records and, by run, why a run could not be scored.
     """
     records = runs.load_records(out)
     if not records:
@@ -201,19 +200,19 @@ def score_results(
 
 
 def score_runs(first: Any, channel: Channel) -> None:
-    """Score runs in a separate process; send for each the reason why it could not be scored, or an empty text."""
+    """Score runs in a separate process; for each, send the reason why it could not be scored, or an empty string."""
     for folder, metrics, dumped in further_tasks(first):
         try:
             _score_run(Path(folder), metrics, {name: File(**file) for name, file in dumped.items()})
             channel.send("")
         except BenchError as error:
             channel.send(one_line(error))
-        except Exception as error:  # a fault of one run does not stop the others
+        except Exception as error:  # a fault in one run must not stop the others
             channel.send(one_line(f"{type(error).__name__}: {error}: see the files in {folder}"))
 
 
 def _score_run(folder: Path, metrics: dict[str, str], files: dict[str, File]) -> None:
-    """Score one run's codes and put the scores into its record: matrices first, the record last."""
+    """Score one run's codes and store the scores in its record, writing the matrices first and the record last."""
     try:
         for name, file in files.items():
             METRICS.restore(name, file, folder.parent.parent)
@@ -249,5 +248,5 @@ def _rescore(folder: Path, metrics: dict[str, str], files: dict[str, File]) -> N
 
 
 def _name(metric: str, variant: str, own: dict[str, str]) -> str:
-    """Return a metric's name for the arrays beside a record, with the variant if it is not the run's own."""
+    """Return a metric's name for a record's notes and arrays, with the variant if it is not the run's own."""
     return metric if own.get(metric, variant) == variant else f"{metric}[{variant}]"

@@ -1,4 +1,4 @@
-"""Select among the points of a search without test images: by validation images, or by the training loss."""
+"""Select among the points of a search without test images, by validation images or by the training loss."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from disentangle_bench.training.batches import split
 
 FOLDER = "selected"
 LABELLED = 1_000
-"""Largest number of labelled validation images that a criterion with labels may use."""
+"""Largest number of labelled validation images that a criterion may use."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Criterion:
 class Trials:
     """All runs of one model's search in one table.
 
-    ``finished`` has the runs of each point, in the order of their seeds; a point with a failed run is not in it.
-    ``missing`` is the number of runs that are still to be done.
+    ``finished`` has the runs of each point, in the order of their seeds, and leaves out points with a failed run.
+    ``missing`` is the number of runs still to do.
     """
 
     spec: RunSpec
@@ -57,8 +57,8 @@ class Trials:
 def trials(out: Path, sampler: str | None = None, seed: int | None = None) -> list[Trials]:
     """Return the searches of a results folder, one for each model, dataset, protocol and set of further changes.
 
-    ``sampler`` and ``seed`` choose one of several searches. Raises ``BenchError`` if there is none, or if several are
-    left to choose from.
+    ``sampler`` and ``seed`` choose one of several searches. Raises ``BenchError`` if there is no search, or if they
+    leave several to choose from.
     """
     records = {record.folder.name: record for record in runs.load_records(out)}
     specs = {name: spec for name, spec in status.planned(out).items() if spec.search}
@@ -72,7 +72,7 @@ def trials(out: Path, sampler: str | None = None, seed: int | None = None) -> li
     groups: dict[tuple, dict[tuple[int, int], str]] = {}
     for name, spec in specs.items():
         assert spec.search
-        # The default belongs to every search, whichever its runs were done for.
+        # The default belongs to every search, no matter for which one it was run.
         if not spec.search.point or (spec.search.sampler, spec.search.seed) in kinds:
             activate(spec, out)
             name_of_dataset = spec.dataset.rpartition("/")[2]  # a file counts by name and content
@@ -85,9 +85,9 @@ def trials(out: Path, sampler: str | None = None, seed: int | None = None) -> li
 def _trials(
     out: Path, run_ids: dict[tuple[int, int], str], specs: dict[str, RunSpec], records: dict[str, runs.Record]
 ) -> Trials:
-    """Return the trials of one search: ``run_ids`` by point and seed, and what is known of each."""
+    """Return the trials of one search from its ``run_ids`` by point and seed, and their specs and records."""
     budget = 1 + max(point for point, _ in run_ids)
-    # The default may have more seeds, from another search.
+    # The default may have additional seeds from another search.
     seeds = tuple(sorted({seed for point, seed in run_ids if point or budget == 1}))
     finished: dict[int, list[runs.Record]] = {}
     missing = 0
@@ -107,7 +107,7 @@ def _validation_images(n: int) -> Index:
 
 
 def check_disjoint(record: runs.Record) -> None:
-    """Raise ``BenchError`` unless the codes of a search's run are of validation images only."""
+    """Raise ``BenchError`` unless all codes of a search's run are of validation images."""
     spec, evaluation = record.spec, load_evaluation(runs.check_file(record, "codes.npz"))
     validation = _validation_images(dataset_class(spec.dataset).card.n)
     if evaluation.index is None or spec.scoring.images != "validation":
@@ -122,13 +122,13 @@ def check_disjoint(record: runs.Record) -> None:
 def select(
     folder: str | PathLike[str], by: str, sampler: str | None = None, search_seed: int | None = None
 ) -> tuple[Path, list[Selected]]:
-    """Return the file with each model's settings, selected among the points of a search, and its content as a list.
+    """Select settings for each model among the points of a search; return the file written and its content as a list.
 
     ``folder`` is the results folder of the search. ``by`` is ``"mse"``, ``"loss"`` (the model's own) or ``"udr"``
-    (needs several seeds), all three without labels, or ``"dci.disentanglement"`` (with the labels of 1,000 validation
+    (needs several seeds), which use no labels, or ``"dci.disentanglement"`` (uses the labels of 1,000 validation
     images). If the folder holds several searches, ``sampler`` and ``search_seed`` choose one. The file is
-    ``selected/<by>.toml`` in the folder, which ``run`` takes as its ``settings``, with seeds that the search has not
-    used. No test image takes part. UDR is that of Duan et al. 2020.
+    ``selected/<by>.toml`` in the folder. Pass it to ``run`` as ``settings``, with seeds that the search did not use. No
+    test image is used. UDR is that of Duan et al. 2020.
 
     Raises ``BenchError`` for an unfinished search, budgets that differ, a criterion that lacks what it needs, and runs
     with codes of images outside the validation split.
@@ -153,7 +153,7 @@ def select(
 
 
 def values(searched: Trials, by: str) -> dict[int, float]:
-    """Return the criterion's value of each point whose runs are all finished, where it is defined."""
+    """Return the criterion's value for each point whose runs are all finished, where it is defined."""
     for own in searched.finished.values():
         for record in own:
             check_disjoint(record)
@@ -195,7 +195,7 @@ def _recorded(record: runs.Record, metric: str, score: str) -> float:
 
 
 def _loss(own: Sequence[runs.Record]) -> float:
-    """Return the mean loss of the first player over the last tenth of training: its images are training images."""
+    """Return the mean loss of the first player, on training images, over the last tenth of training."""
     means = []
     for record in own:
         path = record.folder / "history.csv"
@@ -228,7 +228,7 @@ def _disentanglement(own: Sequence[runs.Record]) -> float:
 
 
 def labelled(evaluation: Evaluation) -> Evaluation:
-    """Return the first ``LABELLED`` images of an evaluation; the share of rows that fit predictors stays the same."""
+    """Return the first ``LABELLED`` images of an evaluation; the share of rows that fit predictors does not change."""
     n = min(LABELLED, len(evaluation.factors))
     codes, indices = evaluation.codes.values[:n], evaluation.codes.indices
     return dataclasses.replace(

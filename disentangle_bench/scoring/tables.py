@@ -30,7 +30,7 @@ _TYPES = {"b": np.bool_, "i": np.int64, "u": np.uint64, "f": np.float64}
 class Reading:
     """What to read from files: names or patterns of columns (``z*``), and values that override those of an ``.npz``.
 
-    ``bins``, ``n_train`` and ``discrete`` are as for ``evaluation_of``; with None, the file decides, or the default.
+    ``bins``, ``n_train`` and ``discrete`` are as for ``evaluation_of``; None leaves them to the file or the default.
     """
 
     codes_columns: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Reading:
     discrete: bool | None = None
 
     def evaluation(self, source: str, arrays: dict[str, npt.NDArray[Any]], names: Names = ((), ())) -> Evaluation:
-        """Return the evaluation of arrays by name, with the ``names`` of latents and factors."""
+        """Return the evaluation made from arrays by name, with the ``names`` of latents and factors."""
         own = {"n_train": self.n_train, "discrete": self.discrete}
         given = {key: np.asarray(value) for key, value in own.items() if value is not None}
         return evaluation_of(source, arrays | given, self.bins, names)
@@ -53,9 +53,9 @@ Names = tuple[tuple[str, ...], tuple[str, ...]]
 def read_inputs(
     paths: Sequence[Path], codes: Path | None, factors: Path | None, reading: Reading
 ) -> dict[str, Evaluation]:
-    """Return the evaluation of each of the files ``paths``, or of the pair ``codes`` and ``factors``, by its name.
+    """Return the evaluation of each of the files ``paths``, or of the pair ``codes`` and ``factors``, by file name.
 
-    Raises ``BenchError`` where neither or both are given, and as ``read_file`` does.
+    Raises ``BenchError`` if neither or both are given, and as ``read_file`` does.
     """
     if codes is not None or factors is not None:
         if codes is None or factors is None or paths:
@@ -71,8 +71,8 @@ def read_inputs(
 def read_file(path: Path, reading: Reading) -> Evaluation:
     """Return the evaluation of one file with codes and factors: an ``.npz``, or a table with columns of both.
 
-    Raises ``BenchError`` for a file that is missing, damaged or of another kind; for columns that it lacks, that are
-    named as codes and as factors or that do not hold numbers; and for arrays that do not fit together.
+    Raises ``BenchError`` for a file that is missing, damaged or of another kind; for columns that are missing, named
+    both as codes and as factors, or do not hold numbers; and for arrays that do not fit together.
     """
     suffix = path.suffix.lower()
     if suffix not in TABLES:
@@ -94,7 +94,7 @@ def read_file(path: Path, reading: Reading) -> Evaluation:
 
 
 def read_pair(codes: Path, factors: Path, reading: Reading) -> Evaluation:
-    """Return the evaluation of two files, each an ``.npy`` or a table; without names of columns, all are read.
+    """Return the evaluation of two files, each an ``.npy`` or a table; without column names, all columns are read.
 
     Raises ``BenchError`` as ``read_file`` does.
     """
@@ -112,7 +112,7 @@ def _matrix(path: Path, patterns: Sequence[str]) -> tuple[npt.NDArray[Any], tupl
     if patterns:
         raise BenchError(f"{path} has no columns with names: leave --codes-columns or --factors-columns out")
     check_start(path)
-    try:  # mapped first: the header's promise is compared with the file's size before anything is allocated
+    try:  # mapped first, so that the size in the header is checked against the file's before anything is allocated
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False)), ()
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise BenchError(
@@ -123,8 +123,8 @@ def _matrix(path: Path, patterns: Sequence[str]) -> tuple[npt.NDArray[Any], tupl
 def read_table(path: Path) -> pd.DataFrame:
     """Return the table in a CSV, TSV or Parquet file.
 
-    Raises ``BenchError`` for a file that is missing or damaged, has no header line or no rows, has lines with too many
-    cells, and for Parquet without pyarrow.
+    Raises ``BenchError`` for a file that is missing or damaged, that has no header line, no rows, or lines with too
+    many cells, and for Parquet without pyarrow.
     """
     import pandas as pd
 
@@ -155,7 +155,7 @@ def columns_of(
     """Return the named columns of a DataFrame as one array [n, columns], and their names.
 
     ``patterns`` are names, or patterns with ``*`` and ``?``; without any, all columns are returned. Raises
-    ``BenchError`` for a pattern that matches no column, and for a column with a text, a date or a missing number.
+    ``BenchError`` for a pattern that matches no column, and for a column with text, a date or a missing number.
     """
     names = [str(name) for name in frame.columns]
     positions: list[int] = []

@@ -27,8 +27,9 @@ class Network(Protocol):
         """Return a module from images [b, c, h, w] to [b, ``outputs``]; ``image_shape`` is (c, h, w)."""
 
     def decoder(self, inputs: int, image_shape: ImageShape) -> nn.Module:
-        """Return a module from [b, ``inputs``] to images [b, c, h, w], without output activation; ``image_shape`` is
-        (c, h, w).
+        """Return a module from [b, ``inputs``] to images [b, c, h, w], without an activation on the output.
+
+        ``image_shape`` is (c, h, w).
         """
 
 
@@ -36,7 +37,7 @@ NETWORKS: dict[str, Network] = {"conv64": Conv64(), "residual": Residual(), "ada
 
 
 def network(name: str) -> Network:
-    """Return the network called ``name``."""
+    """Return the network called ``name``; raise ``BenchError`` if there is none."""
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS)
     return NETWORKS[name]

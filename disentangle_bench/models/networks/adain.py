@@ -1,4 +1,4 @@
-"""Network adain, of Tripod: an encoder with instance norm, and a decoder whose inputs modulate a learnt map."""
+"""The network adain, from Tripod: an encoder with instance norm, and a decoder whose inputs modulate a learnt map."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class AdaIN:
     The encoder takes images scaled to [-1, 1] through four stages of two residual blocks and a halving (2 x 2 pixels
     become channels, then a 1x1 convolution), with 32, 64, 128, 256 and 512 channels, instance norm and GELU. The mean
     over the map and a hidden layer of 512 with layer norm follow. The decoder begins with a learnt map of 512 channels
-    at a sixteenth of the image's side. Its inputs become a conditioning vector of 256, from which every block takes the
-    scale and shift of each of its channels after instance norm (AdaIN); four stages of two residual blocks and a
-    doubling go from 512 to 256, 128 and 64 channels, and to those of the image.
+    at a sixteenth of the image's side. Its inputs become a conditioning vector of 256, from which every block computes
+    the scale and shift of each of its channels after instance norm (AdaIN). Four stages of two residual blocks and a
+    doubling go from 512 to 256, 128 and 64 channels, and finally to the image's channels.
 
-    Weights and biases are initialised as PyTorch's layers do, which is also how the released code does it. Sides must
-    be multiples of 16, and at least 32: instance norm turns a single pixel into zero. ``width`` scales all channels of
+    Weights and biases keep the initialisation of PyTorch's layers, as in the released code. Sides must be multiples of
+    16 and at least 32: instance norm would turn a single pixel into zero. ``width`` scales all channels of
     convolutions; values below 1 are for tests and benchmarks.
     """
 
@@ -111,7 +111,10 @@ class AdaINLayer(nn.Module):
 
 
 class InstanceNormBlock(nn.Module):
-    """Block: x (by a 1x1 convolution if channels change) + twice (convolution, instance norm, GELU)."""
+    """Block that computes x + twice (convolution, instance norm, GELU).
+
+    x passes through a 1x1 convolution if channels change.
+    """
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -127,7 +130,7 @@ class InstanceNormBlock(nn.Module):
 
 
 class Centred(nn.Module):
-    """Layer from numbers in [0, 1] to numbers in [-1, 1]."""
+    """Layer that maps numbers in [0, 1] to [-1, 1]."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return 2 x - 1."""

@@ -1,4 +1,4 @@
-"""Network conv64: the small convolutions of Locatello et al. 2019."""
+"""The network conv64: the small convolutions of Locatello et al. 2019."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class Conv64:
     convolution has kernel 4, stride 2 and padding 1, as the papers' tables say (the released code of that study uses
     kernel 2 in two of them). Sides must be multiples of 16.
 
-    Weights and biases are initialised as PyTorch's layers do. That study's Glorot weights make the first codes so large
-    that FactorQVAE's posteriors can harden onto one symbol within the first updates, where they have no gradient.
+    Weights and biases keep the initialisation of PyTorch's layers. The study's Glorot weights would make the first
+    codes so large that FactorQVAE's posteriors could harden onto one symbol within the first updates, where they have
+    no gradient.
     """
 
     CHANNELS = (32, 32, 64, 64)

@@ -22,7 +22,7 @@ class Shift(nn.Module):
 
 
 class ToMap(nn.Module):
-    """Layer from vectors [b, c*h*w] to maps [b, c, h, w], in the memory format set by ``lay_out``, or channels last."""
+    """Layer from vectors [b, c*h*w] to maps [b, c, h, w], in the memory format set by ``lay_out`` or channels last."""
 
     def __init__(self, shape: ImageShape) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class ToMap(nn.Module):
 
 
 class StartMap(nn.Module):
-    """Map [c, h, w] that is learnt and the same for all inputs: the start of a decoder that inputs only modulate."""
+    """Learnt map [c, h, w], the same for all inputs: the start of a decoder that inputs only modulate."""
 
     def __init__(self, shape: ImageShape, initial: float) -> None:
         super().__init__()
@@ -48,11 +48,11 @@ class StartMap(nn.Module):
 
 
 def lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
-    """Put a model's weights, and the maps that its decoder begins with, into one memory format.
+    """Put a model's weights, and the maps with which its decoder begins, into one memory format.
 
     A convolution keeps the format of its input, so the layers in between need no setting.
     """
-    model.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's own types leave this call out
+    model.to(memory_format=memory_format)  # type: ignore[call-overload]  # torch's own types lack this overload
     for module in model.modules():
         if isinstance(module, ToMap | StartMap):
             module.memory_format = memory_format
@@ -61,7 +61,7 @@ def lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
 def hidden_layers(decoder: nn.Module, inputs: Tensor) -> list[Tensor]:
     """Return the hidden layers of a decoder for ``inputs`` [b, d], each [b, ...], without computing its output.
 
-    A decoder with a method ``hidden_layers`` chooses them itself. In an ``nn.Sequential`` they are the outputs of its
+    A decoder with a method ``hidden_layers`` chooses them itself. In an ``nn.Sequential``, they are the outputs of the
     ReLUs and upsamplings. Raises ``BenchError`` for any other module.
     """
     own = getattr(decoder, "hidden_layers", None)
@@ -84,7 +84,7 @@ def hidden_layers(decoder: nn.Module, inputs: Tensor) -> list[Tensor]:
 
 
 def check_sides(name: str, image_shape: ImageShape, multiple: int, least: int = 0) -> ImageShape:
-    """Return ``image_shape``; raise ``BenchError`` if a side is no multiple of ``multiple`` or is below ``least``."""
+    """Return ``image_shape``; raise ``BenchError`` if a side is not a multiple of ``multiple`` or below ``least``."""
     c, h, w = image_shape
     if h % multiple or w % multiple or min(image_shape) < 1 or min(h, w) < least:
         rule = f"multiples of {multiple}" + (f" from {least} on" if least else "")

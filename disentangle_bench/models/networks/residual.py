@@ -1,4 +1,4 @@
-"""Network residual: the residual blocks of the FactorQVAE paper."""
+"""The network residual: the residual blocks of the FactorQVAE paper."""
 
 from __future__ import annotations
 
@@ -68,7 +68,10 @@ class Residual:
 
 
 class ResidualBlock(nn.Module):
-    """Block: x (by a 1x1 convolution if channels change) + gain * four times (ReLU, convolution), a quarter wide."""
+    """Block that computes x + gain * four times (ReLU, convolution), the inner convolutions a quarter as wide.
+
+    x passes through a 1x1 convolution if channels change.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernels: tuple[int, ...], gain: float) -> None:
         super().__init__()

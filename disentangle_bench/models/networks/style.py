@@ -1,4 +1,4 @@
-"""Network style, of QLAE: an encoder with instance norm, and a decoder in the manner of StyleGAN."""
+"""The network style, from QLAE: an encoder with instance norm, and a decoder in the manner of StyleGAN."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from disentangle_bench.models.model import ImageShape
 from disentangle_bench.models.networks.layers import StartMap, check_sides
 
 KERNELS = ((3, 1), (3, 1), (4, 2))
-"""Kernel and stride of a stage's three convolutions, all with padding 1."""
+"""Kernel size and stride of a stage's three convolutions, all with padding 1."""
 
 EPSILON = 1e-6
 """Added to variances by instance norm."""
@@ -24,8 +24,8 @@ class Style:
     followed by the leaky ReLU, instance norm, and a scale and a bias for each channel, which a linear layer with ReLU
     computes from the style vector. A convolution to the image comes last.
 
-    Weights and biases are initialised as PyTorch's layers do, which is also how the released code does it. Sides must
-    be multiples of 16, and at least 32. ``width`` scales all channels of convolutions; values below 1 are for tests.
+    Weights and biases keep the initialisation of PyTorch's layers, as in the released code. Sides must be multiples of
+    16 and at least 32. ``width`` scales all channels of convolutions; values below 1 are for tests.
     """
 
     HIDDEN = 256

@@ -1,1 +1,1 @@
-"""Draw figures of models side by side and of single runs, with matplotlib and seaborn."""
+"""Draw figures that compare models and figures of single runs, with matplotlib and seaborn."""

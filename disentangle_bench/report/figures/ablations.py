@@ -1,4 +1,4 @@
-"""Find runs that differ by one setting changed by hand, and draw what that setting does."""
+"""Find runs that differ in one setting changed by hand, and draw what that setting does."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Series:
-    """Setups of one model (name and version) that differ by ``key`` only, in the order of its ``values``.
+    """Setups of one model (name and version) that differ only in ``key``, in the order of its ``values``.
 
-    ``strengths`` are the total correlations, in nats, of the training factors, where these are what differs.
+    ``strengths`` are the total correlations of the training factors, in nats, if those are what differs.
     """
 
     name: str
@@ -51,8 +51,9 @@ CORRELATION = "data.correlation"
 
 
 def strengths(values: Mapping[str, tuple], specs: Mapping[tuple, RunSpec]) -> dict[str, float]:
-    """Return the total correlation of the training factors by value of ``data.correlation``, weakest first; empty if
-    the dataset cannot be opened here.
+    """Return the total correlation of the training factors for each value of ``data.correlation``, weakest first.
+
+    The result is empty if the dataset cannot be opened here.
     """
     try:
         by_value = {value: strength(value, dataset_class(specs[setup].dataset).card) for value, setup in values.items()}
@@ -62,12 +63,12 @@ def strengths(values: Mapping[str, tuple], specs: Mapping[tuple, RunSpec]) -> di
 
 
 def varied_settings(records: Mapping[tuple, Sequence[Record]], fewest: int = 2) -> list[Series]:
-    """Return all series of ``fewest`` values or more among the setups of one table.
+    """Return all series of at least ``fewest`` values among the setups of one table.
 
     ``records`` holds the runs of each setup (a tuple of SETUP).
 
-    Setups are comparable if the same keys were changed and all but one have the same value. Where only one key was
-    changed, the run by the protocol joins the series with its own value of that key.
+    Setups are comparable if they changed the same keys and agree in the values of all but one. Where only one key was
+    changed, the run that follows the protocol joins the series with its own value of that key.
     """
     specs = {setup: runs[0].spec for setup, runs in records.items()}
     groups: dict[tuple, list[tuple]] = {}
@@ -87,7 +88,7 @@ def varied_settings(records: Mapping[tuple, Sequence[Record]], fewest: int = 2) 
             for setup, values in tables.items():
                 if key in values:
                     rest = tuple(repr(values.get(one)) for one in others)
-                    # Where a value was set to the protocol's own, the run by the protocol stands for it.
+                    # If a run sets the protocol's own value by hand, the run that follows the protocol replaces it.
                     if values[key] not in fixed.setdefault(rest, {}) or not setup[2]:
                         fixed[rest][values[key]] = setup
             for rest, by_value in sorted(fixed.items()):

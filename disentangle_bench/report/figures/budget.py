@@ -26,8 +26,9 @@ RESAMPLES = 1_000
 
 
 def expected_best(default: float, drawn: npt.ArrayLike, higher_is_better: bool) -> Floats:
-    """Return, for budgets n = 1 .. len(drawn) + 1, the mean over all choices of n - 1 drawn points of the best score
-    among them and the default.
+    """Return the expected best score for each budget n = 1 .. len(drawn) + 1.
+
+    It is the mean, over all choices of n - 1 drawn points, of the best score among those points and the default.
     """
     sign = 1.0 if higher_is_better else -1.0
     best = np.sort(np.maximum(sign * np.asarray(drawn, dtype=float), sign * default))
@@ -42,7 +43,7 @@ def budget_figure(
 ) -> Figure | None:
     """Draw a panel per score, with a curve per model and its 95 % bootstrap interval over the drawn points.
 
-    An adaptive search has one order of points: its curve is the best so far. Return None without a search.
+    An adaptive search has only one order of points: its curve is the best so far. Return None if there is no search.
     """
     specs = {name: record.spec for name, record in records.items() if record.spec.search}
     points = scores[scores["run_id"].isin(list(specs)) & ~scores["descriptive"]].dropna(subset=["value"])
@@ -87,13 +88,13 @@ def _group(spec: RunSpec) -> tuple[str, int, str, str]:
 
 
 def _point(spec: RunSpec) -> tuple[int, int]:
-    """Return the place of a point in the order of all, the default first; searches of several seeds are joined."""
+    """Return the sort key of a point among all, the default first; searches with several seeds are joined."""
     assert spec.search
     return (spec.search.seed, spec.search.point) if spec.search.point else (-1, 0)
 
 
 def _curve(means: pd.Series, higher: bool, adaptive: bool) -> tuple[Floats, Floats, Floats] | None:
-    """Return the expected best by budget with the ends of its interval; None if the default or all else is missing."""
+    """Return the expected best by budget and its interval's ends; None without the default or without other points."""
     if (-1, 0) not in means.index or len(means) < 2:
         return None
     values = means.to_numpy(dtype=float)

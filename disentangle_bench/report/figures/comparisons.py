@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def ranks_figure(title: str, board: pd.DataFrame, means: pd.DataFrame, setups: Setups) -> Figure | None:
-    """Draw a panel per score, and one for the mean rank: each ranked model's rank and its 95 % interval.
+    """Draw a panel per score and one for the mean rank, each with the ranked models' ranks and 95 % intervals.
 
     ``means`` are the mean ranks of this table. Return None if fewer than two models are ranked.
     """
@@ -69,7 +69,7 @@ def _ranks(ranked: pd.DataFrame, kind: tuple) -> dict[tuple, tuple[float, float,
 def improvement_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure | None:
     """Draw a matrix per score: the probability that a run of the row's model is better than one of the column's.
 
-    Return None if there are fewer than two models of three seeds or more, or no score that is a contest.
+    Return None if fewer than two models have at least three seeds, or if no score is a contest.
     """
     board = board[(board["direction"] != "none") & (board["n"] >= statistics.FEWEST)]
     kinds = labels.score_names(board) if len(board) else {}
@@ -86,7 +86,7 @@ def improvement_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, se
         higher = of(board, SCORE, kind)["direction"].iloc[0] == "higher"
         matrix = np.array([[statistics.probability_of_improvement(x, y, higher) for y in values] for x in values])
         np.fill_diagonal(matrix, np.nan)
-        # Colour-blind readers can tell orange from purple, and white is "no difference".
+        # Colour-blind readers can tell orange from purple, and white means "no difference".
         image = style.heat(axis, matrix, m <= WRITTEN, cmap="PuOr", vmin=-0.15, vmax=1.15)
         axis.set_title(panel_title(name, of(board, SCORE, kind).iloc[0]))
         last = index + columns >= len(kinds)
@@ -112,9 +112,9 @@ WRITTEN = 8
 
 
 def agreement_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure | None:
-    """Draw Spearman's rank correlation of each pair of scores over all runs: it shows which metrics order runs alike.
+    """Draw Spearman's rank correlation of each pair of scores over all runs, to show which metrics order runs alike.
 
-    Errors count with their sign turned, so that 1 means "the same runs are good". Return None with fewer than four
+    The sign of errors is flipped, so that 1 means "the same runs are good". Return None if there are fewer than four
     runs or fewer than two scores that vary.
     """
     kinds = labels.score_names(board[board["direction"] != "none"])
@@ -144,10 +144,10 @@ def agreement_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setu
 
 
 def published_figure(title: str, comparison: pd.DataFrame) -> Figure | None:
-    """Draw a panel per score, a row per model: our mean and interval, and each published mean with its spread.
+    """Draw a panel per score with a row per model: our mean and interval, and each published mean with its spread.
 
     ``comparison`` holds the rows of one dataset and protocol. Hollow marks are second-hand numbers. Return None if
-    it is empty.
+    ``comparison`` is empty.
     """
     if comparison.empty:
         return None

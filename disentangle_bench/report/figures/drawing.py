@@ -1,4 +1,4 @@
-"""Draw the figures of all tables of a report, several at a time in processes of their own."""
+"""Draw the figures of all tables of a report, several at a time in separate processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SERVE = "disentangle_bench.report.figures.drawing:serve"
 WORTHWHILE = 6
-"""Smallest number of setups in all tables for which it pays to start processes (a second or two each)."""
+"""Smallest number of setups in all tables for which starting processes (a second or two each) pays off."""
 
 Progress = Callable[[str], None]
 
@@ -41,7 +41,7 @@ def write_figures(results: Results, folder: Path, say: Progress = lambda line: N
 
 
 def tables_of(results: Results, folder: Path) -> list[Table]:
-    """Return, for each table of the leaderboard, the data that its figures are made from."""
+    """Return the data from which the figures of each table of the leaderboard are drawn."""
     by_name = {record.folder.name: record for record in results.records}
     parts = dict(labels.tables(results.scores))
     return [
@@ -59,11 +59,11 @@ def tables_of(results: Results, folder: Path) -> list[Table]:
 
 
 def figure(out: Path, name: str, *, dataset: str | None = None, protocol: str | None = None) -> Figure:
-    """Return one figure of the report of ``out`` as a matplotlib object, to be changed and saved.
+    """Return one figure of the report of ``out`` as a matplotlib object that can be changed and saved.
 
-    ``name`` is the figure's file name without ending ("scores", "qlae-matrices"); ``dataset`` and ``protocol`` choose
-    one of several tables; without them the first table that has the figure is taken. Raises ``BenchError`` if there is
-    no such figure.
+    ``name`` is the figure's file name without its extension ("scores", "qlae-matrices"). ``dataset`` and ``protocol``
+    choose one of several tables; without them, the first table that has the figure is used. Raises ``BenchError`` if
+    there is no such figure.
     """
     from disentangle_bench.report.results import read_results
 
@@ -82,7 +82,7 @@ def figure(out: Path, name: str, *, dataset: str | None = None, protocol: str | 
 
 
 def _matching(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the dataset and protocol of ``board``, compared by the columns that ``rows`` has."""
+    """Return the rows with the dataset and protocol of ``board``, compared by those columns that ``rows`` has."""
     key = board.iloc[0]
     same = [rows[name] == key[name] for name in TABLE if name in rows]
     return rows[np.logical_and.reduce(same)] if len(rows) else rows
@@ -94,7 +94,7 @@ def draw(tables: Sequence[Table], say: Progress) -> list[Drawn]:
     jobs = available() if sum(sizes) >= WORTHWHILE else 1
     if jobs < 2:
         return [figure for table in tables for figure in draw_table(table, say)]
-    # Each process draws every n-th figure of every table: one large table keeps all of them at work.
+    # Each process draws every n-th figure of every table, so that one large table keeps all of them busy.
     with ThreadPoolExecutor(jobs) as threads:
         parts = list(threads.map(lambda job: _draw_elsewhere(tables, (job, jobs), say), range(jobs)))
     return [of_table[place % jobs][place] for of_table in zip(*parts, strict=True) for place in range(len(of_table[0]))]

@@ -22,11 +22,11 @@ MATRICES = {
     "infomec.nmi": "normalised mutual information (InfoMEC)",
     "dci.importance": "importance for predicting the factor (DCI)",
 }
-"""Matrices that are drawn, with their titles: those of other metrics are not."""
+"""The matrices to draw, with their titles; those of other metrics are not drawn."""
 INACTIVE = "0.6"
-"""The grey in which inactive latents are named."""
+"""Grey for the names of inactive latents."""
 MOST = 32
-"""Largest number of latents drawn; a figure of more could not be printed."""
+"""Largest number of latents drawn; a figure with more could not be printed."""
 POINTS = 2000
 """Largest number of images drawn in a scatter plot."""
 MILLISECONDS = 120
@@ -72,8 +72,8 @@ def _sheet(images: npt.NDArray[np.uint8], cell: float, margin: float, title: str
 def traversals_figure(title: str, pictures: Arrays, matrices: Arrays) -> Figure:
     """Draw a row of images per latent, in which only this latent changes; inactive latents are named in grey.
 
-    Reads ``pictures["traversals"]`` [d, steps, h, w, c]. Raises ``KeyError`` if it is missing, ``ValueError`` if its
-    shape is another one.
+    Reads ``pictures["traversals"]`` [d, steps, h, w, c]. Raises ``KeyError`` if it is missing and ``ValueError`` if it
+    has another shape.
     """
     images = pictures["traversals"][:MOST]
     d, steps = images.shape[:2]
@@ -106,7 +106,7 @@ def matrices_figure(
     """Draw heat maps of factors [k] against latents [d]: normalised mutual information, and DCI's importance.
 
     Reads ``infomec.nmi`` [k, d] and ``dci.importance`` [d, k], either of which may be missing, and ``infomec.active``
-    [d]: inactive latents are hatched. Raises ``ValueError`` if both are missing.
+    [d], to hatch inactive latents. Raises ``ValueError`` if both matrices are missing.
     """
     maps = {name: matrices[key].T if key == "dci.importance" else matrices[key]
             for key, name in MATRICES.items() if key in matrices}  # fmt: skip
@@ -127,7 +127,7 @@ def matrices_figure(
 def codebook_figure(title: str, indices: npt.NDArray[Any], matrices: Arrays) -> Figure:
     """Draw how often each latent uses each symbol: a row per latent, a column per symbol, and the latent's perplexity.
 
-    ``indices`` [n, d] are the symbols chosen. Raises ``ValueError`` if they are no symbols.
+    ``indices`` [n, d] are the symbols chosen. Raises ``ValueError`` if they are not symbols.
     """
     if indices.ndim != 2 or not len(indices) or indices.min() < 0:
         raise ValueError("the codes' indices are no symbols [n, d]")
@@ -181,10 +181,10 @@ def _heat(
 def latents_figure(
     title: str, codes: npt.NDArray[Any], factors: npt.NDArray[Any], matrices: Arrays, factor_names: Sequence[str]
 ) -> Figure:
-    """Draw, for each factor, the two latents that know most about it, a point per image in the factor's colour.
+    """Draw, for each factor, the two latents that say most about it: a point per image, coloured by the factor.
 
     Reads ``codes`` [n, d], ``factors`` [n, k] and ``matrices["infomec.nmi"]`` [k, d]. Raises ``ValueError`` or
-    ``KeyError`` if these do not fit together or there are fewer than two latents.
+    ``KeyError`` if these do not fit together or if there are fewer than two latents.
     """
     nmi = np.nan_to_num(np.asarray(matrices["infomec.nmi"], dtype=float))
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or nmi.shape[1] != codes.shape[1]:
@@ -213,15 +213,15 @@ def latents_figure(
 
 
 def active_latents(matrices: Arrays, d: int) -> npt.NDArray[np.bool_]:
-    """Return a mask [d] of the active latents; all are active if the run does not say."""
+    """Return a mask [d] of the active latents; all count as active if the run does not say."""
     active = np.asarray(matrices.get("infomec.active", np.ones(d)), dtype=bool)
     return active if active.shape == (d,) else np.ones(d, dtype=bool)
 
 
 def traversal_frames(pictures: Arrays, matrices: Arrays) -> list[Any]:
-    """Return the Pillow images of one loop: all latents in rows of up to five, each moving alone, up and down again.
+    """Return the frames of one loop as Pillow images: all latents in rows of up to five, each moving up and down alone.
 
-    Reads ``pictures["traversals"]`` [d, steps, h, w, c]. Inactive latents are named in grey.
+    Reads ``pictures["traversals"]`` [d, steps, h, w, c]. The names of inactive latents are grey.
     """
     from PIL import Image, ImageDraw
 
@@ -247,7 +247,7 @@ def traversal_frames(pictures: Arrays, matrices: Arrays) -> list[Any]:
 
 
 def save_gif(frames: list[Any], target: Path) -> list[Path]:
-    """Write an endless GIF of the frames; the same frames give the same bytes."""
+    """Write the frames as an endlessly looping GIF; the same frames give the same bytes."""
     with atomic_path(target) as temporary:
         frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0)
     return [target]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Setups = Mapping[tuple, str]
-"""The setups (tuples of SETUP) to draw, in this order, and their names."""
+"""The setups (tuples of SETUP) to draw, in this order, with their names."""
 
 RECONSTRUCTION = "mse.mse"
 NOT_DISENTANGLEMENT = {"mse", "latents"}
@@ -46,7 +46,7 @@ def of(frame: pd.DataFrame, columns: list[str], key: tuple) -> pd.DataFrame:
 def panel_title(name: str, row: Any) -> str:
     """Return a panel's title, broken into lines so that it stays above its panel."""
     unit = f" ({row.unit})" if row.unit else ""
-    # No line is broken at the space before the arrow.
+    # The no-break space keeps the arrow on the same line as the word before it.
     title = f"{labels.score_title(name)}{unit}\N{NO-BREAK SPACE}{ARROWS[row.direction]}".rstrip()
     return style.label(title, 26, 3)
 
@@ -87,14 +87,14 @@ def scores_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups:
 
 
 def _strip(axis: Axes, row: int, values: np.ndarray, summary: pd.DataFrame, colour: str) -> None:
-    """Draw one model's row: the mean and its bar above, the seeds below, spread so that each can be seen."""
+    """Draw one model's row: the mean and its bar above, the seeds below, spread out so that each can be seen."""
     if not len(values):
         axis.text(0.5, row, "undefined" if len(summary) else "no score", transform=axis.get_yaxis_transform(),
                   ha="center", va="center", color="0.5", fontsize=6.5)  # fmt: skip
         return
     if math.isfinite(chance := summary.iloc[0].chance):
         axis.plot([chance] * 2, [row - 0.4, row + 0.4], color="0.6", linestyle=":", linewidth=1)
-    # One seed is its own mean. The golden ratio spreads several: it looks random and is the same every time.
+    # One seed is its own mean. The golden ratio spreads several seeds: it looks random but is the same every time.
     below = row + 0.2 + 0.22 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5) if len(values) > 1 else [row]
     size = 10 if len(values) <= 10 else 5
     axis.scatter(values, below, s=size, color=colour, alpha=0.55 if len(values) > 1 else 1, linewidths=0)
@@ -108,7 +108,7 @@ def _strip(axis: Axes, row: int, values: np.ndarray, summary: pd.DataFrame, colo
 def reconstruction_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure | None:
     """Draw reconstruction error against each disentanglement score: a point per run, and means with their intervals.
 
-    Return None if one of the two is missing.
+    Return None if there is no reconstruction error or no disentanglement score.
     """
     kinds = labels.score_names(board)
     error = next((kind for kind in kinds if kind[1] == RECONSTRUCTION), None)
@@ -156,7 +156,7 @@ def _cross(axis: Axes, x: pd.DataFrame, y: pd.DataFrame, look: dict[str, Any]) -
 
 
 def _legend(figure: Figure, axes: list[Axes], x_label: str) -> None:
-    """Add a legend below all panels, and the label of x to the lowest panel of each column."""
+    """Add a legend below all panels, and the label of the x axis to the lowest panel of each column."""
     columns = len({round(axis.get_position().x0, 3) for axis in axes})
     for axis in axes[-columns:]:
         axis.set_xlabel(x_label)
@@ -166,7 +166,7 @@ def _legend(figure: Figure, axes: list[Axes], x_label: str) -> None:
 
 
 def profile_figure(title: str, board: pd.DataFrame, scores: pd.DataFrame, setups: Setups) -> Figure | None:
-    """Draw a panel per score with the share of runs that reach at least each value, a line per model.
+    """Draw a panel per score with the share of runs that are at least as good as each value, a line per model.
 
     Return None if no model has two seeds.
     """

@@ -60,7 +60,7 @@ _STYLE = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Use matplotlib's defaults and this style on top in the ``with`` block; restore the user's settings afterwards."""
+    """Apply this style on top of matplotlib's defaults within the ``with`` block, then restore the user's settings."""
     _load_matplotlib()
     import matplotlib.style
 
@@ -71,7 +71,7 @@ def style() -> Iterator[None]:
 def _load_matplotlib() -> None:
     """Import matplotlib and pyplot, which seaborn needs, with the backend agg instead of the user's.
 
-    The environment or a matplotlibrc may ask for another one: a notebook's kernel hands its own backend down to the
+    The environment or a matplotlibrc may ask for another one: a notebook's kernel passes its own backend on to the
     processes it starts, where it may not exist.
     """
     if "matplotlib.pyplot" in sys.modules:
@@ -121,10 +121,10 @@ class Look:
 
 
 def looks(setups: Iterable[tuple]) -> dict[tuple, Look]:
-    """Return the look of each setup (a tuple of SETUP): its model's colour, independent of what else is drawn.
+    """Return the look of each setup (a tuple of SETUP): its model's colour, whatever else is drawn.
 
     Colour and marker together tell 56 models apart; settings of one model share its colour and differ in marker and
-    line.
+    line style.
     """
     return {
         setup: Look(
@@ -145,8 +145,8 @@ def label(name: str, width: int = 24, lines: int = 3) -> str:
 def heat(axis: Axes, matrix: npt.ArrayLike, written: bool = False, **options: Any) -> QuadMesh:
     """Draw a matrix as a heat map, cell (row, column) around (column + 0.5, row + 0.5), row 0 on top; NaN stays empty.
 
-    ``written`` puts the numbers into the cells. ``options`` are those of matplotlib's ``pcolormesh``. Seaborn's
-    ``heatmap`` looks alike but draws the whole figure once more for each map, to see whether its labels overlap.
+    ``written`` prints the numbers in the cells. ``options`` are those of matplotlib's ``pcolormesh``. Seaborn's
+    ``heatmap`` looks the same but draws the whole figure once more for each map, to see whether its labels overlap.
     """
     values = np.asarray(matrix, dtype=float)
     mesh = axis.pcolormesh(np.ma.masked_invalid(values), **options)
@@ -181,7 +181,7 @@ def ticks(axis: Axes, rows: Sequence[str] | None = None, columns: Sequence[str] 
 
 
 def logarithmic(axis: Axes, which: Literal["x", "y"]) -> None:
-    """Make an axis logarithmic; its labels are plain numbers, since the style reads no mathematics in texts."""
+    """Make an axis logarithmic, with plain numbers as labels, since the style does not render math in texts."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     axis.set(**{f"{which}scale": "log"})

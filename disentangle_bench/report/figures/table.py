@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from disentangle_bench.store.runs import Record
 
 MOST_SETUPS = 24
-"""Largest number of setups in a figure; those by the protocol come first."""
+"""Largest number of setups in a figure; those that follow the protocol come first."""
 
 TABLE_FIGURES = (
     "scores", "reconstruction", "ranks", "improvement", "agreement", "profile", "settings", "published", "training",
@@ -54,7 +54,7 @@ TABLE_FIGURES = (
 """File names of the figures that show all models of a dataset; the others show one run."""
 
 Drawing = Callable[[], "Figure | list[Any] | None"]
-"""Function that returns a figure, the frames of an animation, or None."""
+"""A function that returns a figure, the frames of an animation, or None."""
 Drawn = tuple[list[Path], list[str]]
 """The files written, and remarks on what could not be drawn."""
 Missing = dict[str, list[str]]
@@ -63,7 +63,7 @@ Missing = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Table:
-    """The data from which the figures of one table of the leaderboard are made; it can be sent to another process."""
+    """The data from which the figures of one table of the leaderboard are drawn; it can be sent to another process."""
 
     title: str
     folder: Path
@@ -79,9 +79,9 @@ def draw_table(
 ) -> list[Drawn]:
     """Draw the figures of one table; return the files written for each figure, and remarks on what is missing.
 
-    With ``share`` (i, n) only every n-th figure from the i-th on is drawn, and nothing is returned for the others: n
-    processes draw one table. The last element has the remarks on the table as a whole. ``say`` gets a line before each
-    figure.
+    With ``share`` (i, n), only every n-th figure from the i-th on is drawn, so that n processes can share a table; the
+    others have no files. The last element holds the remarks on the table as a whole. ``say`` is called with a line of
+    text before each figure.
     """
     title, notes = _title(table), list[str]()
     missing: Missing = {}
@@ -97,7 +97,7 @@ def draw_table(
                 say(f"figure {one_line(table.folder.name)}/{stem}")
                 try:
                     paths = _save(draw(), table.folder / stem)
-                except Exception as error:  # a foreign file's arrays can have any shape: only this figure fails
+                except Exception as error:  # a foreign file's arrays can have any shape; only this figure may fail
                     notes.append(f"{title}: {stem} was not drawn ({type(error).__name__}: {error})")
             drawn.append((paths, notes.copy()))
             notes.clear()
@@ -118,7 +118,7 @@ def _title(table: Table) -> str:
 
 
 def _save(drawing: Figure | list[Any] | None, stem: Path) -> list[Path]:
-    """Write a figure as PNG and PDF, or frames as GIF; return the paths, none if there is nothing to write."""
+    """Write a figure as PNG and PDF, or frames as a GIF; return the paths, none if there is nothing to write."""
     if not drawing:
         return []
     if isinstance(drawing, list):
@@ -137,7 +137,7 @@ def folder_name(title: str, rows: pd.DataFrame) -> str:
 def _setups(board: pd.DataFrame) -> tuple[dict[tuple, str], int]:
     """Return the setups to draw, with their names, and the number of setups left out.
 
-    What all setups have in common is not in their names but in the title of each figure.
+    Settings that all setups share are not in their names but in the title of each figure.
     """
     every = labels.setup_names(board, labels.shared_settings(board))
     ordered = sorted(every, key=lambda setup: bool(setup[2]))
@@ -174,7 +174,7 @@ def _figures(
 def _of_run(
     title: str, name: str, records: list[Record], notes: list[str], missing: Missing
 ) -> Iterator[tuple[str, Drawing]]:
-    """Yield the figures of one model, from the run of lowest seed that has the file."""
+    """Yield the figures of one model, each from the run with the lowest seed that has the file."""
 
     def head(record: Record) -> str:
         return f"{labels.setup_title(name)}, seed {record.spec.seed} ({title})"
@@ -183,7 +183,7 @@ def _of_run(
     pictures, of_pictures = _first(records, "pictures.npz", notes, missing)
     codes, of_codes = _first(records, "codes.npz", notes, {})
     if of_pictures is not None:
-        # If the run of the pictures has no matrices, those read belong to another run.
+        # If the run with the pictures has no matrices, the ones read belong to another run.
         active = matrices if of_matrices is of_pictures else {}
         yield "traversals", lambda: traversal_frames(pictures, active)
         yield "traversals", lambda: traversals_figure(head(of_pictures), pictures, active)

@@ -1,4 +1,4 @@
-"""Put pictures into the page: WebP in data URIs, within a budget of bytes."""
+"""Put pictures into the page, as WebP in data URIs, within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Budget:
 
 
 def webp(image: Any, quality: int) -> bytes:
-    """Return a Pillow image as WebP: a quarter of a PNG's bytes, without visible loss."""
+    """Return a Pillow image as WebP, which takes a quarter of a PNG's bytes without visible loss."""
     stream = io.BytesIO()
     image.convert("RGB").save(stream, "WEBP", quality=quality, method=2)
     return stream.getvalue()

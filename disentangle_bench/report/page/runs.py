@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from disentangle_bench.store.runs import Record
 
 POINTS, CURVES = 80, 8
-"""Largest numbers of points of a training curve, and of curves of a run, in the page."""
+"""Largest numbers of points in a training curve, and of curves for a run, in the page."""
 MOST_PANELS = 1000
 """Largest number of runs with a panel; the scores of further runs are in the tables only."""
 LONGEST = 4000
@@ -31,7 +31,7 @@ LONGEST = 4000
 def run_panels(results: Results, budget: Budget) -> tuple[list[dict[str, Any]], int]:
     """Return panels of finished, failed and unfinished runs, and the number of runs whose pictures are left out.
 
-    If the budget does not last for all, the runs of the lowest seeds have pictures.
+    If the budget does not suffice for all, the runs with the lowest seeds get pictures.
     """
     records = results.records[:MOST_PANELS]
     names = dataset_names(results.records)
@@ -91,7 +91,7 @@ def _finished(record: Record, by_version: bool, names: Mapping[tuple[str, int], 
 
 
 def _under(name: str, values: Any, unit: str = "") -> dict[str, Any]:
-    """Return nested values as one level, with names such as ``seconds, training``."""
+    """Return nested values flattened to one level, with names such as ``seconds, training``."""
     flat_values: dict[str, Any] = {}
     for key, value in values.items() if isinstance(values, Mapping) else ():
         if isinstance(value, Mapping):
@@ -159,7 +159,7 @@ def _matrices(record: Record) -> dict[str, Any] | None:
 
 
 def _pictures(record: Record, budget: Budget) -> dict[str, Any] | None:
-    """Return traversals and reconstructions as sheets; None if there are none, or the budget is spent."""
+    """Return traversals and reconstructions as sheets; None if there are none or the budget does not suffice."""
     from PIL import Image
 
     try:

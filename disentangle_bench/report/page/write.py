@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from disentangle_bench.report.results import Results
 
 SCRIPTS = ("dom.js", "charts.js", "leaderboard.js", "sections.js", "runs.js", "main.js")
-"""Files that are joined in this order into the page's one script."""
+"""Files that are joined, in this order, into the page's single script."""
 
 EMBEDDED = set(TABLE_FIGURES) - {"scores", "reconstruction", "improvement"}
 """Figures in the page; the page's script draws the others itself."""
@@ -37,15 +37,15 @@ EMBEDDED = set(TABLE_FIGURES) - {"scores", "reconstruction", "improvement"}
 DOCUMENTATION = "https://github.com/disentangle-bench/disentangle-bench/blob/main/docs"
 
 LARGEST = 11_000_000
-"""Largest number of bytes of pictures, as they stand in the page; further runs have none and the page says so."""
+"""Largest number of bytes of pictures, as encoded in the page; further runs have none, and the page says so."""
 
 
 def write_page(results: Results, target: Path, figures: Sequence[Path], refresh: int | None = None) -> Path:
     """Write the page to ``target`` and return that path.
 
-    ``figures`` are the files that ``write_figures`` wrote: PNGs of whole tables are embedded. With ``refresh`` the page
-    loads itself again every so many seconds. Texts from records get into the page as JSON and onto the screen as text;
-    a Content-Security-Policy allows only this page's own script and style, and lets nothing be loaded.
+    ``figures`` are the files that ``write_figures`` wrote; PNGs of whole tables are embedded. The page reloads every
+    ``refresh`` seconds, if given. Texts from records enter the page as JSON and are shown as plain text; a
+    Content-Security-Policy allows only this page's own script and style, and forbids loading anything.
     """
     text = render(page_data(results, figures, refresh))
     write_text(target, text)
@@ -78,7 +78,7 @@ def _hash(text: str) -> str:
 
 
 def embed(data: Any) -> str:
-    """Return JSON that can stand in a ``script`` element: what could end it is escaped; NaN becomes null."""
+    """Return JSON that is safe inside a ``script`` element: what could end it is escaped, and NaN becomes null."""
     text = json.dumps(finite(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     escapes: dict[str, str | int | None] = {
         "<": "\\u003c",
@@ -133,7 +133,7 @@ def page_data(results: Results, figures: Sequence[Path], refresh: int | None = N
 
 
 def _table(sheet: Sheet, board: pd.DataFrame, scores: pd.DataFrame, results: Results) -> dict[str, Any]:
-    """Return one dataset under one protocol: columns, and rows of cells with the values of all seeds."""
+    """Return the table of one dataset and protocol: columns, and rows of cells with the values of all seeds."""
     dataset, dataset_version, protocol, protocol_version = key = tuple(board.iloc[0][TABLE])
     title = sheet.title.rpartition(", ")
     values: dict[tuple, list[list[float]]] = {}
@@ -196,7 +196,7 @@ def _group_column(groups: pd.DataFrame, kind: tuple) -> Column:
 
 
 def _group_cell(row: Any) -> dict[str, Any] | None:
-    """Return the cell of one number of all seeds, which has neither an interval nor a rank."""
+    """Return the cell of a score of all seeds together, which has neither an interval nor a rank."""
     if row is None:
         return None
     defined = row.value == row.value

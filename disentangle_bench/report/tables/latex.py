@@ -80,15 +80,15 @@ def _letter(letter: str) -> str:
 
 
 MOST_COLUMNS = 5
-"""Largest number of scores in one table; more of them make further tables, so that print stays readable."""
+"""Largest number of scores in one table; further scores go into further tables, so that print stays readable."""
 
 
 def text(sheets: Iterable[Sheet], bibtex: str, columns: Sequence[str] | None = None) -> str:
-    """Return the whole file, one table or several per sheet; ``bibtex`` is put in front as a comment.
+    """Return the text of the whole file, with one table or several per sheet, and ``bibtex`` in front as a comment.
 
-    ``columns`` names the columns (scores, ``dci.disentanglement``, or metrics, ``dci``), in the order in which they
-    stand; by default the headline scores, or all columns of a sheet that has none of them. Raises ``BenchError`` for a
-    name that no sheet has.
+    ``columns`` names the columns in order, by score (``dci.disentanglement``) or metric (``dci``); by default the
+    headline scores, or all columns of a sheet that has none of them. Raises ``BenchError`` for a name that no sheet
+    has.
     """
     comment = "".join(f"% {line}\n" for line in bibtex.splitlines())
     parts, known, used = [_INTRODUCTION + comment], set[str](), set[str]()
@@ -109,7 +109,7 @@ def _is_of(column: str, name: str) -> bool:
 
 
 def _named(names: dict[tuple, str], columns: Sequence[str]) -> list[tuple]:
-    """Return the keys of the columns that are named, in the order in which they are."""
+    """Return the keys of the named columns, in the order in which they are named."""
     keys = [key for name in columns for key, column in names.items() if _is_of(column.partition(" ")[0], name)]
     return list(dict.fromkeys(keys))
 
@@ -144,7 +144,7 @@ def _table(sheet: Sheet, keys: list[tuple]) -> str:
 
 
 def _head(column: Any) -> tuple[str, str]:
-    """Return the upper and the lower line of a column's head: the metric, and its score."""
+    """Return the upper and lower lines of a column's head: the metric, and its score."""
     title = labels.score_title(column.name)
     first, space, second = title.partition(" ")
     unit = f" ({escape(column.unit)})" if column.unit else ""

@@ -1,4 +1,4 @@
-"""Write ``leaderboard.md``: the leaderboard for people, with what is not ranked, what failed and what is missing."""
+"""Write ``leaderboard.md``: the leaderboard for readers, with what is not ranked, what failed and what is missing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def escape(text: object) -> str:
 
 
 def cell(row: Any, decimals: int) -> str:
-    """Return mean and interval of a leaderboard's row: ``0.512 [0.480, 0.544]``. One seed has no interval to show."""
+    """Return the mean and interval of a leaderboard's row: ``0.512 [0.480, 0.544]``. One seed shows no interval."""
     if row.n == 0:
         return "undefined"
     if row.n == 1:
@@ -73,10 +73,10 @@ def text(
     means: pd.DataFrame | None = None,
     further: Sequence[str] = (),
 ) -> str:
-    """Return the whole file.
+    """Return the text of the whole file.
 
-    ``board`` is the leaderboard of ``scores``, and ``means`` are its mean ranks. ``unfinished`` are names of run
-    folders, and ``further`` are sections that stand at the end.
+    ``board`` is the leaderboard of ``scores``, and ``means`` are its mean ranks. ``by`` is as for ``sheets``.
+    ``unfinished`` are names of run folders, and ``further`` are sections to add at the end.
     """
     seeds = dict(labels.tables(scores))
     parts = [_INTRODUCTION]
@@ -101,7 +101,7 @@ def text(
 
 
 def citation(bibtex: str) -> str:
-    """Return the section that says how the results are cited."""
+    """Return the section that says how to cite the results."""
     return f"## Cite\n\n`sha256sum results.csv` gives the digest in the note.\n\n```bibtex\n{bibtex}```\n"
 
 
@@ -199,7 +199,7 @@ def _table(sheet: Sheet) -> str:
 
 
 def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
-    """Return sentences of plain text on what is not ranked and why, which seeds are missing, and what stands apart."""
+    """Return sentences of plain text on what is not ranked and why, which seeds are missing, and what is not pooled."""
     setups = labels.setup_names(rows)
     notes: dict[str, dict[str, None]] = {}
     for row in labels.rows_of(rows):
@@ -208,7 +208,7 @@ def remarks(rows: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
             if word == "undefined" and row.direction == "none":
                 continue  # it would have no rank anyway, and the table shows it
             if word == FEW and row.undefined:
-                continue  # there are enough seeds, the score is not defined for them
+                continue  # there are enough seeds, but the score is not defined for all of them
             notes.setdefault(word, {})[_named(word, name, row.score)] = None
     sentences = []
     for word, reason in NOTES.items():
@@ -232,14 +232,14 @@ def _list(items: list[str]) -> list[str]:
 
 
 def _named(word: str, setup: str, score: str) -> str:
-    """Return the name of what a note's word is about: a setup, a score, or both."""
+    """Return the name of what a word in a note is about: a setup, a score, or both."""
     return {"undefined": f"{setup}: {score}", "descriptive": score}.get(word, setup)
 
 
 def _at_chance(rows: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
-    """Return a sentence for each score on the models whose interval holds its chance level.
+    """Return a sentence for each score, naming the models whose interval reaches its chance level.
 
-    The chance level is the score of codes in another order than their images.
+    The chance level is the score of codes in a different order than their images.
     """
     names: dict[str, list[str]] = {}
     for row in labels.rows_of(rows):
@@ -251,7 +251,7 @@ def _at_chance(rows: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
 
 
 def _missing_seeds(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
-    """Return a sentence for all setups by the protocol that lack the same seeds, which another, tuned alike, has."""
+    """Return a sentence for each set of seeds that setups on protocol lack but another, tuned alike, has."""
     present: dict[Any, set[int]] = scores[~scores["off_protocol"]].groupby(SETUP)["seed"].agg(set).to_dict()
     names: dict[str, list[str]] = {}
     for setup, name in setups.items():
@@ -263,7 +263,7 @@ def _missing_seeds(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
 
 
 def _collapsed(scores: pd.DataFrame, setups: dict[tuple, str]) -> list[str]:
-    """Return a sentence for each setup with runs that ended with no active latent: its means count but hide them."""
+    """Return a sentence for each setup with runs that ended with no active latent, which its means count but hide."""
     dead = scores[(scores["score"] == "latents.active") & (scores["value"] == 0)].groupby(SETUP)["seed"].agg(set)
     return [
         f"{setups[setup]} ended with no active latent (collapsed) for {labels.seeds(dead[setup])}, "

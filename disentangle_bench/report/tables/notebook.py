@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def html(board: pd.DataFrame, by: str = "dataset", notes: Sequence[str] = ()) -> str:
-    """Return a table per sheet with the headline scores, and the remarks.
+    """Return a table per sheet with the headline scores, followed by the remarks.
 
-    It has as many tables and rows as the terminal shows.
+    There are as many tables and rows as the terminal shows.
     """
     parts = [_table(sheet) for sheet in islice(sheets(board, by), terminal.MOST_TABLES)]
     if notes:

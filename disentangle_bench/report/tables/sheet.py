@@ -1,4 +1,4 @@
-"""Cut the leaderboard into tables for people: the rows, columns and cells that every format writes."""
+"""Cut the leaderboard into tables for readers: the rows, columns and cells that every format writes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
 BY = ("dataset", "score", "model")
-"""The things that a table can be about, each within one protocol."""
+"""What a table can be about, each within one protocol."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, the scores' unit, which direction is better, and how many decimals are shown."""
+    """One column: its name, the scores' unit, the better direction, and the number of decimals shown."""
 
     name: str
     unit: str
@@ -51,7 +51,7 @@ class Sheet:
 def sheets(board: pd.DataFrame, by: str = "dataset") -> Iterator[Sheet]:
     """Yield a table per dataset (rows models, columns scores), score (models, datasets) or model (datasets, scores).
 
-    ``by`` is one of ``BY``. Different protocols, and different versions of one, always have tables of their own.
+    ``by`` is one of ``BY``. Different protocols, and different versions of a protocol, always have separate tables.
     """
     if by == "dataset":
         for title, rows in labels.tables(board):
@@ -71,11 +71,11 @@ def sheets(board: pd.DataFrame, by: str = "dataset") -> Iterator[Sheet]:
 
 
 _OVER = ["model", "model_version", "changed"]
-"""Columns that name a model over datasets, each of which has settings of its own."""
+"""Columns that name a model across datasets, on each of which it has its own settings."""
 
 
 def _over_names(rows: pd.DataFrame) -> dict[tuple, str]:
-    """Return the names of models over datasets. If rows would share a cell, ``_sheet`` keeps one of them."""
+    """Return the names of models across datasets. If several rows would share a cell, ``_sheet`` keeps one of them."""
     return {key[:3]: name for key, name in labels.setup_names(rows.assign(settings="")).items()}
 
 
@@ -104,7 +104,7 @@ def _sheet(
     cells: dict[tuple[tuple, tuple], Any] = {}
     for row in labels.rows_of(rows):
         key = tuple(getattr(row, name) for name in down), tuple(getattr(row, name) for name in across)
-        # If two settings of one model have one name, the one that has a rank, or more seeds, stands for both.
+        # If two settings of a model share a name, the one that is ranked, or has more seeds, stands for both.
         if key not in cells or (row.note == "", row.n) > (cells[key].note == "", cells[key].n):
             cells[key] = row
     present = {key[1] for key in cells}

@@ -26,9 +26,9 @@ Nobody reads more in a terminal, and thousands of cells take a minute to lay out
 class Headline:
     """Tables for ``rich.print``: one per dataset and protocol, with a row per model and a column per headline score.
 
-    All scores are shown if no headline score is there, or ``every_score`` is true. A cell is the mean and its 95 %
-    interval; rank 1 is bold. In a terminal too narrow for that, each metric gets a table of its own. ``by`` is as for
-    ``sheets``. Of many rows and tables only the first are printed, with a line on how many are left out.
+    All scores are shown if no headline score is present or ``every_score`` is true. A cell is the mean and its 95 %
+    interval; rank 1 is bold. If the terminal is too narrow, each metric gets a table of its own. ``by`` is as for
+    ``sheets``. If there are many rows or tables, only the first are printed, with a line on how many are left out.
     """
 
     def __init__(self, board: pd.DataFrame, by: str = "dataset", *, every_score: bool = False) -> None:
