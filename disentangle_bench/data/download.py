@@ -230,7 +230,8 @@ def _judged(answer: Any, begin: int, job: _Job) -> tuple[int, int | None]:
     """Return the position of the answer's first byte, and the whole file's length; raise if the answer is unusable."""
     status, file, part = answer.status_code, job.file, job.part
     if status == 416:
-        # Nothing comes after the bytes in part: it is complete, or longer than the file. The checksum will tell.
+        # Nothing comes after the bytes in part: it is complete, or longer than the file, which only a
+        # known size can tell.
         if file.size is not None and begin == file.size:
             return begin, begin
         part.unlink(missing_ok=True)
