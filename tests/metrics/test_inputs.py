@@ -93,7 +93,7 @@ def test_seeds() -> None:
             as_seed(bad)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("metric", [metrics.dci, metrics.infomec, metrics.mcc, metrics.sap])
+@pytest.mark.parametrize("metric", [metrics.dci, metrics.mcc, metrics.sap])
 def test_a_bad_seed_of_a_metric_is_one_line(metric: Callable[..., object]) -> None:
     codes = np.random.default_rng(0).normal(size=(60, 3))
     with pytest.raises(BenchError, match="rng is None"):
