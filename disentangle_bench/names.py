@@ -246,8 +246,7 @@ class Networks(Registry):
     wanted = "a class with the methods encoder and decoder"
 
     def candidates(self, module: ModuleType, version: int) -> dict[str, Any]:
-        """Return the networks that a module defines, by names that include the version, since settings hold the name.
-        """
+        """Return the networks that a module defines; their names include the version, since settings hold names."""
         networks = [each for each in _classes(module) if hasattr(each, "encoder") and hasattr(each, "decoder")]
         return {f"{each.__name__}@{version:013x}": each for each in networks}
 
