@@ -267,7 +267,7 @@ def _read(path: Path) -> Protocol:
 
 
 def keep(label: str, folder: Path) -> None:
-    """Copy the file of the protocol with this label to ``folder``, if this process has read it; keep an old copy."""
+    """Copy the file of the protocol with this label to ``folder``, if this process has read it."""
     if label in _TEXTS and not (path := kept_path(label, folder)).exists():
         write_text(path, _TEXTS[label])
 
