@@ -1,4 +1,4 @@
-"""Writing of files that are either complete or absent."""
+"""Write files that are either complete or absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codes that a model gives to images, and all that a metric may see of a run.
+"""The codes of images, and everything that a metric may see of a run.
 
 Axis words used everywhere: n images, b batch, d latents, k factors, v symbols per latent, c h w.
 """

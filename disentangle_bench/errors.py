@@ -44,7 +44,10 @@ def one_line(text: object) -> str:
 
 
 def listed(names: Iterable[str], nearest_to: str = "") -> str:
-    """Return names for an error message: at most ten, sorted, the nearest to a given name first, and how many more."""
+    """Return names for an error message: at most ten, and how many more.
+
+    They are sorted; of more than ten, those nearest to a given name come first.
+    """
     ordered = sorted(names)
     if len(ordered) > LISTED:
         near = _nearest(nearest_to, ordered, cutoff=0.4) if nearest_to else []

@@ -155,9 +155,9 @@ def _changes(changes: Changes) -> list[str]:
 def _resources(given: dict[str, Any]) -> Resources:
     from pydantic import ValidationError
 
-    from disentangle_bench.config.baselines import first_problem
     from disentangle_bench.errors import BenchError
     from disentangle_bench.runner.resources import Resources
+    from disentangle_bench.spec import first_problem
 
     if "data" in given:
         given = given | {"data": data_folder(given["data"])}

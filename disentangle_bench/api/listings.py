@@ -1,4 +1,4 @@
-"""Lists of the names that other functions accept, with a line on each."""
+"""List the names that other functions accept, each with a line that describes it."""
 
 from __future__ import annotations
 

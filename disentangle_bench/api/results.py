@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.errors import BenchError, torch_needed
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.store import files, runs
+from disentangle_bench.store import runs
 from disentangle_bench.store.runs import Record, Records
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Results:
         errors = {}
         for path in sorted(self.folder.glob(f"runs/*/{runs.FAILED}")):
             if path.parent.name not in self._records.names:
-                errors[path.parent.name] = str(files.read_json(path).get("error", ""))
+                errors[path.parent.name] = runs.read_failure(path.parent)["error"]
         return errors
 
     def __len__(self) -> int:

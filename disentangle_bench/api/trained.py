@@ -15,7 +15,7 @@ from disentangle_bench.codes import Codes
 from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.model import Model
-from disentangle_bench.runner.attempt import repeatable
+from disentangle_bench.runner.environment import repeatable
 from disentangle_bench.scoring.encode import BATCH, traversal
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.training.batches import split_of

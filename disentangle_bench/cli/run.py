@@ -223,8 +223,8 @@ def plan(as_json: bool, keep: bool, out: Path, **given: Any) -> None:
     """Estimate what a grid costs on this machine in time, memory and disk.
 
     A few updates of each kind of run are measured (the points of a search are of one kind per model), and nothing is
-    written. With --keep the grid is written into the
-    results folder instead, so that dbench worker can do its runs one by one under any scheduler.
+    written. With --keep the grid is written into the results folder instead, so that dbench worker can do
+    its runs one by one under any scheduler.
     """
     import json
 

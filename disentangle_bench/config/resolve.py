@@ -117,8 +117,8 @@ def differences(first: Resolved, second: Resolved) -> list[Difference]:
 
 
 def comparison(first: Resolved, second: Resolved) -> list[str]:
-    """Return the differences of two specs as lines of at most 110 characters: first a line per key with both values,
-    each with the number of its source, then how many values are equal, then the sources.
+    """Return the differences of two specs as lines: first a line per key with both values, each with the number of its
+    source, then how many values are equal, then the sources, wrapped at 110 characters.
     """
     changed = differences(first, second)
     equal = len(first.values) - sum(difference.first is not None for difference in changed)

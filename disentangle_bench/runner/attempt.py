@@ -65,7 +65,8 @@ def attempt(
     fresh: bool = False,
     release: Release = lambda: None,
 ) -> tuple[str, str]:
-    """Try one run in the results folder ``out``: every executor calls this, in the run's own process.
+    """Try one run in the results folder ``out``: every executor calls this, most of them in a process of the
+    run's own.
 
     Return how it ended and a line that says more: ``done``; ``failed`` (``failed.json`` gives details); ``stopped``,
     with a checkpoint; or ``busy``, because another process holds the run. A finished run is ``done`` at once unless

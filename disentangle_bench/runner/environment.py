@@ -143,7 +143,8 @@ def peak_device_memory(device: torch.device) -> int | None:
 def commit() -> str | None:
     """Return the commit of the checkout that the package lies in, with ``+`` if files differ from it.
 
-    In an archive of the checkout it is the commit that git wrote there; an installed package has None.
+    In an archive of the checkout it is the commit that git wrote there; an installed package has None, and so has a
+    checkout where git fails.
     """
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():

@@ -1,4 +1,4 @@
-"""Do a recorded run again beside it, and compare its numbers."""
+"""Repeat a recorded run in a folder beside it, and compare the numbers."""
 
 from __future__ import annotations
 

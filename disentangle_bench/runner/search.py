@@ -1,4 +1,4 @@
-"""Do what a user asks for: a grid at once, or an adaptive search with Optuna's TPE in rounds that depend on results.
+"""Run a whole grid, or an adaptive search with Optuna's TPE in rounds that depend on the results.
 
 The studies are in ``search.journal`` of the results folder, a text file of JSON lines from which nothing is unpickled.
 Trial t of a study is point t + 1 of the search. Point 0 is the default, which the study does not see, since it may lie

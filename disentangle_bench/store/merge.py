@@ -40,7 +40,7 @@ def merge(sources: Sequence[Path], out: Path, selection: Selection | None = None
 
     Everything is checked before anything is copied: two finished runs of the same name must have the same scores, and
     every record must be usable. An unfinished run is copied only if ``out`` has none of that name, and a run that is
-    finished in one folder takes precedence over the same run unfinished in another. Runs that a process is doing are
+    finished in one source takes precedence over the same run unfinished in another. Runs that a process is doing are
     left out, and so are links, which are never followed. Raises ``BenchError`` in all other cases, and if the disk is
     full; runs copied until then stay.
     """
