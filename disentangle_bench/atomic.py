@@ -1,4 +1,4 @@
-"""Writing of files that are either complete or absent."""
+"""Write files that are either complete or absent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 _TEMPORARY = re.compile(r"\..*-(?P<host>[0-9a-f]{6})-(?P<pid>\d{1,9})-\w{8}\.tmp(\.\w+)?")
 OLD_SECONDS = 86400.0
-"""Age of a temporary file from which it is a leftover, whichever machine wrote it."""
+"""Age in seconds from which a temporary file counts as a leftover, whichever machine wrote it."""
 
 
 def _host() -> str:
@@ -24,10 +24,11 @@ def _host() -> str:
 
 @contextmanager
 def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; on leaving without an error it is flushed and renamed to ``target``.
+    """Yield a temporary path beside ``target``; if no error follows, flush the file and rename it to ``target``.
 
-    A process killed at any moment leaves the old file or the new one, never half of one, and a temporary file that
-    ``remove_leftovers`` knows by its name. That keeps the suffix, by which ``numpy.savez`` and ``matplotlib`` choose.
+    A process killed at any moment leaves the old file or the new one, never half of one. It may also leave the
+    temporary file, which ``remove_leftovers`` recognises by its name. That name keeps the suffix of ``target``, by
+    which ``numpy.savez`` and ``matplotlib`` choose the format.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -55,10 +56,10 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
 
 
 def remove_leftovers(folder: Path, *, held: bool = False) -> None:
-    """Remove the temporary files that killed processes left in ``folder``, not in folders within it.
+    """Remove the temporary files that killed processes left in ``folder``, but not in its subfolders.
 
-    A file is a leftover if the process of this machine that made it has ended, if it is a day old, or if the caller
-    locks the folder (``held``), so that nobody else writes there.
+    A file is a leftover if it was made by a process of this machine that has ended, if it is a day old, or if the
+    caller has locked the folder (``held``), so that nobody else can be writing there.
     """
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):

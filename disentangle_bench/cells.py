@@ -22,7 +22,7 @@ def text_of(thing: type) -> str | None:
     """Return the text of a module that defines ``thing``, or None if its source is not in a cell.
 
     Names are followed through all cells: classes and functions are copied, modules and their contents are imported, and
-    plain values are written out. Raises ``BenchError`` for a name of anything else.
+    plain values are written out. Raises ``BenchError`` for a name that stands for anything else.
     """
     function = _function(thing)
     if function is None or not linecache.getlines(function.__code__.co_filename):
@@ -35,7 +35,7 @@ def text_of(thing: type) -> str | None:
 
 
 class _Module:
-    """A module to which the values of names in ``space``, the namespace of the cells, are added."""
+    """A module under construction; the values of names in ``space``, the namespace of the cells, are added to it."""
 
     def __init__(self, title: str, space: dict[str, Any]) -> None:
         self.title, self.space = title, space
@@ -89,7 +89,7 @@ def _function(thing: Any) -> FunctionType | None:
 
 
 def _definition(name: str, value: Any) -> str | None:
-    """Return the text of a class or function in its cell, with its decorators; the last of that name."""
+    """Return the text of a class or function in its cell, with its decorators: the last definition of that name."""
     function = _function(value)
     if function is None:
         return _without_methods(value)

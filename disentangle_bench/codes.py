@@ -1,4 +1,4 @@
-"""Codes that a model gives to images, and all that a metric may see of a run.
+"""The codes of images, and everything that a metric may see of a run.
 
 Axis words used everywhere: n images, b batch, d latents, k factors, v symbols per latent, c h w.
 """
@@ -16,10 +16,10 @@ import numpy.typing as npt
 class Codes:
     """Codes of some images.
 
-    ``values`` [n, d] is the latents' numeric value (posterior mean, quantised scalar): tree-based metrics read its
-    order. ``indices`` [n, d] is the chosen symbol of each latent, or None for a continuous model: estimators for
-    discrete variables read it. ``deviations`` [n, d] are the posterior's standard deviations where it is Gaussian.
-    Models fill it with torch tensors, metrics get numpy arrays.
+    ``values`` [n, d] are the latents' numeric values (posterior means or quantised scalars); tree-based metrics read
+    their order. ``indices`` [n, d] are the chosen symbols of the latents, which estimators for discrete variables read,
+    or None for a continuous model. ``deviations`` [n, d] are the posterior's standard deviations if it is Gaussian.
+    Models fill in torch tensors; metrics get numpy arrays.
     """
 
     values: Any
@@ -38,9 +38,9 @@ class Evaluation:
 
     ``codes`` and ``factors`` [n, k] (integers, or real numbers from elsewhere) have the same n rows; the first
     ``n_train`` are for fitting probes and predictors, the rest for testing them. ``squared_error`` [n] is each image's
-    mean squared reconstruction error over pixels and channels, images in [0, 1]; ``index`` [n] is each image's position
-    in the dataset. Both are None where there are no images (codes from elsewhere). ``latent_names`` (d) and
-    ``factor_names`` (k) are empty where nobody gave any.
+    mean squared reconstruction error over pixels and channels, for images in [0, 1]; ``index`` [n] is each image's
+    position in the dataset. Both are None where there are no images (codes from elsewhere). ``latent_names`` (d) and
+    ``factor_names`` (k) are empty if none were given.
     """
 
     codes: Codes

@@ -11,7 +11,7 @@ _limit: ContextVar[int | None] = ContextVar("limit", default=None)
 
 
 def available() -> int:
-    """Return the limit in force, else the number of processors this process may use (under Slurm not all)."""
+    """Return the limit in force, or else the number of processors this process may use (under Slurm, not all)."""
     limit = _limit.get()
     if limit is not None:
         return limit
@@ -20,7 +20,7 @@ def available() -> int:
 
 @contextmanager
 def limited(threads: int) -> Iterator[None]:
-    """Limit kernels in this context to ``threads`` threads: for several runs at a time on one machine."""
+    """Limit kernels in this context to ``threads`` threads, so that several runs can share a machine."""
     token = _limit.set(threads)
     try:
         yield

@@ -8,23 +8,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 LISTED = 10
-"""Names that an error lists at most."""
+"""Largest number of names that an error lists."""
 
-# Control characters, escapes for terminals, line ends, marks that reorder text, halves of characters: no name has them.
+# Control characters, terminal escapes, line ends, marks that reorder text, lone surrogates: no name has them.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
 class BenchError(Exception):
     """Error: something that the user gave or has cannot be used.
 
-    The message is one line that says what was given, what is allowed and what to do. The command prints it and
-    ends with status 2; nobody sees a traceback.
+    The message is one line that says what was given, what is allowed and what to do. The command prints it and ends
+    with status 2, without a traceback.
     """
 
 
 @contextmanager
 def torch_needed() -> Iterator[None]:
-    """Raise ``BenchError`` where the code inside imports PyTorch or safetensors and these are not installed."""
+    """Raise ``BenchError`` if the code inside needs PyTorch or safetensors and that is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -34,7 +34,7 @@ def torch_needed() -> Iterator[None]:
 
 
 def extra(name: str) -> str:
-    """Return the command that installs what an extra of this package needs, for an error."""
+    """Return the command that installs what an extra of this package needs, for an error message."""
     return f"pip install '.[{name}]' in the checkout of disentangle-bench"
 
 
@@ -44,7 +44,10 @@ def one_line(text: object) -> str:
 
 
 def listed(names: Iterable[str], nearest_to: str = "") -> str:
-    """Return names for an error: sorted, at most ten, those nearest to a given name first, and how many more."""
+    """Return names for an error message: at most ten, and how many more.
+
+    They are sorted; of more than ten, those nearest to a given name come first.
+    """
     ordered = sorted(names)
     if len(ordered) > LISTED:
         near = _nearest(nearest_to, ordered, cutoff=0.4) if nearest_to else []
@@ -72,7 +75,7 @@ def _initials(name: str) -> str:
 
 
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> BenchError:
-    """Return the error for a name that is not in a table: the nearest name, and at most ten of the allowed ones."""
+    """Return the error for a name that is not in a table; it has the nearest name and at most ten allowed ones."""
     names = list(allowed)
     near = _nearest(given, names, cutoff=0.6)
     hint = f" Did you mean {near[0]!r}?" if near else ""

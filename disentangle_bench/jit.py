@@ -1,7 +1,7 @@
 """Compile kernels with numba and keep the machine code where this machine allows it.
 
-numba writes beside the source file or into the user's cache. Where neither can be written, as in a container, it would
-refuse to compile; then the data folder, a temporary folder or no folder at all is used instead.
+numba writes beside the source file or into the user's cache. Where it can write to neither, as in a container, it would
+refuse to compile, so the data folder, a temporary folder or no folder at all is used instead.
 """
 
 from __future__ import annotations

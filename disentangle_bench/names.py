@@ -21,8 +21,8 @@ from disentangle_bench.spec import File, Scalar
 class Entry:
     """One row of a registry: the thing's name, where to import it from, one line on what it is, and its group.
 
-    ``fixed`` are settings that belong to the row: two rows of models may share a class. ``file`` is that of a plug-in
-    in one file.
+    ``fixed`` holds settings that belong to the row, since two rows of models may share a class. ``file`` is the file of
+    a plug-in in one file.
     """
 
     name: str
@@ -36,7 +36,8 @@ class Entry:
 class Registry:
     """A table of names and the things they stand for, which are imported only when asked for.
 
-    A group stands for all rows that belong to it; ``aliases`` are further words, each for several groups.
+    A group stands for all rows that belong to it; ``aliases`` are further names, each of which stands for several
+    groups.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Registry:
 
     @property
     def groups(self) -> dict[str, list[str]]:
-        """Return the group names that stand for several rows, and the names of these rows."""
+        """Return, for each group and alias, the names of the rows that it stands for."""
         members = {entry.group: (entry.group,) for entry in self.entries.values()} | self._aliases
         return {
             word: [entry.name for entry in self.entries.values() if entry.group in groups]
@@ -74,7 +75,7 @@ class Registry:
         }
 
     def names(self, asked: str) -> list[str]:
-        """Expand a comma-separated list of names and groups, in the order given, each once.
+        """Return the names that a comma-separated list of names and groups stands for, in that order, each once.
 
         A name with a comma in it, such as a path, must be in double quotes.
         """
@@ -99,15 +100,18 @@ class Registry:
         return self.entries[name].summary
 
     def opens(self, name: str) -> bool:
-        """Return whether ``name``, which is not in the table, can be opened nevertheless, as a file can."""
+        """Return whether ``name`` can be opened although it is not in the table, as a file can."""
         return False
 
     def open(self, name: str) -> Any:
-        """Return what ``name`` stands for, which is not in the table and for which ``opens`` is true."""
+        """Return what a ``name`` that is not in the table stands for, if ``opens`` is true for it."""
         raise NotImplementedError
 
     def load(self, name: str) -> Any:
-        """Import and return the thing called ``name``. The error names a plug-in that cannot be imported."""
+        """Import and return the thing called ``name``.
+
+        Raises ``BenchError`` for an unknown name, and one that names the plug-in if it cannot be imported.
+        """
         if name not in self.entries:
             if self.opens(name):
                 return self.open(name)
@@ -136,7 +140,9 @@ class Registry:
         return self._adopt(*plugins.read(word))
 
     def adopt_all(self, word: str) -> list[str]:
-        """Return the names of everything in a Python file, or of what ``:Name`` asks for, if this table takes it."""
+        """Add all things in a Python file that this table takes, or the one that ``:Name`` asks for; return their
+        names.
+        """
         source, asked = plugins.read(word)
         things = self._things(source)
         labels = _labels(things)
@@ -146,7 +152,7 @@ class Registry:
         return names
 
     def name_of(self, thing: type) -> str:
-        """Return the name of a class given as an object; one that has no row gets one, by its file."""
+        """Return the name of a class given as an object; a class without a row gets one, from its file."""
         target = f"{thing.__module__}:{thing.__qualname__}"
         for entry in self.entries.values():
             if (entry.target == target and not entry.fixed) or (entry.file and self.load(entry.name) is thing):
@@ -154,7 +160,7 @@ class Registry:
         return self._adopt(*plugins.of_class(thing))
 
     def restore(self, name: str, file: File, out: Path) -> None:
-        """Make a plug-in in one file known in this process, from its copy in the results folder ``out``."""
+        """Register a plug-in in one file in this process, from its copy in the results folder ``out``."""
         row = self.entries.get(name)
         if row is None or row.file is None or row.file.sha256 != file.sha256:
             self._add(name, plugins.kept(file, out))
@@ -182,25 +188,25 @@ class Registry:
         self.entries[name] = Entry(name, str(source.path), f"file {source.path}", "plugin", file=source.file)
 
     wanted = ""
-    """What a file must have in it, for an error."""
+    """What a file must contain, for an error message."""
 
     def _things(self, source: plugins.Source) -> dict[str, Any]:
-        """Return what a file has for this table, by the name that it gets, each with the file's version."""
+        """Return the things in a file that this table takes, by the names they get, each with the file's version."""
         module, number = plugins.load(source), plugins.version(source.file)
         return self.candidates(module, number)
 
     def candidates(self, module: ModuleType, version: int) -> dict[str, Any]:
-        """Return what a plug-in's module has for this table, by name, and set its version."""
+        """Return the things in a plug-in's module that this table takes, by name, and set their versions."""
         raise NotImplementedError
 
 
 def _labels(things: dict[str, Any]) -> dict[str, str]:
-    """Return names of things by whatever they may be called: their own names, and those of their classes."""
+    """Return the name of each thing by all labels that a user may give: that name, and the name of its class."""
     return {getattr(thing, "__name__", name): name for name, thing in things.items()} | {name: name for name in things}
 
 
 def _classes(module: ModuleType) -> list[type]:
-    """Return the classes that a module defines and does not import."""
+    """Return the classes that a module itself defines, without those that it imports."""
     return [thing for thing in vars(module).values() if isinstance(thing, type) and thing.__module__ == module.__name__]
 
 
@@ -226,7 +232,7 @@ class Metrics(Registry):
     wanted = "CARD, a disentangle_bench.MetricCard, and a function score; dbench new metric NAME writes them"
 
     def candidates(self, module: ModuleType, version: int) -> dict[str, Any]:
-        """Return the metric that a module is."""
+        """Return the metric that a module implements, by its name, if it is one."""
         card: Any = getattr(module, "CARD", None)
         if not hasattr(card, "scores") or not callable(getattr(module, "score", None)):
             return {}
@@ -240,7 +246,7 @@ class Networks(Registry):
     wanted = "a class with the methods encoder and decoder"
 
     def candidates(self, module: ModuleType, version: int) -> dict[str, Any]:
-        """Return the networks that a module defines; their names hold the version, for it is a setting's value."""
+        """Return the networks that a module defines; their names include the version, since settings hold names."""
         networks = [each for each in _classes(module) if hasattr(each, "encoder") and hasattr(each, "decoder")]
         return {f"{each.__name__}@{version:013x}": each for each in networks}
 
@@ -258,14 +264,14 @@ class Datasets(Registry):
     """Table of datasets; the path of an image file is a name, too."""
 
     def summary(self, name: str) -> str:
-        """Return the summary of the dataset's card, or the reason why a plug-in's cannot be loaded."""
+        """Return the summary of the dataset's card, or the reason why a plug-in cannot be loaded."""
         try:
             return self.entries[name].summary or str(self.load(name).card.summary)
         except BenchError as error:
             return str(error)
 
     def canonical(self, word: str) -> str:
-        """Return the name that ``word`` stands for: for the path of an image file, the one spelling of it."""
+        """Return the name that ``word`` stands for; the path of an image file becomes its one standard spelling."""
         from disentangle_bench.data.custom import canonical_name
 
         name = super().canonical(word)

@@ -35,7 +35,7 @@ class Source:
 
     @property
     def file(self) -> File:
-        """Identity of the file: its content, and as a remark its path."""
+        """Identity of the file: the SHA-256 of its content, with its path as a remark."""
         return File(path=str(self.path), sha256=hashlib.sha256(self.text.encode()).hexdigest())
 
 
@@ -64,8 +64,8 @@ def read(word: str) -> tuple[Source, str | None]:
 def of_class(thing: type) -> tuple[Source, str]:
     """Return the source of a class that was given as an object, and its name there.
 
-    In a script that is being executed only imports, definitions and plain values count, so that importing it in another
-    process does not run it. A class of a notebook's cell becomes a module of its own (see ``cells``). Raises
+    Of a script that is being executed, only imports, definitions and plain values are kept, so that importing it in
+    another process does not run it. A class from a notebook cell becomes a module of its own (see ``cells``). Raises
     ``BenchError`` for a class without a source.
     """
     try:
@@ -85,7 +85,7 @@ def of_class(thing: type) -> tuple[Source, str]:
 
 
 def _definitions(text: str) -> str:
-    """Return a script with every other statement blanked out, in the same lines."""
+    """Return a script with all but imports, definitions and plain values blanked out; line numbers stay."""
     lines = text.splitlines(keepends=True)
     for node in ast.parse(text).body:
         if isinstance(node, _KEPT) or (isinstance(node, ast.Assign | ast.AnnAssign) and _is_plain(node.value)):
@@ -104,9 +104,9 @@ def _is_plain(value: ast.expr | None) -> bool:
 
 
 def load(source: Source) -> ModuleType:
-    """Return the module that the source makes, executed once per process.
+    """Return the source as a module, executed once per process.
 
-    Raises ``BenchError``, which names the file and the line, for whatever it raises.
+    Raises ``BenchError``, which names the file and the line, for any exception that the source raises.
     """
     sha256 = source.file.sha256
     name = f"disentangle_bench_plugin_{sha256[:16]}"
@@ -133,7 +133,7 @@ def load(source: Source) -> ModuleType:
 
 
 def _line(error: BaseException, path: str) -> str:
-    """Return ``:NUMBER`` of the last line of the file that an error came from."""
+    """Return ``:NUMBER`` for the innermost line of the file that an error came through; nothing if there is none."""
     number, trace = getattr(error, "lineno", None), error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == path:

@@ -1,8 +1,8 @@
 """Start processes of this package: the one way for runs, scores and figures.
 
-A process is a fresh interpreter that imports nothing from the current folder (``python -P``, begun in the root folder)
-and never runs the user's script again, whether it has a ``__main__`` guard or not. The two talk in lines of JSON
-through pipes; nothing is pickled.
+A process is a fresh interpreter that imports nothing from the current folder (``python -P``, started in the root
+folder) and never runs the user's script again, whether that has a ``__main__`` guard or not. Parent and child exchange
+lines of JSON through pipes; nothing is pickled.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Channel:
 class Process:
     """A process that calls ``target(argument, channel)``, where ``target`` is ``"module:function"``.
 
-    Iterating yields the values that it sends, until it ends. Its end of input (``close``) asks it to stop; signals of a
-    terminal do not reach it, because only its parent knows when it may end. Leaving the context kills it.
+    Iterating yields the values that it sends, until it ends. Closing its input (``close``) asks it to stop. Signals
+    from a terminal do not stop it, because only its parent knows when it may end. Leaving the context kills it.
     """
 
     def __init__(self, target: str, argument: Any) -> None:
@@ -99,11 +99,11 @@ class Process:
 
 
 def answers(target: str, tasks: Sequence[Any], jobs: int) -> Generator[tuple[int, Any]]:
-    """Do ``tasks``, which JSON can hold, in ``jobs`` processes; yield the number and the answer of each as it ends.
+    """Do ``tasks`` (JSON values) in ``jobs`` processes; yield the number and the answer of each as it ends.
 
-    ``target`` gets the first task of a process and reads further ones with ``further_tasks``; it sends one value for
-    each. A task whose process ends without has the answer None. Leaving the iteration, by an interruption too, kills
-    the processes.
+    ``target`` gets the first task of its process as its argument and reads the others with ``further_tasks``; it sends
+    one value for each. If the process ends before it sends a value, the task's answer is None. Leaving the iteration,
+    also by an interruption, kills the processes.
     """
     waiting, ended = deque(enumerate(tasks)), SimpleQueue[tuple[int, Any]]()
     started: list[Process] = []
@@ -125,7 +125,7 @@ def answers(target: str, tasks: Sequence[Any], jobs: int) -> Generator[tuple[int
 def _work(
     target: str, waiting: deque[tuple[int, Any]], ended: SimpleQueue[tuple[int, Any]], started: list[Process]
 ) -> None:
-    """Do waiting tasks in one process at a time; a new one follows a process that has ended."""
+    """Do waiting tasks in one process at a time; start a new process when one has ended."""
     while waiting:
         with contextlib.ExitStack() as stack:
             lines: Iterator[Any] | None = None
@@ -160,17 +160,19 @@ def cause(code: int) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a process: an entry of PYTHONPATH that depends on the current folder is made absolute,
-    and an empty one, which stands for the current folder, is left out.
+    """Return the environment of a process.
+
+    Entries of PYTHONPATH that depend on the current folder are made absolute; empty ones, which stand for that folder,
+    are left out.
     """
     entries = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(entries)}
 
 
 def serve(target: str, folder: str) -> None:
-    """Call ``target`` with the first line of the input, in the process that ``Process`` started.
+    """Call ``target`` with the value in the first line of input, in the process that ``Process`` started.
 
-    What anything prints there goes to standard error: standard output carries JSON only.
+    Whatever is printed there goes to standard error, because standard output carries only JSON.
     """
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
@@ -180,7 +182,7 @@ def serve(target: str, folder: str) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     module, _, function = target.partition(":")
     call = getattr(importlib.import_module(module), function)
-    with contextlib.suppress(OSError):  # relative names of files mean the same as for the parent
+    with contextlib.suppress(OSError):  # so that relative paths mean the same as in the parent
         os.chdir(folder)
     argument = json.loads(sys.stdin.buffer.readline())
     with contextlib.suppress(BrokenPipeError):
@@ -188,4 +190,4 @@ def serve(target: str, folder: str) -> None:
 
 
 def _pass_over(number: int, frame: object) -> None:
-    """Ignore a signal; unlike SIG_IGN, this tells a forked process that the signal was not ignored before."""
+    """Ignore a signal; unlike with SIG_IGN, a forked process can see that the signal was not ignored before."""

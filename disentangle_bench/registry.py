@@ -1,8 +1,8 @@
 """Names of models, datasets and metrics, built in and from plug-ins. No torch here.
 
-A plug-in package adds rows through the entry-point groups ``disentangle_bench.models``, ``.datasets`` and
-``.metrics`` and ``.networks``: the entry's name is the row's name, its value ``module:Class`` (for metrics the module).
-A Python file with one of these in it is a name, too: ``path/to/file.py``, or ``path/to/file.py:Class``.
+A plug-in package adds rows through the entry-point groups ``disentangle_bench.models``, ``.datasets``, ``.metrics`` and
+``.networks``: the entry's name is the row's name, and its value is ``module:Class`` (for metrics, the module). A Python
+file that contains one of these is a name, too: ``path/to/file.py``, or ``path/to/file.py:Class``.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def network(name: str) -> Network:
 
 
 def model_config(name: str, settings: Mapping[str, Any]) -> Settings:
-    """Return the frozen settings of the model called ``name``: ``settings``, and on top of them what its row fixes.
+    """Return the frozen settings of the model called ``name``: ``settings``, overridden by what its row fixes.
 
     Raises pydantic's ``ValidationError`` for unknown keys and for values that are not allowed.
     """
@@ -205,19 +205,19 @@ def metric_module(name: str) -> ModuleType:
 
 
 def _tables(spec: RunSpec) -> dict[str, Registry]:
-    """Return the table of each name in a spec."""
+    """Return the table that each name in a spec belongs to."""
     tables: dict[str, Registry] = dict.fromkeys(spec.scoring.metrics, METRICS)
     return tables | {spec.model: MODELS, spec.dataset: DATASETS, spec.training.network: NETWORKS}
 
 
 def plugin_files(spec: RunSpec) -> dict[str, File]:
-    """Return the files of the plug-ins in one file that a run uses, by their names."""
+    """Return the files of the single-file plug-ins that a run uses, by the plug-ins' names."""
     entries = {name: table.entries.get(name) for name, table in _tables(spec).items()}
     return {name: entry.file for name, entry in entries.items() if entry is not None and entry.file is not None}
 
 
 def activate(spec: RunSpec, out: Path) -> None:
-    """Make the plug-ins in one file that a run uses known in this process, from their copies in ``out``."""
+    """Register the single-file plug-ins that a run uses in this process, from their copies in ``out``."""
     tables = _tables(spec)
     for name, file in spec.files.items():
         tables[name].restore(name, file, out)

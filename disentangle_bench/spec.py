@@ -25,7 +25,7 @@ class Part(BaseModel):
     """Frozen, validated group of finite values; an unknown key is an error.
 
     ``LATER`` names fields that were added after the first records: digests leave them out where they have their
-    defaults, which is what was meant before.
+    defaults, because that is what older records mean.
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset()
@@ -34,7 +34,9 @@ class Part(BaseModel):
 
 
 def as_before(part: Part) -> dict[str, Any]:
-    """Return the later fields that have their defaults, in and below ``part``, as pydantic's ``exclude`` wants them."""
+    """Return the ``LATER`` fields in and below ``part`` that have their defaults, in the form of pydantic's
+    ``exclude``.
+    """
     exclude: dict[str, Any] = {}
     for name, field in type(part).model_fields.items():
         value = getattr(part, name)
@@ -56,16 +58,17 @@ class Data(Part):
 class Training(Part):
     """Choices for the training of a model.
 
-    One update of the autoencoder sees ``batch_size`` images; images that only a discriminator sees come on top. The
-    learning rate falls along half a cosine from ``learning_rate`` at the first update to ``final_learning_rate`` at
-    the last, or ``half_cosine`` updates after the first if that is not 0: a longer run then climbs back.
+    One update of the autoencoder sees ``batch_size`` images; images that only a discriminator sees are additional. The
+    learning rate falls along half a cosine from ``learning_rate`` at the first update to ``final_learning_rate`` at the
+    last. If ``half_cosine`` is not 0, it reaches the latter that many updates after the first, and rises again in a
+    longer run.
 
-    ``clock`` is what a model's own schedules count: updates, or the steps of all optimisers, which are two per update
-    where there is a discriminator. Players take their steps ``together``, from the same weights, or ``in_turn``.
-    ``split`` is ``fixed`` for all seeds or drawn by each ``seed``; with ``none`` every image is trained on.
-    ``precision`` is that of the networks in training. ``reconstruction`` is the error that models minimise, a mean over
-    pixels and channels: squared (``mse``), or cross-entropy of the images with the decoder's output as logits
-    (``bce``). Each element of a gradient is clipped to at most ``gradient_clip`` in size; 0 clips nothing.
+    ``clock`` is what a model's own schedules count: updates, or the steps of all optimisers, two per update with a
+    discriminator. ``steps`` says whether players step ``together``, from the same weights, or ``in_turn``. ``split`` is
+    ``fixed`` for all seeds or drawn by each ``seed``; with ``none`` every image is trained on. ``precision`` is that of
+    the networks in training. ``reconstruction`` is the error that models minimise, a mean over pixels and channels:
+    squared (``mse``), or cross-entropy of the images with the decoder's output as logits (``bce``). Each element of a
+    gradient is clipped to at most ``gradient_clip`` in size; 0 clips nothing.
     """
 
     LATER = frozenset({"reconstruction", "gradient_clip"})
@@ -87,10 +90,10 @@ class Training(Part):
 class Scoring(Part):
     """Choices for the scoring of a trained model: how many images, and which variant of each metric.
 
-    The first ``train_images`` of the sample fit the metrics' predictors, the other ``test_images`` test them.
-    ``images`` are those of the test split, the same for all seeds; those of the ``validation`` split, for whoever
-    chooses settings; or ``all``: drawn by each seed with replacement from the whole dataset, training images included.
-    ``codes`` of Gaussian latents are posterior means or one ``sample``.
+    The first ``train_images`` of the sample fit the metrics' predictors, and the other ``test_images`` test them.
+    ``images`` are ``test``, those of the test split, the same for all seeds; ``validation``, those of the validation
+    split, for choosing settings; or ``all``, drawn by each seed with replacement from the whole dataset, training
+    images included. ``codes`` of Gaussian latents are posterior means or one ``sample``.
     """
 
     train_images: Whole = Field(ge=2)
@@ -108,12 +111,12 @@ class File(Part):
 
 
 EXTERNAL = "external"
-"""The only entry in ``RunSpec.changed`` of codes from elsewhere."""
+"""The only entry in ``RunSpec.changed`` for codes from elsewhere."""
 
 
 class SearchPoint(Part):
-    """Place of a run in a search of settings: the number of its point (0 is the default, which every search has), how
-    and from which ``seed`` the point was drawn, and the version of the space.
+    """Position of a run in a search for settings: the number of its point (0 is the default, which every search has),
+    how and from which ``seed`` the point was drawn, and the version of the space.
     """
 
     point: Whole = Field(ge=0)
@@ -123,8 +126,8 @@ class SearchPoint(Part):
 
 
 class Tuning(Part):
-    """How the settings of a run were selected: by which ``criterion``, among how many points (``budget``) drawn how,
-    and from which version of the space.
+    """How the settings of a run were selected: by which ``criterion``, among how many points (``budget``), and by which
+    ``sampler`` and from which version of the space these were drawn.
     """
 
     criterion: str = Field(pattern=r"^[a-z0-9_.]{1,60}$")
@@ -159,12 +162,12 @@ class RunSpec(Subject):
     ``model``, ``dataset`` and ``protocol`` are names (or paths of files), each with its version, ``model_version``,
     ``dataset_version`` and ``protocol_version``; ``seed`` is a whole number. ``settings`` are the model's own,
     complete; ``data`` says which images training draws, ``training`` how it is done, ``scoring`` what is scored and by
-    which metrics. ``changed`` names the values that the user set to something else than the protocol and the baseline:
-    a record with any is off-protocol and is never ranked. It is ``("external",)`` for codes from elsewhere: their
-    ``training`` is the protocol's, and nobody knows the real one. ``protocol_ranked`` says whether a protocol that is
-    not built in ranks; its name ends with digits of its digest. ``files`` are those of plug-ins in one file, by the
-    name that the plug-in has in this spec. ``tuned`` says how the settings were selected, and ``search`` which point of
-    a search the run is; both are None for other runs.
+    which metrics. ``changed`` lists the values that the user set differently from the protocol and the baseline: a
+    record with any is off-protocol and is never ranked. It is ``("external",)`` for codes from elsewhere: their
+    ``training`` is the protocol's, and nobody knows the real one. ``protocol_ranked`` says whether models may be ranked
+    under a protocol that is not built in, whose name ends with digits of its digest. ``files`` are those of plug-ins in
+    one file, by each plug-in's name in this spec. ``tuned`` says how the settings were selected, and ``search`` which
+    point of a search the run is; both are None for other runs.
 
     Raises pydantic's ``ValidationError`` for unknown names and for values that are not allowed.
     """
@@ -183,9 +186,9 @@ class RunSpec(Subject):
     search: SearchPoint | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Return the content of which the digest is made, in a form for JSON.
+        """Return the content from which the digest is made, in a form for JSON.
 
-        Fields added later are left out where they have the value that was meant before, so that older records keep
+        Fields added later are left out where they have the value that was implied before, so that older records keep
         their digests. A dataset that is a file counts by its name and content (``dataset_version``), not by its folder.
         """
         content = self.model_dump(mode="json", exclude=as_before(self) | {"search": True})
@@ -197,7 +200,7 @@ class RunSpec(Subject):
 
     @property
     def dataset_name(self) -> str:
-        """Return the dataset's name without the folder of one that is a file."""
+        """Return the dataset's name; if it is a file, without its folder."""
         return self.dataset.rpartition("/")[2]
 
     @property
@@ -219,7 +222,7 @@ class RunSpec(Subject):
     def run_id(self) -> str:
         """Return the name of the run and its folder: readable parts, and ten digits of the digest that make it unique.
 
-        Only the file's name is in it where a part is the path of a file.
+        If a part is the path of a file, only the file's name is used.
         """
         parts = [_file_name(part) for part in (self.dataset, self.protocol, self.model)]
         return "-".join([*parts, f"seed{self.seed}", self.digest[:10]])
@@ -241,9 +244,9 @@ def split_sizes(n: int) -> dict[str, int]:
 
 
 def seed_for(*parts: int | str) -> int:
-    """Return a 63-bit number that is a hash of ``parts``: independent streams for independent purposes.
+    """Return a seed, a 63-bit hash of ``parts``, so that different purposes get independent streams.
 
-    All models of one run seed get the same stream for the same purpose, such as the order of the images.
+    For the same run seed, all models get the same stream for the same purpose, such as the order of the images.
     """
     text = json.dumps(parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -59,9 +59,9 @@ def check_model(
 ) -> None:
     """Check ``model_class`` against the contract ``Model``, in float32 and, unless ``quick``, float64.
 
-    ``config`` defaults to the class's own defaults with ``latents`` latents. Images have ``image_shape`` (c, h, w), and
-    networks are those of ``network_name``. Raises ``Violation`` for the first rule that is broken, and ``BenchError``
-    for an unknown network.
+    ``config`` defaults to the class's own defaults with ``latents`` latents. It is checked with images of
+    ``image_shape`` (c, h, w) and the network ``network_name``. Raises ``Violation`` for the first rule that is broken,
+    and ``BenchError`` for an unknown network.
     """
     _require(issubclass(model_class, Model), f"{model_class.__name__} must derive from Model")
     _require(isinstance(getattr(model_class, "version", None), int), f"{model_class.__name__} needs an integer version")
@@ -73,7 +73,7 @@ def check_model(
 def model_points(
     model_class: type[Model], config: Settings, image_shape: ImageShape, network_name: str, *, quick: bool
 ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield each point of ``check_model`` with the check that raises where it is broken, in their order."""
+    """Yield each point of ``check_model``, in order, with the check that raises if the point is broken."""
     frozen = type(config).model_config.get("frozen") is True
     yield "its Config is frozen", lambda: _require(frozen, "the Config must be frozen: derive it from Settings")
     for dtype in (torch.float32,) if quick else (torch.float32, torch.float64):
@@ -147,7 +147,7 @@ def _check_losses(model: Model, x: Tensor) -> None:
 
 
 class _NoHost(TorchDispatchMode):
-    """Mode in which asking a tensor for its number is an error, as it is while a CUDA graph is captured."""
+    """Mode in which reading a tensor's number is an error, as it is while a CUDA graph is captured."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:

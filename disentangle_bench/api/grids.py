@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from disentangle_bench.runner.resources import Resources
 
 Names: TypeAlias = str | type | Sequence[str | type]
-"""Names or classes, one or several. A text may hold several names between commas; groups such as ``"paper"`` stand for
+"""Names or classes, one or several. A text may hold several comma-separated names; groups such as ``"paper"`` stand for
 several, and ``"path/to/file.py:Name"`` for what is in a file.
 """
 
 Changes: TypeAlias = Mapping[str, Any] | None
-"""Values by the keys that ``show`` gives, such as ``{"model.gamma": 1e-3}``; a list makes a run for each value."""
+"""Values by the keys that ``show`` returns, such as ``{"model.gamma": 1e-3}``; a list makes a run for each value."""
 
 
 def run(
@@ -50,16 +50,16 @@ def run(
     """Train and score every model on every dataset with every seed, and return all finished runs of the folder ``out``.
 
     ``models`` and ``datasets`` are names, groups of names, files or classes. ``protocol`` is the name of one, or a file
-    with one. ``seeds`` is how many (5 means 0 to 4), which ([0, 3]), or a text as for ``--seeds``. ``changes`` are
-    values by the keys that ``show`` gives; a list makes a run for each value, and changed runs are not ranked. Finished
-    runs are skipped and interrupted ones resumed; ``rerun`` is ``"missing"``, ``"failed"`` or ``"all"``. ``resources``
-    are fields of ``runner.resources.Resources``, such as ``devices="cpu"``, ``jobs=2`` (runs at a time; 0 is in this
-    process, for a debugger) and ``data``, the folder with the datasets.
+    with one. ``seeds`` is a count (5 means 0 to 4), a list ([0, 3]), or a text as for ``--seeds``. ``changes`` are
+    values by the keys that ``show`` returns; a list makes a run for each value, and changed runs are not ranked.
+    Finished runs are skipped and interrupted ones resumed; ``rerun`` is ``"missing"``, ``"failed"`` or ``"all"``.
+    ``resources`` are fields of ``runner.resources.Resources``, such as ``devices="cpu"``, ``jobs=2`` (runs at a time; 0
+    runs them in this process, for a debugger) and ``data``, the folder with the datasets.
 
-    ``search`` makes a run for each of this many points of every model's search space, the default first, drawn from
-    ``search_seed`` and scored on validation images; ``select`` then chooses among them. With ``sampler`` ``"tpe"``
-    Optuna draws them in rounds, ``by`` a criterion of ``select``. ``settings`` is a file that ``select`` wrote: its
-    settings are run in place of the published ones.
+    ``search`` is a number of points of every model's search space: each becomes a run, the default first and the others
+    drawn from ``search_seed``, and is scored on validation images; ``select`` then chooses among them. If ``sampler``
+    is ``"tpe"``, Optuna draws them in rounds, guided by the criterion ``by`` of ``select``. ``settings`` is a file that
+    ``select`` wrote: its settings are used in place of the published ones.
 
     A run that fails does not stop the others: see ``Results.failures``. Raises ``BenchError``, before anything is
     trained, for unknown names, values that are not allowed, and resources that are missing.
@@ -85,9 +85,9 @@ def plan(
 ) -> Plan:
     """Return what ``run`` would cost on this machine: seconds, bytes of memory and of disk.
 
-    A few updates of each kind of run are done to find out. ``models``, ``datasets``, ``protocol``, ``seeds``,
-    ``changes``, ``search``, ``search_seed``, ``settings`` and ``resources`` are those of ``run``, and so are the cases
-    in which it raises ``BenchError``.
+    To find out, it does a few updates of each kind of run. ``models``, ``datasets``, ``protocol``, ``seeds``,
+    ``changes``, ``search``, ``search_seed``, ``settings`` and ``resources`` are as for ``run``. Raises ``BenchError``
+    in the same cases as ``run``.
     """
     from disentangle_bench.runner.run import estimate
 
@@ -99,8 +99,8 @@ def plan(
 def show(model: str, dataset: str, protocol: str = "standard", changes: Changes = None) -> pd.DataFrame:
     """Return every value that decides a run of ``model`` on ``dataset`` under ``protocol``: a row for each key.
 
-    The columns are ``value`` and ``source``, which names the file and the paper that the value is from. ``changes`` are
-    values by key, as ``run`` takes them. Raises ``BenchError`` for unknown names and values that are not allowed.
+    The columns are ``value`` and ``source``, which names the file and the paper that the value comes from. ``changes``
+    are values by key, as ``run`` takes them. Raises ``BenchError`` for unknown names and values that are not allowed.
     """
     import pandas as pd
 
@@ -119,7 +119,7 @@ def _what(
     search: searches.Search | None,
     settings: str | PathLike[str] | None,
 ) -> dict[str, Any]:
-    """Return the arguments of ``expand``, which takes texts as the command does."""
+    """Return the arguments for ``expand``, which takes texts as the command does."""
     return {
         "models": _words(MODELS, models),
         "datasets": _words(DATASETS, datasets),
@@ -155,9 +155,9 @@ def _changes(changes: Changes) -> list[str]:
 def _resources(given: dict[str, Any]) -> Resources:
     from pydantic import ValidationError
 
-    from disentangle_bench.config.baselines import first_problem
     from disentangle_bench.errors import BenchError
     from disentangle_bench.runner.resources import Resources
+    from disentangle_bench.spec import first_problem
 
     if "data" in given:
         given = given | {"data": data_folder(given["data"])}

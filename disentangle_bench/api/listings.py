@@ -1,4 +1,4 @@
-"""Lists of the names that other functions accept, with a line on each."""
+"""List the names that other functions accept, each with a line that describes it."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from disentangle_bench.registry import DATASETS, METRICS, MODELS, Registry
 
 
 def list_models(names: str = "every") -> dict[str, str]:
-    """Return a line on each model by its name.
+    """Return a line about each model, by its name.
 
-    ``names`` are names between commas, or groups (paper, extended, every, plugin). Raises ``BenchError`` for others.
+    ``names`` are comma-separated names or groups (paper, extended, every, plugin). Raises ``BenchError`` for others.
     """
     return _lines(MODELS, names)
 
 
 def list_datasets(names: str = "all") -> dict[str, str]:
-    """Return a line on each dataset by its name.
+    """Return a line about each dataset, by its name.
 
-    ``names`` are names between commas, or groups (all, plugin). Raises ``BenchError`` for others.
+    ``names`` are comma-separated names or groups (all, plugin). Raises ``BenchError`` for others.
     """
     return _lines(DATASETS, names)
 
 
 def list_metrics(names: str = "all") -> dict[str, str]:
-    """Return a line on each metric by its name.
+    """Return a line about each metric, by its name.
 
-    ``names`` are names between commas, or groups (all, plugin). Raises ``BenchError`` for others.
+    ``names`` are comma-separated names or groups (all, plugin). Raises ``BenchError`` for others.
     """
     return _lines(METRICS, names)
 
 
 def list_protocols() -> dict[str, str]:
-    """Return a line on each protocol and on each family for correlated factors (``cpu-correlated-SET``) by its name."""
+    """Return a line about each protocol and family for correlated factors (``cpu-correlated-SET``), by its name."""
     return {name: summary for name, _, summary in listed_protocols()}
 
 

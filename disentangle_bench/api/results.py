@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.errors import BenchError, torch_needed
 from disentangle_bench.spec import RunSpec
-from disentangle_bench.store import files, runs
+from disentangle_bench.store import runs
 from disentangle_bench.store.runs import Record, Records
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Run:
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """Scores by name, such as ``"dci.disentanglement"``; of several variants, the one in the run's own spec."""
+        """Scores by name, such as ``"dci.disentanglement"``; of several variants, that of the run's own spec."""
         own = self.spec.scoring.metrics
         rows = sorted(self.record.scores, key=lambda row: own.get(row["metric"]) == row["variant"])
         return {f"{row['metric']}.{row['score']}": row["value"] for row in rows}
@@ -64,7 +64,7 @@ class Run:
         return pd.read_csv(self._file("history.csv"))
 
     def codes(self) -> Codes:
-        """Return the codes of the evaluation images: ``values`` [n, d]; ``indices`` [n, d] of a discrete model.
+        """Return the codes of the evaluation images: ``values`` [n, d], and ``indices`` [n, d] of a discrete model.
 
         Raises ``BenchError`` if the file is missing or damaged.
         """
@@ -118,19 +118,20 @@ class Run:
         return "\n".join([self.spec.run_id, *(f"  {name:{width}}  {value:.4g}" for name, value in self.scores.items())])
 
     def _repr_html_(self) -> str:
-        """Return the same as a table, for notebooks."""
+        """Return the run's name and its scores as a table, for notebooks."""
         rows = "".join(f"<tr><th>{html.escape(n)}</th><td>{v:.4g}</td></tr>" for n, v in self.scores.items())
         return f"<table><caption>{html.escape(self.spec.run_id)}</caption>{rows}</table>"
 
 
 class Results:
-    """Finished runs of the results folder ``folder``, in the order of their names; ``records`` are those already read.
+    """Finished runs of the results folder ``folder``, in the order of their names.
 
-    ``results["qlae", 0]`` is the run of that model and seed; words may name model, dataset and protocol in any order, a
-    number is the seed. ``problems`` has a line for each record that cannot be used, ``failures`` the error of each run
-    that failed, both by the name of the run.
+    ``records`` are those of the folder, if they have already been read. ``results["qlae", 0]`` is the run with that
+    model and seed; words may name model, dataset and protocol in any order, and a number is the seed. ``problems`` has
+    a line for each record that cannot be used, and ``failures`` the error of each run that failed, both by the name of
+    the run.
 
-    Raises ``BenchError`` for a folder that is missing or holds no results, and for a name that fits no or several runs.
+    Raises ``BenchError`` for a folder that is missing or holds no results, and for names that fit no run or several.
     """
 
     def __init__(self, folder: str | PathLike[str], records: Records | None = None) -> None:
@@ -141,11 +142,11 @@ class Results:
 
     @cached_property
     def failures(self) -> dict[str, str]:
-        """Return the error of each run that failed, one line, by the run's name."""
+        """Return the error of each run that failed, in one line, by the run's name."""
         errors = {}
         for path in sorted(self.folder.glob(f"runs/*/{runs.FAILED}")):
             if path.parent.name not in self._records.names:
-                errors[path.parent.name] = str(files.read_json(path).get("error", ""))
+                errors[path.parent.name] = runs.read_failure(path.parent)["error"]
         return errors
 
     def __len__(self) -> int:
@@ -188,7 +189,7 @@ class Results:
         return write_report(self.folder, **options)
 
     def __repr__(self) -> str:
-        """Return the folder and the numbers of runs."""
+        """Return the folder and the numbers of finished and failed runs."""
         return f"Results({str(self.folder)!r}): {len(self)} finished, {len(self.failures)} failed"
 
     def _repr_html_(self) -> str:

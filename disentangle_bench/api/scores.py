@@ -28,13 +28,14 @@ def score(
     n_train: int | None = None,
     squared_error: Any = None,
 ) -> dict[str, MetricResult]:
-    """Return the results of ``metrics``, names or files, on codes, by metric name.
+    """Score codes by ``metrics``, names or files, and return the results by metric name.
 
     ``codes`` [n, d] are numbers, or ``Codes``; ``factors`` [n, k] are numbers, one row per image. Both may be numpy,
-    torch, JAX or CuPy arrays, whatever else has ``__array__`` or ``__dlpack__``, nested lists, or pandas DataFrames,
-    whose columns' names are then the results' ``latent_names`` and ``factor_names``. The first ``n_train`` rows fit
-    predictors and the others test them; by default the last third tests. ``discrete`` says whether codes are symbols;
-    by default integers are. ``variants`` name a variant by metric. ``squared_error`` [n] is what ``mse`` needs.
+    torch, JAX or CuPy arrays, anything else with ``__array__`` or ``__dlpack__``, nested lists, or pandas DataFrames,
+    whose column names then become the results' ``latent_names`` and ``factor_names``. The first ``n_train`` rows fit
+    predictors and the others test them; by default, the last third tests them. ``discrete`` says whether codes are
+    symbols; by default, integers are. ``variants`` has the names of variants by metric. ``squared_error`` [n] is needed
+    for ``mse``.
 
     Raises ``BenchError`` for unknown names, columns without numbers, and arrays that do not fit together. The page of
     each metric names its source.
@@ -68,13 +69,13 @@ def import_codes(
     n_train: int | None = None,
     squared_error: Any = None,
 ) -> Run:
-    """Return codes from elsewhere as a run of the results folder ``out``: scored, with a row in its tables and page.
+    """Score codes from elsewhere and return them as a run of the folder ``out``, with a row in its tables and page.
 
     ``codes`` [n, d], ``factors`` [n, k], ``discrete``, ``n_train``, ``squared_error`` [n] and ``variants`` are as for
     ``score``. The factors must be those of ``dataset``, in its order. ``model`` is any name of up to 60 letters, digits
-    and ``. _ + -``, and ``seed`` that of its training. The row appears in the table of ``protocol``, whose metrics are
-    computed unless ``metrics`` names others. It is marked as external and never ranked: nobody knows how the model was
-    trained. Seeds of one model that are imported one by one are pooled.
+    and ``. _ + -``, and ``seed`` is the seed of its training. The row appears in the table of ``protocol``, whose
+    metrics are computed unless ``metrics`` names others. It is marked as external and never ranked: nobody knows how
+    the model was trained. Seeds of one model that are imported one by one are pooled.
 
     Raises ``BenchError`` as ``score`` does, for factors that cannot be the dataset's, and if the folder has other codes
     of the same model, dataset, protocol and seed.
@@ -97,7 +98,7 @@ def import_codes(
 
 
 def _evaluation(codes: Any, factors: Any, discrete: bool | None, n_train: int | None, squared_error: Any) -> Evaluation:
-    """Return what was given as an evaluation, checked and with the names of a DataFrame's columns."""
+    """Check what was given and return it as an evaluation, with the names of a DataFrame's columns."""
     (codes, latents), (factors, labels) = _named(codes, "codes"), _named(factors, "factors")
     if discrete is None and not isinstance(codes, Codes):
         discrete = as_codes(codes).dtype.kind in "iu"

@@ -15,7 +15,7 @@ from disentangle_bench.codes import Codes
 from disentangle_bench.data.dataset import Dataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.models.model import Model
-from disentangle_bench.runner.attempt import repeatable
+from disentangle_bench.runner.environment import repeatable
 from disentangle_bench.scoring.encode import BATCH, traversal
 from disentangle_bench.spec import RunSpec
 from disentangle_bench.training.batches import split_of
@@ -27,9 +27,9 @@ WEIGHTS = "model.safetensors"
 class TrainedModel:
     """A run's trained model in evaluation mode, on one device; ``Run.model`` makes it.
 
-    ``module`` is the model itself, a ``torch.nn.Module``, for images of ``image_shape`` (c, h, w), and ``sample`` are
-    the codes of the run's evaluation images, whose ranges traversals have. On the CPU, and with the run's number of
-    ``threads``, codes are bit for bit those of the run, if images come in the order of its evaluation sample.
+    ``module`` is the model itself, a ``torch.nn.Module``, for images of ``image_shape`` (c, h, w), and ``sample`` holds
+    the codes of the run's evaluation images, which give traversals their ranges. On the CPU, with the run's number of
+    ``threads`` and images in the order of its evaluation sample, codes are bit for bit those of the run.
     """
 
     def __init__(self, module: Model, sample: Codes, image_shape: tuple[int, int, int], threads: int) -> None:
@@ -61,9 +61,10 @@ class TrainedModel:
         return Codes(*(None if part is None else part.cpu().numpy() for part in parts))
 
     def decode(self, codes: Codes | npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Return images, uint8 [n, h, w, c], of ``codes`` as ``encode`` gives them, or of values [n, d] alone.
+        """Return images, uint8 [n, h, w, c], of ``codes`` as ``encode`` returns them, or of values [n, d] alone.
 
-        A model of symbols needs their ``indices`` too. Raises ``BenchError`` without them, and for another shape.
+        A model whose latents are symbols needs their ``indices``, too. Raises ``BenchError`` if these are missing, and
+        for another shape.
         """
         if not isinstance(codes, Codes):
             codes = Codes(np.asarray(codes, np.float32))
@@ -81,8 +82,8 @@ class TrainedModel:
     def traverse(self, image: npt.ArrayLike, latent: int, steps: int = 8) -> npt.NDArray[np.uint8]:
         """Return ``steps`` images, uint8 [steps, h, w, c], of ``image`` [h, w, c] with one latent changed.
 
-        ``latent`` counts from 0; another raises ``BenchError``. It moves over the middle 90 % of its values in the
-        run's evaluation sample, or over the symbols in use.
+        ``latent`` counts from 0. It moves over the middle 90 % of its values in the run's evaluation sample, or over
+        the symbols in use. Raises ``BenchError`` for a latent that the model does not have.
         """
         d = self.module.config.latents
         if not 0 <= latent < d:

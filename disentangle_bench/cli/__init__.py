@@ -29,14 +29,14 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _check_installed_once() -> None:
-    """Raise ``BenchError`` if both distributions are installed: they have the same files, and pip lets them mix."""
+    """Raise ``BenchError`` if both distributions are installed: they have the same files, and pip lets these mix."""
     names = ("disentangle-bench", "disentangle-bench-light")
     if all(next(iter(metadata.distributions(name=name)), None) for name in reversed(names)):
         raise BenchError(f"{names[0]} and {names[1]} are both installed: pip uninstall both of them, then install one")
 
 
 class _Commands(click.Group):
-    """A group of commands whose errors are one line and status 2 where users can mend them."""
+    """A group of commands that print one line and end with status 2 for errors that users can mend."""
 
     def invoke(self, ctx: click.Context) -> Any:
         # A scheduler, the system or a closed terminal ends the command as Ctrl-C does.

@@ -28,7 +28,7 @@ def _classes(names: str) -> list[Any]:
 
 
 def _official(names: str) -> list[type[OfficialDataset]]:
-    """Return the classes of ``names``; one without official files is an error."""
+    """Return the classes of ``names``; raise ``BenchError`` for one without official files."""
     from disentangle_bench.data.official import OfficialDataset
 
     classes = _classes(names)

@@ -30,7 +30,7 @@ class NumberOrAuto(click.IntRange):
 
 
 class OneOf(click.Choice):
-    """A choice of names; another name is an error of one line that suggests the nearest."""
+    """A choice of names; any other name is an error of one line that suggests the nearest."""
 
     def __init__(self, kind: str, names: Sequence[str]) -> None:
         super().__init__(names)
@@ -279,12 +279,12 @@ INPUT = (CODES, FACTORS, CODES_COLUMNS, FACTORS_COLUMNS, N_TRAIN, DISCRETE)
 
 
 def words(text: str | None) -> tuple[str, ...]:
-    """Return the names between the commas of an option's text."""
+    """Return the comma-separated names in an option's text."""
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
 def reading(given: dict[str, Any]) -> Any:
-    """Take the options of ``INPUT`` that say how files are read out of ``given``, and return them as a ``Reading``."""
+    """Remove from ``given`` the options of ``INPUT`` that say how to read files, and return them as a ``Reading``."""
     from disentangle_bench.scoring.tables import Reading
 
     own: dict[str, Any] = {name: words(given.pop(name)) for name in ("codes_columns", "factors_columns")}

@@ -67,7 +67,7 @@ def _raiser(error: Exception) -> Callable[[], None]:
 
 
 def _verdict(point: str, rule: Callable[[], None], plain: type[Exception]) -> bool:
-    """Print whether a point is kept; return whether it is broken. Errors of the type ``plain`` need no name of it."""
+    """Print whether a point is kept; return whether it is broken. Errors of type ``plain`` are shown without it."""
     try:
         rule()
     except Exception as error:  # the code of a plug-in may raise anything

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from disentangle_bench.report import Report
 
 SECONDS = 15
-"""Shortest time between two looks at the folder, and between two reloads of the page in the browser."""
+"""Shortest time in seconds between two looks at the folder, and between two reloads of the page in the browser."""
 
 
 @click.command()
@@ -107,7 +107,7 @@ def _open(page: Path | None) -> None:
 
 
 def _print(written: Report) -> None:
-    """Print remarks to stderr; the files, figures as one line per folder, and last the headline scores to stdout."""
+    """Print remarks to stderr, and to stdout the files, a line per folder of figures, and the headline scores."""
     from rich.console import Console
 
     for note in written.notes:
@@ -126,8 +126,8 @@ def watch(
 ) -> None:
     """Call ``make`` now and whenever a run of the results folder ``out`` has finished or failed, until interrupted.
 
-    While no run is finished, ``say`` gets one line about it. Looks are at least ``SECONDS`` apart, and after a slow
-    ``make`` so far apart that it takes at most a fifth of the time.
+    While no run has finished, ``say`` gets one line about that. Two looks at the folder are at least ``SECONDS`` apart;
+    after a slow ``make``, so far apart that it takes at most a fifth of the time.
     """
     seen: object = None
     waiting = False
@@ -148,7 +148,7 @@ def watch(
 
 
 def _state(out: Path) -> frozenset[tuple[str, int]]:
-    """Return each record and failure in the folder with its time of change."""
+    """Return each record and failure in the folder with its modification time."""
     files = set()
     for name in ("record.json", "failed.json"):
         for path in (out / "runs").glob(f"*/{name}"):

@@ -127,13 +127,14 @@ def _score_more(out: Path, run_ids: set[str], metrics: str, records: Records) ->
 
 
 def print_scored(done: int, total: int) -> None:
-    """Print how many runs of ``total`` are scored."""
+    """Print how many of ``total`` runs have been scored."""
     click.echo(f"[{done}/{total}] runs scored", err=True)
 
 
 def _print_endings(how: str, reasons: dict[str, str], out: Path | None = None) -> None:
-    """Print a line per reason: the run, or the first run and the number of others with the same reason; and with
-    ``out``, where the first run's traceback is.
+    """Print a line per reason: the run, or the first run and the number of others with the same reason.
+
+    With ``out``, also print where the first run's traceback is.
     """
     from disentangle_bench.store import runs
 
@@ -149,7 +150,7 @@ def _print_endings(how: str, reasons: dict[str, str], out: Path | None = None) -
 
 
 def _what(given: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of ``WHAT`` out of ``given``, and return them as arguments of ``config.grids.expand``."""
+    """Remove the options of ``WHAT`` from ``given``, and return them as arguments for ``config.grids.expand``."""
     from disentangle_bench.config.search import asked
 
     what = {name: given.pop(name) for name in ("models", "datasets", "seeds", "protocol", "grid_file", "settings")}
@@ -160,7 +161,7 @@ def _what(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resources(data_dir: str | None, **given: Any) -> Resources:
-    """Return the resources that the other options let runs use."""
+    """Return the resources that runs may use according to the other options."""
     from disentangle_bench.data.files import data_folder
     from disentangle_bench.runner.resources import Resources
 
@@ -222,8 +223,8 @@ def plan(as_json: bool, keep: bool, out: Path, **given: Any) -> None:
     """Estimate what a grid costs on this machine in time, memory and disk.
 
     A few updates of each kind of run are measured (the points of a search are of one kind per model), and nothing is
-    written. With --keep the grid is written into the
-    results folder instead, so that dbench worker can do its runs one by one under any scheduler.
+    written. With --keep the grid is written into the results folder instead, so that dbench worker can do
+    its runs one by one under any scheduler.
     """
     import json
 

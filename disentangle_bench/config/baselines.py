@@ -1,7 +1,7 @@
 """Baselines: ``baselines/<model>.toml``, a model's settings on each dataset, and their sources. No torch here.
 
-``[settings]`` are for every dataset. ``[datasets.NAME]`` adds a dataset's own settings and names their source. A
-line in ``[transfers]`` lets a dataset without published settings have those of another one. ``[protocols.NAME]`` is for
+``[settings]`` applies to every dataset. ``[datasets.NAME]`` adds a dataset's own settings and names their source. A
+line in ``[transfers]`` lets a dataset without published settings use those of another one. ``[protocols.NAME]`` is for
 a protocol that requires other settings, because two sources disagree. ``[search]`` has the ranges in which settings are
 searched, each with its source (``config.search``).
 """
@@ -51,7 +51,7 @@ class ProtocolSection(Part):
 class Range(Part):
     """Values among which a search draws a setting: log-uniform between two numbers, or one of several values.
 
-    A range of rates per update is meant for the length that the baseline's own value is meant for.
+    A range of rates per update is meant for runs of the same length as the baseline's own value.
     """
 
     log: tuple[float, float] | None = None
@@ -71,7 +71,7 @@ class Range(Part):
     def at(self, share: float) -> Scalar:
         """Return the value at a ``share`` in [0, 1) of the range.
 
-        Numbers have three digits: those are the same on every machine, whatever its logarithms round to.
+        Numbers are rounded to three digits, which are the same on every machine, however it rounds logarithms.
         """
         if self.choice:
             return self.choice[int(share * len(self.choice))]
@@ -107,7 +107,7 @@ class Baseline(Part):
         return self
 
     def section(self, dataset: str) -> Section | None:
-        """Return the settings and source of ``dataset``, with the reason for a transfer; None where there are none."""
+        """Return the settings and source of ``dataset``, with the reason for a transfer; None if there are none."""
         transfer = self.transfers.get(dataset)
         if transfer is None:
             return self.datasets.get(dataset)
@@ -144,9 +144,9 @@ def folder() -> Path:
 
 
 def read(model: str) -> tuple[Baseline, str]:
-    """Return the baseline of ``model`` and the name of its file for messages; an empty baseline without a file.
+    """Return the baseline of ``model``, empty if it has no file, and the name of the file for messages.
 
-    The file of a plug-in's model is ``baselines/<model>.toml`` or ``<model>.toml`` beside the module of its class.
+    For a plug-in's model, the file is ``baselines/<model>.toml`` or ``<model>.toml`` beside the module of its class.
     """
     name = f"{model}.toml"
     if MODELS.entries[model].group != "plugin":

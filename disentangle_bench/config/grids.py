@@ -19,15 +19,15 @@ from disentangle_bench.registry import DATASETS, MODELS, dataset_class
 from disentangle_bench.spec import RunSpec, Scalar
 
 MOST_RUNS = 100_000
-"""Runs of a grid; more are taken for a mistake, and are rejected before they are listed."""
+"""Largest number of runs in a grid; more are taken for a mistake, and are rejected before they are listed."""
 
 FEWEST_IMAGES = 30
-"""Images of a dataset: of fewer, the test split cannot fit and test a predictor."""
+"""Smallest number of images in a dataset: with fewer, the test split cannot fit and test a predictor."""
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Return the seeds of a text: ``5`` is 0 to 4, ``3-7`` a range with both ends, ``0,2,9`` a list, ``=3`` or ``3,``
-    seed 3 alone.
+    """Return the seeds that a text stands for: ``5`` means 0 to 4, ``3-7`` a range with both ends, ``0,2,9`` a list,
+    and ``=3`` or ``3,`` seed 3 alone.
     """
     given, part = "".join(text.split()), r"([0-9]{1,18})(?:-([0-9]{1,18}))?"
     if re.fullmatch(r"[1-9][0-9]{0,17}", given):
@@ -52,7 +52,7 @@ def _check_size(runs: int, given: str) -> None:
 
 
 def alternatives(changes: Sequence[str], grid_file: Path | None = None) -> list[list[str]]:
-    """Return all combinations of single values of ``--set`` words, which may have comma-separated values, and of a
+    """Return all combinations of single values from ``--set`` texts, whose values may be comma-separated, and from a
     file's ``[grid]``.
     """
     choices: dict[str, list[str]] = {}
@@ -108,9 +108,10 @@ def expand(
 ) -> list[RunSpec]:
     """Return all specs of a grid: every model on every dataset with every seed and combination of changed values.
 
-    Seeds are outermost, so that a grid that is stopped early has whole comparisons.
-    A ``search`` makes each run one per point; points come before models, so that budgets are equal in a part of it
-    too. ``settings`` is a file of selected settings, which take the place of the baselines'.
+    Seeds vary slowest, so that a grid that is stopped early has complete comparisons. With a ``search``, each run
+    becomes one run per point; points vary more slowly than models, so that budgets are equal in part of a grid, too.
+    ``settings`` is a file of selected settings, which replace those of the baselines.
+
     Raises ``BenchError`` for what cannot be run: unknown names, too many runs, a dataset that does not fit.
     """
     if search and settings:

@@ -1,9 +1,9 @@
 """Protocols: named, versioned sets of choices that make runs comparable. No torch here.
 
-A change of numbers bumps the version and has a line in the CHANGELOG. Common to all but those named after
-papers: one fixed split of each dataset (80 % training, 10 % validation, 10 % test), the same for all seeds and models;
-scores on test images only; posterior means. Common to all: the model of the last update, never the best checkpoint. The
-pages in docs/protocols give the reasons.
+A change of numbers bumps the version and has a line in the CHANGELOG. All protocols but those named after papers have
+in common: one fixed split of each dataset (80 % training, 10 % validation, 10 % test), the same for all seeds and
+models; scores on test images only; posterior means. All protocols score the model of the last update, never the best
+checkpoint. The pages in docs/protocols give the reasons.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Protocol(Part):
 
     ``data`` says which images are trained on, and how often.
 
-    A baseline's settings may differ by protocol: see ``baselines.Baseline``. Settings that work once per update (weight
-    decay, the fall of a temperature, the length of a warm-up) are meant for a run of ``dose_updates`` updates; where
-    the protocol has another number, they are scaled so that the whole run gets the same dose. 0 leaves them as they
-    are.
+    A baseline's settings may differ by protocol: see ``baselines.Baseline``. Settings that take effect per update
+    (weight decay, the fall of a temperature, the length of a warm-up) are meant for a run of ``dose_updates`` updates;
+    if the protocol has another number, they are scaled so that the whole run gets the same dose. If ``dose_updates`` is
+    0, they are not scaled.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")
@@ -63,8 +63,10 @@ class Protocol(Part):
         return self.dose_updates / self.training.updates if self.dose_updates else 1.0
 
     def training_of(self, players: int) -> Training:
-        """Return the training of a model with ``players`` players. Where the clock counts the steps of all optimisers,
-        so does the protocol's number of updates, and a model with a discriminator gets half as many.
+        """Return the training of a model with ``players`` players.
+
+        If the clock counts the steps of all optimisers, so does the protocol's number of updates, and a model with a
+        discriminator gets half as many.
         """
         if self.training.clock == "updates":
             return self.training
@@ -93,11 +95,11 @@ _SIZES = {
         *("residual", STANDARD_UPDATES, 256, 10_000, 5_000, True),
     ),
 }
-"""Protocols that differ in their size, their network and their dose only."""
+"""Protocols that differ only in their size, their network and their dose."""
 
 _DOSES = {"smoke": 0, "quick": 10_000}
-"""Doses of runs with too few updates for a whole one. ``quick`` has the settings of ``cpu``: with all of the standard's
-decay QLAE would draw nothing but grey.
+"""Doses of protocols with too few updates for a whole one. ``quick`` has the settings of ``cpu``: with all of the
+standard's decay QLAE would draw nothing but grey.
 """
 
 
@@ -106,7 +108,7 @@ _RELEASED = {
     "hsu2023": ("2023 (QLAE)", "style", 200_000, 128, 1e-3, "locatello2019", "hsu2023_training", "hsu2023_training"),
     "tripod2024": ("2024 (Tripod)", "adain", 250_000, 64, 2e-4, "tripod2024", "tripod2024", "tripod2024"),
 }
-"""Protocols of Hsu and others, whose two releases share all else."""
+"""Protocols of Hsu et al., whose two releases have everything else in common."""
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -177,14 +179,14 @@ PROTOCOLS = {
 
 
 CORRELATED = "-correlated-"
-"""Between the names of a ranked protocol and of a set of correlated factors, in the name of a family's protocol."""
+"""Text between the names of a ranked protocol and of a set of correlated factors in a family's protocol name."""
 
 
 def built_in(name: str) -> Protocol | None:
     """Return the built-in protocol called ``name``, if there is one.
 
     ``standard-correlated-single_1`` is ``standard`` with ``data.correlation=single_1``, and so on for every ranked
-    protocol and every named set: a table of its own for each set.
+    protocol and every named set. Each set has a table of its own.
     """
     base, between, correlation = name.partition(CORRELATED)
     rules = PROTOCOLS.get(base)
@@ -203,7 +205,7 @@ def families() -> list[str]:
 
 
 def listed_protocols() -> list[tuple[str, int, str]]:
-    """Return name, version and summary of every protocol, with a row for each family, whose sets its summary names."""
+    """Return name, version and summary of every protocol, and of each family in one row, which names its sets."""
     rows = [(rules.name, rules.version, rules.summary) for rules in protocols().values()]
     for base in families():
         summary = f"{base} on correlated factors, ranked within each SET: {', '.join(NAMES)}"
@@ -232,9 +234,9 @@ def protocols() -> dict[str, Protocol]:
 
 
 def protocol(name: str) -> Protocol:
-    """Return the protocol called ``name``, or the one in the TOML file whose path ``name`` is.
+    """Return the protocol called ``name``, or the one in the TOML file at the path ``name``.
 
-    Raises ``BenchError`` for an unknown name and for a file that is no protocol.
+    Raises ``BenchError`` for an unknown name and for a file that is not a protocol.
     """
     if name.endswith(".toml"):
         return _read(Path(name))
@@ -265,7 +267,7 @@ def _read(path: Path) -> Protocol:
 
 
 def keep(label: str, folder: Path) -> None:
-    """Write a copy of the protocol file that has this label to ``folder``, if it is one that this process has read."""
+    """Copy the file of the protocol with this label to ``folder``, if this process has read it."""
     if label in _TEXTS and not (path := kept_path(label, folder)).exists():
         write_text(path, _TEXTS[label])
 

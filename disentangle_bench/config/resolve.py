@@ -46,7 +46,7 @@ class Resolved:
 
 
 def resolve(model: str, dataset: str, protocol_name: str, seed: int, changes: Sequence[str] = ()) -> Resolved:
-    """Return the spec of one run. ``changes`` are the user's ``key=value`` words, keys as ``dbench show`` prints them.
+    """Return the spec of one run. ``changes`` are ``key=value`` texts with keys as ``dbench show`` prints them.
 
     Raises ``BenchError`` for unknown names and keys, and for values that are not allowed.
     """
@@ -117,8 +117,8 @@ def differences(first: Resolved, second: Resolved) -> list[Difference]:
 
 
 def comparison(first: Resolved, second: Resolved) -> list[str]:
-    """Return the differences of two specs as lines of at most 110 characters: a line per key with both values, each
-    with the number of its source; how many values are equal; the sources.
+    """Return the differences of two specs as lines: first a line per key with both values, each with the number of its
+    source, then how many values are equal, then the sources, wrapped at 110 characters.
     """
     changed = differences(first, second)
     equal = len(first.values) - sum(difference.first is not None for difference in changed)
@@ -147,11 +147,11 @@ def comparison(first: Resolved, second: Resolved) -> list[str]:
 
 
 NO_FACTORS = 10
-"""Latents where a dataset has no factors."""
+"""Number of latents for a dataset without factors."""
 
 
 def _settings(model: str, dataset: str, rules: Protocol, factors: int) -> tuple[dict[str, Scalar], dict[str, str]]:
-    """Return a model's complete settings on a dataset of so many factors under a protocol, and the source of each."""
+    """Return a model's complete settings on a dataset with ``factors`` factors under a protocol, and their sources."""
     baseline, file = baselines.read(model)
     given: dict[str, Any] = {"latents": 2 * factors or NO_FACTORS}
     sources = {"model.latents": "twice the number of factors" if factors else "default without factors"}
@@ -168,7 +168,7 @@ def _settings(model: str, dataset: str, rules: Protocol, factors: int) -> tuple[
 
 
 def dosed(model: str, settings: dict[str, Scalar], rules: Protocol) -> dict[str, int | float]:
-    """Return the settings that a protocol scales because its length is not the one they are meant for, as scaled."""
+    """Return the scaled values of settings that a protocol scales because they are meant for runs of another length."""
     scaled: dict[str, int | float] = {}
     for key, setting in model_class(model).Config.model_fields.items():
         extra = setting.json_schema_extra
@@ -213,7 +213,7 @@ def _validated(content: dict[str, Any]) -> RunSpec:
 
 
 def _changes(words: Sequence[str]) -> dict[str, Any]:
-    """Return ``key=value`` words as a table."""
+    """Return ``key=value`` texts as a table."""
     table = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -224,7 +224,7 @@ def _changes(words: Sequence[str]) -> dict[str, Any]:
 
 
 def _changed(spec: RunSpec, changes: dict[str, Any]) -> tuple[RunSpec, list[str]]:
-    """Apply changes; those that change nothing are not recorded."""
+    """Return the spec with changes applied, and the changed keys; changes without effect are not recorded."""
     before = flat(spec)
     for key in changes:
         if key not in before:
@@ -246,7 +246,7 @@ def _changed(spec: RunSpec, changes: dict[str, Any]) -> tuple[RunSpec, list[str]
 
 
 def _value(text: str) -> Any:
-    """Return the TOML value of a text, or the text itself where it is none: ``1e-4``, ``true``, ``conv64``."""
+    """Return the TOML value of a text, or the text itself if it is not TOML: ``1e-4``, ``true``, ``conv64``."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):  # not TOML, an integer of too many digits, or nested too deep

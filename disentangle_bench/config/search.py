@@ -35,14 +35,14 @@ SPACE_VERSION = 1
 SAMPLERS = ("random", "tpe")
 IMAGES = "scoring.images"
 MOST_REPEATS = 1_000
-"""Draws in a row that repeat earlier points, after which a space counts as used up."""
+"""Number of successive draws that repeat earlier points, after which a space counts as used up."""
 
 
 @dataclass(frozen=True)
 class Search:
     """A search: how many points each model gets, including the default, and the seed from which they are drawn.
 
-    An adaptive ``sampler`` draws them ``by`` a criterion of ``dbench select``.
+    An adaptive ``sampler`` is guided by the criterion ``by``, one of ``dbench select``.
     """
 
     budget: int
@@ -83,7 +83,7 @@ def space(model: str) -> dict[str, baselines.Range]:
 
 
 def draws(model: str, seed: int) -> Iterator[dict[str, Scalar]]:
-    """Yield the endless sequence of a model's drawn settings."""
+    """Yield settings drawn for a model, in an endless sequence."""
     model, ranges = MODELS.canonical(model), space(model)
     for number in itertools.count(1):
         yield {key: one.at(seed_for("search", model, seed, number, key) / 2**63) for key, one in ranges.items()}
@@ -99,8 +99,8 @@ def point(
 ) -> RunSpec:
     """Return the spec with seed 0 of a search's point, scored on validation images.
 
-    ``values`` are settings before they are scaled to the protocol's dose; they replace those of the default, to which
-    ``changes`` are applied, too.
+    ``values`` are settings before they are scaled to the protocol's dose; they replace those of the default point, to
+    which ``changes`` are applied as well.
     """
     scaled = values | dosed(MODELS.canonical(model), values, protocol(protocol_name))
     given = [*changes, f"{IMAGES}=validation", *_words(scaled)]
@@ -144,8 +144,8 @@ def base_changes(spec: RunSpec) -> tuple[str, ...]:
 class Selected(Subject):
     """Settings selected for one model on one dataset under one protocol, and how they were selected.
 
-    ``changed`` are changes that the search did not make, ``seeds`` those of the point's runs, and ``value`` is the
-    criterion's. ``settings`` are those that the search drew; without any, the default was selected.
+    ``changed`` holds the changes that the search did not make, ``seeds`` the seeds of the point's runs, and ``value``
+    the criterion's value. ``settings`` are those that the search drew; if it is empty, the default was selected.
     """
 
     changed: tuple[str, ...] = ()
@@ -207,7 +207,7 @@ def read_selection(path: Path) -> Selection:
 def tuned(
     model: str, dataset: str, protocol_name: str, changes: Sequence[str], selection: Selection, seeds: Sequence[int]
 ) -> RunSpec:
-    """Return the spec with seed 0 of a run with selected settings, whose final runs have ``seeds``.
+    """Return the spec with seed 0 of final runs with selected settings; ``seeds`` are the seeds of those runs.
 
     Raises ``BenchError`` if the selection has no settings for the run, or if one of ``seeds`` was used in the search.
     """

@@ -1,1 +1,1 @@
-"""Datasets: one card each, images as bytes reachable by index."""
+"""Datasets, each with a card and with images as bytes by index."""

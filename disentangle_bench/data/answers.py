@@ -1,4 +1,4 @@
-"""Read what a server on the internet sends, which may be slow, endless or a web page in place of a file."""
+"""Read what a server on the internet sends, which may be slow, endless, or a web page in place of a file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from disentangle_bench.errors import one_line
 
 
 class Refused(Exception):
-    """Error: the mirror does not give the file."""
+    """Error: the mirror does not provide the file."""
 
 
 class Cut(Exception):
-    """Error: connection broken or server busy; worth another attempt, after ``wait`` seconds if it named any."""
+    """Error: the connection broke or the server is busy; try again, after ``wait`` seconds if the server named any."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -31,8 +31,8 @@ class Unreachable(Cut):
 def in_time(items: Iterator[Any], seconds: float) -> Generator[Any, None, None]:
     """Yield ``items``, made in a thread; raise ``Cut`` if one takes longer than ``seconds``.
 
-    A read from a socket waits anew after each byte, so a server that sends one now and then would block it for ever.
-    A thread that waits for such a server is abandoned.
+    The timeout of a socket starts anew after each byte, so a server that sends a byte now and then would block a read
+    for ever. A thread that waits for such a server is abandoned.
     """
     ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(maxsize=4)
     abandoned = threading.Event()
@@ -70,7 +70,7 @@ def in_time(items: Iterator[Any], seconds: float) -> Generator[Any, None, None]:
 
 
 def never_connected(error: BaseException) -> bool:
-    """Return whether an error of a request says that no server was reached."""
+    """Return whether a request's error says that no server was reached."""
     from requests.exceptions import ConnectTimeout, ProxyError
     from urllib3.exceptions import NewConnectionError
 
@@ -99,12 +99,12 @@ def plain(text: object, length: int = 80) -> str:
 
 
 def number(text: str) -> int | None:
-    """Return the number of bytes or seconds in a header; None for anything but up to 18 digits."""
+    """Return the number of bytes or seconds in a header; None for anything other than up to 18 digits."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def unpacked(answer: Any) -> bytes:
-    """Return the first MB of a web page, unpacked if a server compresses it unasked."""
+    """Return the first MB of a web page, unpacked if the server compressed it without being asked."""
     content: bytes = answer.raw.read(2**20, decode_content=False)
     try:
         return zlib.decompressobj(wbits=47).decompress(content, 2**20)  # gzip or zlib
@@ -113,7 +113,7 @@ def unpacked(answer: Any) -> bytes:
 
 
 class Page(html.parser.HTMLParser):
-    """Parser for the title of a web page, and the action and hidden fields of its form ``download-form``."""
+    """Parser for a web page's title, and the action and hidden fields of its form ``download-form``."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 256 * 2**20
-"""Bytes of a mapped array that are in memory at once while it is copied to a device."""
+"""Bytes of a mapped array that are in memory at a time while it is copied to a device."""
 
 BUFFERS = 2
-"""Batches that may be copied to a device at once."""
+"""Number of batches that may be on their way to a device at the same time."""
 
 
 def valid_index(index: npt.ArrayLike, n: int) -> Index:
-    """Return ``index`` as positions [b]; raise ``IndexError`` outside 0 .. n - 1, which would abort a device."""
+    """Return ``index`` as positions [b]; raise ``IndexError`` for one outside 0 .. n - 1: it would abort a device."""
     position = np.asarray(index, dtype=np.int64)
     if position.size and (position.min() < 0 or position.max() >= n):
         raise IndexError(f"positions are 0 .. {n - 1}, but {position.min()} .. {position.max()} were given")
@@ -54,19 +54,19 @@ class ArrayDataset(Dataset, ABC):
         self._places: dict[torch.device, Batches] = {}
 
     def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Return images [n, h, w, c] at positions [n], as a copy; a mapped file is read in its own order."""
+        """Return a copy of the images [n, h, w, c] at positions [n]; a mapped file is read in its own order."""
         position = valid_index(index, len(self))
         out = np.empty((len(position), *self._array.shape[1:]), dtype=np.uint8)
         gather(self._array, position, out)
         return out
 
     def place(self, device: torch.device) -> Batches:
-        """Return batches on ``device``, from wherever there is room for the array; the log says where.
+        """Return batches on ``device``, with the array wherever there is room for it; the log says where.
 
-        A CUDA device with twice the room holds the array itself. Else it is read into memory once, if twice the room
-        is free there, else left in its file; then each batch is gathered into page-locked memory and copied from
-        there while the device computes. On the CPU batches are gathered from the array as it is. A second
-        call returns the same batches.
+        A CUDA device with room for twice the array holds the array itself. Otherwise the array is read into memory
+        once, if that has room for twice the array, or else left in its file; then each batch is gathered into
+        page-locked memory and copied from there while the device computes. On the CPU, batches are gathered from the
+        array as it is. A second call returns the same batches.
         """
         if device not in self._places:
             self._places[device] = self._placed(device)
@@ -81,7 +81,7 @@ class ArrayDataset(Dataset, ABC):
         if 2 * size <= free:
             try:
                 batches = resident(self._array, device)
-            except torch.cuda.OutOfMemoryError:  # another caller was faster
+            except torch.cuda.OutOfMemoryError:  # another caller took the memory first
                 free = torch.cuda.mem_get_info(device)[0]
             else:
                 _log.info("%s: %.1f GB on %s, which had %.1f GB free", name, size / 1e9, device, free / 1e9)
@@ -95,7 +95,7 @@ class ArrayDataset(Dataset, ABC):
 
 
 def free_memory() -> int | None:
-    """Return the bytes of main memory that are free without swapping; None where the system does not say."""
+    """Return the bytes of main memory that are available without swapping; None if the system does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             for line in file:
@@ -109,10 +109,10 @@ def free_memory() -> int | None:
 def gather(array: npt.NDArray[np.uint8], position: Index, out: npt.NDArray[np.uint8]) -> None:
     """Copy the images of ``array`` at ``position`` [b] to ``out`` [b, ...]."""
     if not isinstance(array, np.memmap):
-        np.take(array, position, axis=0, out=out, mode="clip")  # clip: positions are checked; raise would buffer
+        np.take(array, position, axis=0, out=out, mode="clip")  # positions are checked; mode="raise" would buffer
         return
-    # In the file's order, so that a disk reads forwards. Row by row: fancy indexing would sort and copy once more
-    # (measured: 5 times slower from a file of 6 GB), and a view without memmap's own, slow indexing.
+    # In the file's order, so that a disk reads forwards. Row by row, since fancy indexing would sort and copy once more
+    # (measured: 5 times slower from a file of 6 GB). Through a plain view, to avoid memmap's slow indexing.
     plain = array.view(np.ndarray)
     order = np.argsort(position, kind="stable")
     for k, p in zip(order.tolist(), position[order].tolist(), strict=True):
@@ -126,7 +126,7 @@ def resident(array: npt.NDArray[np.uint8], device: torch.device) -> Batches:
     images = torch.empty(array.shape, dtype=torch.uint8, device=device)
     rows = max(1, BLOCK_BYTES // max(1, array[:1].nbytes))
     for begin in range(0, len(array), rows):
-        # A copy, because torch warns of arrays that it may not write.
+        # A copy, because torch warns about arrays that are read-only.
         images[begin : begin + rows] = torch.from_numpy(np.array(array[begin : begin + rows]))
 
     return on_device(lambda index: images[index].permute(0, 3, 1, 2), len(images), device)
@@ -142,8 +142,8 @@ def on_device(gather: Callable[[torch.Tensor], torch.Tensor], n: int, device: to
 def staged(array: npt.NDArray[np.uint8], device: torch.device) -> Batches:
     """Return batches that are gathered from ``array`` [n, h, w, c] and copied to ``device``.
 
-    A CUDA device gets them from page-locked buffers, so that the copy runs beside the computation. The array itself is
-    not page-locked: its rows have to be gathered anyway, and the system could never use that memory otherwise.
+    A CUDA device gets them from page-locked buffers, so that copying overlaps with computing. The array itself is not
+    page-locked: its rows have to be gathered anyway, and the system could not use that memory for anything else.
     """
     import torch
 
@@ -168,7 +168,7 @@ def staged(array: npt.NDArray[np.uint8], device: torch.device) -> Batches:
             fresh = torch.empty((len(position), *array.shape[1:]), dtype=torch.uint8, device="cpu", pin_memory=True)
             ring[slot : slot + 1] = [(fresh, torch.cuda.Event())]
         buffer, arrived = ring[slot]
-        arrived.synchronize()  # the copy that used this buffer before; at once where there was none
+        arrived.synchronize()  # wait for the copy that used this buffer before, if there was one
         rows = buffer[: len(position)]
         gather(array, position, rows.numpy())
         images = rows.to(device, non_blocking=True)

@@ -52,7 +52,7 @@ class Cars3D(OfficialDataset):
 
     @classmethod
     def blocks(cls, paths: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield the images in grid order, resized; takes 300 MB of memory, as a file holds one car from all sides."""
+        """Yield the images in grid order, resized; takes 300 MB of memory, as each file is one car from all sides."""
         elevations, azimuths, cars = cls.card.factor_sizes
         listed, views = _read(paths[0], cls.card)
         if len(listed) != cars:
@@ -66,10 +66,10 @@ class Cars3D(OfficialDataset):
 
 
 def _read(source: Path, card: Card) -> tuple[list[str], dict[str, npt.NDArray[np.uint8]]]:
-    """Return the names of the cars in their order, and the views [elevation, azimuth, h, w, c] by name."""
+    """Return the names of the cars in order, and the views [elevation, azimuth, h, w, c] by name."""
     listed: list[str] | None = None
     views = {}
-    # Read from end to end; nothing is written to the disk.
+    # Read from start to end; nothing is written to disk.
     with gzip.open(source) as content, tarfile.open(fileobj=content, mode="r|") as archive:
         for member in archive:
             path = PurePosixPath(member.name)
@@ -80,7 +80,7 @@ def _read(source: Path, card: Card) -> tuple[list[str], dict[str, npt.NDArray[np
                 listed = [_stem(line) for line in file.read().decode().splitlines() if line.strip()]
             elif path.suffix == ".mat":
                 views[path.stem] = _views(file.read(), card, f"{source}: {member.name}")
-        while content.read(CHUNK):  # to the very end, which checks the CRC-32
+        while content.read(CHUNK):  # reading to the very end checks the CRC-32
             pass
     if listed is None:
         raise BenchError(f"{source} has no {_FOLDER}/{_LIST}; the cars are numbered by it.")

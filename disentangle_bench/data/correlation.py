@@ -2,7 +2,7 @@
 
 A pair weights an image by exp(-(a - b)^2 / (2 sigma^2)), where a and b are its two factors, scaled to [0, 1]; the other
 factors stay uniform (Träuble et al. 2021, arXiv 2006.07886). Sets have the names of Roth et al. 2023 (arXiv 2210.07347;
-released code 3b0d233). A second number in a name is the width where it is not the usual one: 04 is 0.4, 004 is 0.04.
+released code 3b0d233). A second number in a name is the width if it is not the usual one: 04 is 0.4, 004 is 0.04.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from disentangle_bench.data.dataset import Card
 from disentangle_bench.errors import BenchError, unknown
 
 NONE = "none"
-"""The correlation of factors that are independent."""
+"""The name of the correlation of independent factors."""
 
 SCALE = 2**30
 """Weight of the most frequent images. Weights are whole numbers, so that draws are the same on all machines."""
 
 
 class Pair(NamedTuple):
-    """Two correlated factors: the smaller ``sigma``, the stronger their correlation."""
+    """Two correlated factors; the smaller ``sigma``, the stronger their correlation."""
 
     first: str
     second: str
@@ -84,7 +84,7 @@ SETS = {
     ): _MPI3D,
     ("shape", "scale", "orientation", "pos_x", "pos_y"): _DSPRITES,
 }
-"""Named sets by the factors of the datasets that have them: pairs of factors, where "" means each other one in turn."""
+"""Named sets of pairs of factors, by the factors of the datasets that have them; "" stands for every other factor."""
 
 WIDTHS = {"double_1_04": 0.4, "double_1_004": 0.04, "double_2_04": 0.4, "double_2_004": 0.04}
 NAMES = (*_ROOMS, *WIDTHS)
@@ -92,7 +92,7 @@ NAMES = (*_ROOMS, *WIDTHS)
 
 
 def named_sets(factor_names: Sequence[str]) -> dict[str, tuple[Pair, ...]]:
-    """Return the named sets of a dataset with these factors, empty if it has none."""
+    """Return the named sets of a dataset with these factors; empty if it has none."""
     rows = next((rows for names, rows in SETS.items() if set(names) == set(factor_names)), {})
     widths = {name: 0.2 if name.startswith("conf") else 0.1 for name in rows} | WIDTHS
     sets = {}
@@ -108,9 +108,9 @@ def named_sets(factor_names: Sequence[str]) -> dict[str, tuple[Pair, ...]]:
 
 
 def pairs(correlation: str, card: Card) -> tuple[Pair, ...]:
-    """Return the pairs of a named set, or those written ``FACTOR:FACTOR:SIGMA``, several with ``+`` between them.
+    """Return the pairs of a named set, or pairs written as ``FACTOR:FACTOR:SIGMA``, with ``+`` between them.
 
-    Raises ``BenchError`` for a set that the dataset does not have, and for pairs that cannot be read.
+    Raises ``BenchError`` for a set that the dataset does not have, and for pairs that cannot be parsed.
     """
     if correlation == NONE:
         return ()
@@ -142,7 +142,7 @@ def _pair(text: str, card: Card) -> Pair:
 
 
 def weights(correlation: str, card: Card, factors: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return weights [n], to which the draws of images with the factor values ``factors`` [n, k] are proportional."""
+    """Return the weights [n] in proportion to which images with the factor values ``factors`` [n, k] are drawn."""
     exponents = np.zeros(len(factors))
     column = {name: factors[:, i] / max(1, card.factor_sizes[i] - 1) for i, name in enumerate(card.factor_names)}
     for first, second, sigma in pairs(correlation, card):
@@ -151,7 +151,7 @@ def weights(correlation: str, card: Card, factors: npt.NDArray[np.int64]) -> npt
 
 
 def strength(correlation: str, card: Card) -> float:
-    """Return the total correlation of the factors over the full grid, in nats: 0 where they are independent."""
+    """Return the total correlation of the factors over the full grid, in nats; 0 if they are independent."""
     names = {name for pair in pairs(correlation, card) for name in pair[:2]}
     sizes = [size if name in names else 1 for name, size in zip(card.factor_names, card.factor_sizes, strict=True)]
     grid = np.indices(sizes).reshape(len(sizes), -1).T

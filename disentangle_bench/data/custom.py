@@ -2,13 +2,13 @@
 
 The file is a ``.npz`` or an HDF5 file (``.h5``, ``.hdf5``) with the arrays
 
-- ``images``: uint8 [n, h, w, c] or, of one channel, [n, h, w];
-- ``factors``: [n, k], numbers of any kind, one row for each image; or ``factor_sizes``: [k], where the images are a
-  full grid in C order, the last factor fastest; or neither, and then only what needs no factors is scored;
-- ``factor_names``: k words, optional;
+- ``images``: uint8 [n, h, w, c] or, with one channel, [n, h, w];
+- ``factors``: [n, k], numbers of any kind, one row for each image; or ``factor_sizes``: [k], if the images are a full
+  grid in C order, the last factor fastest; or neither, in which case only what needs no factors is scored;
+- ``factor_names``: k names, optional;
 
-or a ``.csv`` whose first column names pictures beside it and whose other columns are factors. Options follow the path:
-``data.npz?resize=64&bins=10``.
+or a ``.csv`` whose first column names pictures in the same folder and whose other columns are factors. Options follow
+the path: ``data.npz?resize=64&bins=10``.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from disentangle_bench.errors import BenchError, listed, one_line
 _log = logging.getLogger(__name__)
 
 OPTIONS = {"resize": range(8, 1025), "scale": range(1, 256), "bins": range(2, 1001)}
-"""Options that may follow a path: side of the images, factor for bytes, number of bins for continuous factors."""
+"""Options that may follow a path: side of the images, multiplier of bytes, number of bins of continuous factors."""
 CHANNELS = (1, 3, 4)
 SAMPLE = 64
-"""Images that are looked at to find bytes 0 and 1."""
+"""Number of images to check for having only the bytes 0 and 1."""
 
 
 class CustomDataset(ArrayDataset):
-    """A dataset from a file; the class made by ``custom_class`` has the card, the path and the table of factors."""
+    """A dataset from a file; ``custom_class`` makes a subclass with the card, the path and the table of factors."""
 
     path: ClassVar[Path]
     options: ClassVar[dict[str, int]]
     table: ClassVar[npt.NDArray[np.int64] | None]
-    """Factors [n, k] as 0 .. size - 1; None where the images are a full grid."""
+    """Factors [n, k] as 0 .. size - 1; None if the images are a full grid."""
 
     def factors(self, index: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Return factor values [n, k] of the images at ``index`` [n], in the card's order."""
@@ -56,7 +56,7 @@ class CustomDataset(ArrayDataset):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Map the images in their file, or, from a compressed file, unpack them to ``folder`` first."""
+        """Map the images in their file; if that is compressed, unpack them to ``folder`` first."""
         return cls.prepare(folder)
 
     @classmethod
@@ -103,9 +103,9 @@ class CustomDataset(ArrayDataset):
 
 
 def canonical_name(name: str) -> str:
-    """Return the one spelling of a dataset that is a file: the absolute path, and the options in order.
+    """Return the canonical name of a dataset that is a file: the absolute path, and the options in sorted order.
 
-    Raises ``BenchError`` for options that do not exist.
+    Raises ``BenchError`` for unknown options, and for a path that cannot be resolved.
     """
     path, options = _parsed(name)
     try:
@@ -116,7 +116,7 @@ def canonical_name(name: str) -> str:
 
 
 def is_file_name(name: str) -> bool:
-    """Return whether ``name`` is the path of a file with images, by its suffix."""
+    """Return whether ``name`` is the path of a file with images, judged by its suffix."""
     return name.partition("?")[0].lower().endswith(SUFFIXES)
 
 
@@ -156,14 +156,14 @@ def custom_class(name: str) -> type[CustomDataset]:
 
 @functools.lru_cache(maxsize=32)
 def _class(name: str, size: int, changed: int) -> type[CustomDataset]:
-    """Return the class of ``custom_class``; a file with another size or time of change is read again."""
+    """Return the class for ``custom_class``; a file whose size or modification time has changed is read again."""
     path, options = _parsed(name)
     try:
         source = open_source(path)
         state = hashlib.sha256(source.content())
     except BenchError:
         raise
-    except Exception as error:  # h5py, zipfile and numpy raise nearly anything for damaged files
+    except Exception as error:  # h5py, zipfile and numpy raise almost anything for damaged files
         raise BenchError(f"{path} cannot be read: {one_line(error) or type(error).__name__}") from error
     if options:
         state.update(name.partition("?")[2].encode())
@@ -174,7 +174,7 @@ def _class(name: str, size: int, changed: int) -> type[CustomDataset]:
     names = _names(path, source.arrays.get("factor_names"), len(sizes))
     card = Card(
         name=name,
-        version=int(state.hexdigest()[:13], 16),  # 52 bits, which JSON and CSV keep
+        version=int(state.hexdigest()[:13], 16),  # 52 bits, which JSON and CSV preserve
         summary=f"{n} images from the file {path.name}.",
         factor_names=names,
         factor_sizes=sizes,
@@ -190,7 +190,7 @@ def _class(name: str, size: int, changed: int) -> type[CustomDataset]:
 
 
 def _image_shape(source: Source, options: dict[str, int]) -> tuple[int, int, int, int]:
-    """Return n, h, w, c of the images as they are trained on."""
+    """Return n, h, w, c of the images in the form used for training."""
     path, shape = source.path, source.shape
     if source.dtype != np.uint8 or len(shape) not in (3, 4):
         raise BenchError(f"{path} has images {source.dtype} {shape}; uint8 [n, h, w, c] or [n, h, w] is needed.")
@@ -207,7 +207,7 @@ def _image_shape(source: Source, options: dict[str, int]) -> tuple[int, int, int
 def _factors(
     source: Source, n: int, bins: int | None
 ) -> tuple[tuple[int, ...], tuple[tuple[Any, ...], ...], npt.NDArray[np.int64] | None]:
-    """Return sizes, values and table of the factors; the table is None for a full grid."""
+    """Return the sizes, values and table of the factors; the table is None for a full grid."""
     path = source.path
     if isinstance(source, Pictures):
         return _ranked(path, source.columns, n, bins)
@@ -237,7 +237,7 @@ def _sizes(path: Path, sizes: npt.NDArray[Any], n: int) -> tuple[int, ...]:
 def _ranked(
     path: Path, columns: Sequence[npt.NDArray[Any]], n: int, bins: int | None
 ) -> tuple[tuple[int, ...], tuple[tuple[Any, ...], ...], npt.NDArray[np.int64]]:
-    """Return sizes, values and table [n, k] of factors that are given for each image."""
+    """Return the sizes, values and table [n, k] of factors that are given for each image."""
     values, ranks = [], []
     for k, column in enumerate(columns):
         if column.dtype.kind == "f" and not np.isfinite(column).all():

@@ -1,4 +1,4 @@
-"""Contract of datasets: a card, a grid of factors, and images as bytes by index. No torch at import."""
+"""The contract of datasets: a card, a grid of factors, and images as bytes by index. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Index: TypeAlias = npt.NDArray[np.int64]
 """Positions of images in a dataset, [b]."""
 
 Report: TypeAlias = "Callable[[str, int, int | None], None]"
-"""Progress callback: the step's name, the bytes done, and the bytes in all (None: unknown)."""
+"""Progress callback: gets the step's name, the bytes done, and the total number of bytes (None: unknown)."""
 
 
 def silent(what: str, done: int, total: int | None) -> None:
@@ -29,9 +29,9 @@ def silent(what: str, done: int, total: int | None) -> None:
 class Batches:
     """A placed dataset. Call it with positions [b] to get uint8 images [b, c, h, w] on its device, channels last.
 
-    ``batch`` takes positions as a numpy array and checks them. ``gather`` takes them as an int64 tensor that lies on
-    the device already, and neither checks them nor works on the host nor waits for the device, so that a CUDA graph
-    can hold it; None where the images are not resident on the device. Both give the same bytes.
+    ``batch`` takes positions as a numpy array and checks them. ``gather`` takes them as an int64 tensor that is already
+    on the device; it does not check them, work on the host or wait for the device, so that a CUDA graph can hold it.
+    It is None if the images are not resident on the device. Both return the same bytes.
     """
 
     batch: Callable[[Index], torch.Tensor]
@@ -43,7 +43,7 @@ class Batches:
 
     @property
     def resident(self) -> bool:
-        """Return whether the images, or all that they are made from, are on the device: then there is ``gather``."""
+        """Return whether the images, or all that they are made from, are on the device, so that ``gather`` works."""
         return self.gather is not None
 
 
@@ -51,9 +51,9 @@ class Batches:
 class OfficialFile:
     """A file as its authors publish it.
 
-    ``urls`` are mirrors, tried in order. ``size`` is in bytes, None where it is not known. ``sha256`` and ``md5`` are
-    hexadecimal, empty where none is known; with ``advisory`` they are those of an earlier upload, so that a different
-    checksum is logged, not rejected.
+    ``urls`` are mirrors, tried in order. ``size`` is in bytes, None if unknown. ``sha256`` and ``md5`` are hexadecimal,
+    empty if unknown; with ``advisory`` they are those of an earlier upload, so that a different checksum is logged, not
+    rejected.
     """
 
     name: str
@@ -66,14 +66,14 @@ class OfficialFile:
 
 @dataclass(frozen=True)
 class Card:
-    """Facts about a dataset for its users; a change of pixels, order or factors bumps ``version``.
+    """Facts about a dataset for its users. A change of pixels, order or factors bumps ``version``.
 
-    ``name`` is what commands take, ``summary`` one line; ``licence`` and ``citation`` are its authors'.
+    ``name`` is what commands take, ``summary`` one line of text; ``licence`` and ``citation`` are the authors'.
     ``factor_names`` and ``factor_sizes`` are in grid order, slowest first, and ``factor_values`` says what the
-    positions along each factor stand for (empty: just 0, 1, ...); ``image_shape`` is (c, h, w).
-    ``files`` are the official files (empty: nothing has to be downloaded), ``source`` the page that describes
-    them. ``resized`` names the filter and the original size of resized images; ``notes`` are the pitfalls.
-    ``images`` is their number where they are not the full grid.
+    positions along each factor stand for (empty: just 0, 1, ...); ``image_shape`` is (c, h, w). ``files`` are the
+    official files (empty: nothing needs to be downloaded), ``source`` is the page that describes them. ``resized``
+    names the filter and the original size of resized images; ``notes`` are pitfalls. ``images`` is the number of images
+    if they are not a full grid.
     """
 
     name: str
@@ -104,7 +104,7 @@ class Card:
 
 @dataclass(frozen=True)
 class FactorGrid:
-    """A full grid of factors in C order: position 0 has all factors 0, and the last factor runs fastest."""
+    """A full grid of factors in C order: position 0 has all factors 0, and the last factor varies fastest."""
 
     sizes: tuple[int, ...]
 
@@ -124,9 +124,9 @@ class FactorGrid:
 class Dataset(ABC):
     """Images in the order of the card's factor grid.
 
-    A subclass has a ``card``, is made by ``load``, and gives images in two ways: ``images`` as numpy bytes for people
-    and metrics, ``place`` as batches on the device for training. Both give the same bytes. A dataset that is not a
-    full grid has the number of its images in the card, and overrides ``factors``.
+    A subclass has a ``card``, is made by ``load``, and provides images in two ways: ``images`` returns numpy bytes for
+    people and metrics, ``place`` returns batches on the device for training. Both provide the same bytes. A dataset
+    that is not a full grid has the number of its images in the card, and overrides ``factors``.
     """
 
     card: ClassVar[Card]
@@ -141,26 +141,26 @@ class Dataset(ABC):
     @classmethod
     @abstractmethod
     def load(cls, folder: Path) -> Self:
-        """Return the dataset from the data folder ``folder``, prepared there first where that needs no download.
+        """Return the dataset from the data folder ``folder``, prepared there first if that needs no download.
 
-        Raises ``BenchError`` that says where to get the file if it is missing.
+        Raises ``BenchError`` if a file is missing, saying where to get it.
         """
 
     @classmethod
     def prepare(cls, folder: Path, *, download: bool = True, report: Report = silent) -> Self:
-        """Return the dataset from ``folder``; files that are missing are downloaded, if ``download`` allows it.
+        """Return the dataset from ``folder``; missing files are downloaded if ``download`` allows it.
 
-        ``report`` is called with a step's name, the bytes done, and the bytes in all (None: unknown). Raises
+        ``report`` is called with a step's name, the bytes done, and the total number of bytes (None: unknown). Raises
         ``BenchError`` for files that are missing, damaged or cannot be downloaded.
         """
         return cls.load(folder)
 
     @abstractmethod
     def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-        """Return images, uint8 [n, h, w, c], at the positions ``index`` [n]."""
+        """Return the images at the positions ``index`` [n], uint8 [n, h, w, c]."""
 
     def place(self, device: torch.device) -> Batches:
-        """Return batches on ``device``; by default each is made by ``images`` and copied there."""
+        """Return batches on ``device``; by default each is read by ``images`` and copied there."""
         import torch
 
         return Batches(lambda index: torch.from_numpy(self.images(index)).to(device).permute(0, 3, 1, 2))

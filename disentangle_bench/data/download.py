@@ -1,4 +1,4 @@
-"""Downloads: resumed where they were cut, from mirrors in order, bounded in time and size, checked before use."""
+"""Download files: from mirrors in order, resumed where cut off, bounded in time and size, checked before use."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ from disentangle_bench.errors import BenchError
 _log = logging.getLogger(__name__)
 
 OFFLINE = "DBENCH_OFFLINE"
-"""The environment variable that forbids downloads: any value but empty and 0."""
+"""The environment variable that forbids downloads, by any value except empty and 0."""
 
 TRIES = 5
-"""Attempts at one mirror without at least ``PIECE`` new bytes."""
+"""Attempts in a row at one mirror, each without ``PIECE`` new bytes, after which it is given up."""
 WAIT_SECONDS = 1.0
-"""Wait before the second attempt; doubled each time, and a server may ask for up to ``LONGEST_WAIT_SECONDS``."""
+"""Wait before the second attempt, doubled each time; a server may ask for up to ``LONGEST_WAIT_SECONDS``."""
 LONGEST_WAIT_SECONDS = 60.0
 TIMEOUT_SECONDS = (10.0, 60.0)
 """Longest wait for a connection, and for the next byte."""
 PIECE = 2**16
 SLOW_SECONDS = 60.0
-"""Time in which an answer has to begin, and then to bring ``PIECE`` bytes each time."""
+"""Time within which an answer must begin, and then bring ``PIECE`` bytes each time."""
 LONGEST_SECONDS = 48 * 3600.0
 """Longest time for one file from one mirror; the next call resumes it."""
 LARGEST_BYTES = 20 * 10**9
-"""Size limit of a file whose size is not known; the largest official files have 13 GB."""
+"""Size limit of a file of unknown size; the largest official files have 13 GB."""
 RESERVE_BYTES = 10**9
-"""Disk space that is left free by a body of unknown length."""
+"""Disk space to leave free when downloading a body of unknown length."""
 
 
 def is_offline() -> bool:
@@ -62,8 +62,8 @@ def is_offline() -> bool:
 def fetch(file: OfficialFile, folder: Path, dataset: str, report: Report = silent) -> Path:
     """Return the path of ``file`` in ``folder``, downloaded and checked if it is not there yet; processes take turns.
 
-    Interrupted downloads are kept as ``<name>.part`` and resumed. Where downloads are forbidden the path is returned
-    though the file may be missing. Raises ``BenchError`` if no mirror gives the right file.
+    Interrupted downloads are kept as ``<name>.part`` and resumed. If downloads are forbidden, the path is returned even
+    though the file may be missing. Raises ``BenchError`` if no mirror provides the right file.
     """
     target = folder / file.name
     if target.exists() or is_offline():
@@ -111,7 +111,7 @@ def _has_checksum(file: OfficialFile) -> bool:
 
 
 def _from_mirror(url: str, file: OfficialFile, target: Path, report: Report) -> None:
-    """Download from one mirror to ``target``; raises ``Refused``."""
+    """Download from one mirror to ``target``; raise ``Refused`` if that fails."""
     part = target.with_name(target.name + ".part")
     state = target.with_name(target.name + ".part.json")
     job = _Job(url, file, part, state, report, time.monotonic() + LONGEST_SECONDS)
@@ -129,7 +129,7 @@ def _from_mirror(url: str, file: OfficialFile, target: Path, report: Report) -> 
         state.unlink(missing_ok=True)
         if not resumed:
             raise Refused(f"what it gave {fault}")
-        # The older bytes may be to blame: an interrupted write, or a file that has changed on the server.
+        # The older bytes may be at fault: an interrupted write, or a file that has changed on the server.
         _log.warning("%s %s; downloading it from the start", part, fault)
         resumed = False
     with part.open("rb+") as whole:
@@ -139,12 +139,12 @@ def _from_mirror(url: str, file: OfficialFile, target: Path, report: Report) -> 
 
 
 def _until_whole(job: _Job) -> None:
-    """Repeat attempts until the file is as long as the server says; raises ``Refused``."""
+    """Repeat attempts until the file is as long as the server says; raise ``Refused`` if that fails."""
     import requests
 
     tries, best, answered = 0, job.size, False
     with requests.Session() as session:  # reads the proxies from the environment
-        # Bytes as stored there: a compressed answer has other lengths, and a .gz must stay one.
+        # Ask for the bytes as stored there: a compressed answer has other lengths, and a .gz must stay one.
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": "disentangle-bench"})
         while True:
             try:
@@ -152,7 +152,7 @@ def _until_whole(job: _Job) -> None:
                 return
             except Cut as error:
                 answered |= not isinstance(error, Unreachable)
-                if not answered:  # it was never there: waiting will not help
+                if not answered:  # the server was never reached, so waiting will not help
                     raise Refused(str(error)) from error
                 tries = 0 if job.size >= best + PIECE else tries + 1
                 best = max(best, job.size)
@@ -164,7 +164,7 @@ def _until_whole(job: _Job) -> None:
 
 
 def _attempt(session: Any, job: _Job) -> None:
-    """Write one answer of the server to ``job.part``; raises ``Cut`` and ``Refused``."""
+    """Write one answer of the server to ``job.part``; raise ``Cut`` or ``Refused`` if that fails."""
     import requests
     from urllib3.exceptions import HTTPError
 
@@ -199,7 +199,7 @@ def _answered(session: Any, job: _Job, headers: dict[str, str]) -> Iterator[Any]
 
 
 def _answer(session: Any, job: _Job, headers: dict[str, str]) -> Any:
-    """Return the server's answer, past Google Drive's question about files too large to scan for viruses."""
+    """Return the server's answer, after confirming Google Drive's warning on files too large to scan for viruses."""
 
     def get(url: str, **options: Any) -> Any:
         answer = session.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS, **options)
@@ -227,10 +227,11 @@ def _answer(session: Any, job: _Job, headers: dict[str, str]) -> Any:
 
 
 def _judged(answer: Any, begin: int, job: _Job) -> tuple[int, int | None]:
-    """Return the position of the answer's first byte, and the length of the whole file; raise if it cannot be used."""
+    """Return the position of the answer's first byte, and the whole file's length; raise if the answer is unusable."""
     status, file, part = answer.status_code, job.file, job.part
     if status == 416:
-        # Nothing comes after the bytes in part: it is whole, or longer than the file. The checksum will tell.
+        # Nothing comes after the bytes in part: it is complete, or longer than the file, which only a
+        # known size can tell.
         if file.size is not None and begin == file.size:
             return begin, begin
         part.unlink(missing_ok=True)
@@ -248,7 +249,7 @@ def _judged(answer: Any, begin: int, job: _Job) -> tuple[int, int | None]:
             raise Cut(f"the server gave other bytes ({plain(span)}) than were asked for; starting again")
         total = number(whole)
     else:
-        begin = 0  # the whole file, whatever was asked for
+        begin = 0  # the server sends the whole file, whatever was asked for
     if total is not None and file.size is not None and total != file.size:
         raise Refused(f"its file has {total} bytes and the official one {file.size}")
     if total is not None and total > LARGEST_BYTES:
@@ -259,7 +260,7 @@ def _judged(answer: Any, begin: int, job: _Job) -> tuple[int, int | None]:
 
 
 def _save(pieces: Iterator[bytes], begin: int, total: int | None, job: _Job) -> None:
-    """Write ``pieces`` to ``job.part``, from ``begin`` on; raises ``Cut`` if they end too early or come too slowly."""
+    """Write ``pieces`` to ``job.part`` from ``begin`` on; raise ``Cut`` if they end too early or come too slowly."""
     done = marked = begin
     moment = time.monotonic()
     limit = job.file.size or total or LARGEST_BYTES

@@ -1,4 +1,4 @@
-"""dSprites (Matthey et al., 2017), read from its official HDF5 file or, where only that is there, its ``.npz``."""
+"""dSprites (Matthey et al., 2017), read from its official HDF5 file or, if only that is there, its ``.npz``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from disentangle_bench.data.zips import streamed_array
 from disentangle_bench.errors import BenchError
 
 BLOCK = 23_040
-"""Images read at once: 94 MB."""
+"""Images read at a time: 94 MB."""
 
 _STEM = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64"
 _FOLDERS = (
@@ -31,7 +31,7 @@ FACTORS: dict[str, tuple[Any, ...]] = {
     "pos_x": tuple(k / 31 for k in range(32)),
     "pos_y": tuple(k / 31 for k in range(32)),
 }
-"""Names and values in grid order; the official file has a first factor, colour, with one value, left out here."""
+"""Names and values in grid order, without the official file's first factor, colour, which has only one value."""
 
 DUPLICATES = (
     "Orientations 0 and 39 are the same angle, so 18,432 images are there twice and no model can tell these apart."
@@ -129,5 +129,5 @@ def _from_npz(source: Path, card: Card) -> Iterator[npt.NDArray[np.uint8]]:
             raise BenchError(f"{source} has the keys {content.files}; 'imgs' and 'latents_classes' are needed.")
         classes = content["latents_classes"].astype(np.int64)
     _, h, w = card.image_shape
-    _check(source, card, (len(classes), h, w), classes)  # the images' own shape is checked as they come
+    _check(source, card, (len(classes), h, w), classes)  # the images' own shape is checked as they are read
     yield from streamed_array(source, "imgs.npy", BLOCK)

@@ -1,4 +1,4 @@
-"""dsprites_rendered: dSprites drawn from its geometry; needs no download; its name marks it as rendered."""
+"""dsprites_rendered: dSprites drawn from its geometry, without a download; the name marks it as rendered."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class DSpritesRendered(Dataset):
         return draw(case, cell // POSITIONS, cell % POSITIONS)[..., np.newaxis]
 
     def place(self, device: torch.device) -> Batches:
-        """Return batches drawn by the CPU, or, on a CUDA device with the room, from all images at a bit per pixel."""
+        """Return batches drawn by the CPU or, on a CUDA device with enough room, from all images at a bit per pixel."""
         import torch
 
         if device in self._places:
@@ -67,7 +67,7 @@ class DSpritesRendered(Dataset):
 
 
 def packed(dataset: Dataset, device: torch.device, block: int = _BLOCK) -> Batches:
-    """Return batches of a dataset whose pixels are 0 and 255, all drawn now and kept on ``device``, a bit per pixel."""
+    """Return batches of a dataset whose pixels are 0 and 255, drawn now and kept on ``device`` at a bit per pixel."""
     import torch
 
     n, (_, h, w) = len(dataset), dataset.card.image_shape
@@ -75,10 +75,10 @@ def packed(dataset: Dataset, device: torch.device, block: int = _BLOCK) -> Batch
     for begin in range(0, n, block):
         images = dataset.images(np.arange(begin, min(begin + block, n)))
         bits[begin : begin + block, ..., 0] = torch.from_numpy(np.packbits(images[..., 0] > 0, axis=2).view(np.int8))
-    order = torch.arange(8, dtype=torch.int8, device=device)  # numpy packs the first pixel highest
+    order = torch.arange(8, dtype=torch.int8, device=device)  # numpy packs the first pixel into the highest bit
 
     def gather(index: torch.Tensor) -> torch.Tensor:
-        # A pixel's bit is moved to the sign, which the shift back copies to all bits: 0 or 255.
+        # A pixel's bit is moved to the sign bit, which the shift back copies to all bits: 0 or 255.
         pixels = (bits[index] << order >> 7).view(torch.uint8)
         return pixels.view(-1, h, w, 1).permute(0, 3, 1, 2)
 

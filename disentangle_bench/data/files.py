@@ -1,4 +1,4 @@
-"""The data folder of this machine, and checks and locks of the files in it."""
+"""The data folder of this machine, and checks and locks for the files in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VARIABLE = "DBENCH_DATA"
 """The environment variable that names the data folder."""
 
 CHUNK = 2**22
-"""Bytes read at once where a file is read from end to end."""
+"""Bytes read at a time when a file is read from start to end."""
 
 
 def expanded(path: str | Path) -> Path:
@@ -37,7 +37,7 @@ def expanded(path: str | Path) -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise ``OSError`` if no file can be created in ``folder``; a lock there would be waited for in vain."""
+    """Raise ``OSError`` if no file can be created in ``folder``, where waiting for a lock would be in vain."""
     with tempfile.TemporaryFile(dir=folder):
         pass
 
@@ -45,7 +45,7 @@ def check_writable(folder: Path) -> None:
 def data_folder(given: str | Path | None = None) -> Path:
     """Return the folder of datasets: ``given``, else $DBENCH_DATA, else the user's cache folder; created if absent.
 
-    It need not be writable: a shared folder of prepared datasets serves as it is, and drawn datasets need none. Raises
+    It need not be writable: a shared folder of prepared datasets will do, and drawn datasets need no folder. Raises
     ``BenchError`` if it is not a folder.
     """
     folder = expanded(
@@ -101,7 +101,7 @@ def digest(path: Path, algorithm: str = "sha256", report: Report = silent) -> st
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; empty if there is none, or something else."""
+    """Return the object in a JSON file; empty if there is no file or it holds anything else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -110,7 +110,7 @@ def json_object(path: Path) -> dict[str, Any]:
 
 
 def problem(path: Path, official: OfficialFile, report: Report = silent) -> str:
-    """Return the fault of ``path`` as a copy of ``official``, as the end of a sentence; empty if none is known.
+    """Return what is wrong with ``path`` as a copy of ``official``, as the end of a sentence; empty if nothing is.
 
     A checksum that differs from an advisory one is logged, not rejected.
     """
@@ -137,7 +137,7 @@ def problem(path: Path, official: OfficialFile, report: Report = silent) -> str:
 
 
 def other_content(head: bytes) -> str:
-    """Return the kind of file without data that begins with ``head``, as the end of a sentence; empty if it is data."""
+    """Return what a file beginning with ``head`` is instead of data, as the end of a sentence; empty if it is data."""
     if is_page(head):
         return "is a web page and not the file itself; the server wanted an answer from a person"
     if head.startswith(b"version https://git-lfs"):

@@ -1,7 +1,7 @@
 """MPI3D (Gondal et al., 2019): a robot arm, rendered simply, rendered realistically, and photographed.
 
-The official ``.npz`` files hold one array in grid order. Where it is stored uncompressed, it is checked once and mapped
-in place, which saves 12.7 GB; where it is compressed, it is unpacked.
+The official ``.npz`` files hold one array in grid order. If it is stored uncompressed, it is checked once and mapped in
+place, which saves 12.7 GB; if it is compressed, it is unpacked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from disentangle_bench.data.zips import stored_array, streamed_array
 from disentangle_bench.errors import BenchError
 
 BLOCK = 8_192
-"""Images read at once: 101 MB."""
+"""Images read at a time: 101 MB."""
 
 _FACES = "https://huggingface.co/datasets/waleedgondal/mpi3d/resolve/main/"
 _GOOGLE = "https://storage.googleapis.com/mpi3d_disentanglement_dataset/data/"
@@ -68,7 +68,7 @@ class MPI3D(OfficialDataset):
 
     @classmethod
     def in_place(cls, paths: Sequence[Path]) -> str | None:
-        """Return the name of the one array of the file, where it is stored uncompressed."""
+        """Return the name of the file's only array if it is stored uncompressed, else None."""
         return _MEMBER if stored_array(paths[0], _MEMBER) else None
 
     @classmethod
@@ -88,10 +88,10 @@ class MPI3D(OfficialDataset):
 
 
 def _check_pictures(images: npt.NDArray[np.uint8], source: Path, begin: int) -> None:
-    """Raise ``BenchError`` unless some images of a block look like pictures of which neighbours are alike.
+    """Raise ``BenchError`` unless some images of a block look like pictures whose neighbours are alike.
 
-    Pixels side by side, and the pixels of one image and the next, differ less than pixels anywhere; in noise they
-    differ as much.
+    Adjacent pixels, and the same pixels of successive images, differ less than randomly chosen pixels do; in noise they
+    differ just as much.
     """
     some = images[:64].astype(np.float64)
     if len(some) < 32:  # too few to tell

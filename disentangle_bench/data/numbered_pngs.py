@@ -1,6 +1,6 @@
 """The format of Isaac3D and Falcor3D (Nie et al., 2020): a zip file of numbered PNGs with a table of labels.
 
-The images, 128 x 128, are resized once, while they are unpacked; no PNG is written to the disk.
+The images, 128 x 128, are resized once, while they are unpacked; no PNG is written to disk.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from disentangle_bench.data.resizing import FILTERS, resized
 from disentangle_bench.errors import BenchError
 
 BLOCK = 2_048
-"""Images decoded at once: 25 MB, and as much again in PNGs."""
+"""Images decoded at a time: 25 MB, and as much again in PNGs."""
 
 _PAGE = "https://github.com/NVlabs/High-res-disentanglement-datasets"
 _CITATION = "Nie et al., Semi-Supervised StyleGAN for Disentanglement Learning, ICML 2020"
@@ -32,7 +32,7 @@ class NumberedPNGs(OfficialDataset):
     """Base of Isaac3D and Falcor3D: ``<folder>/images/%06d.png`` in grid order, and labels."""
 
     labels: ClassVar[str]
-    """Name of the labels' file within the zip: a ``.npy``, float [n, k], position k of size n as k / (n - 1)."""
+    """Name of the labels' file in the zip: a ``.npy``, float [n, k], with i / (s - 1) for value i of s in a factor."""
 
     @classmethod
     def blocks(cls, paths: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
@@ -49,7 +49,7 @@ class NumberedPNGs(OfficialDataset):
             if absent:
                 raise BenchError(f"{paths[0]} has no {absent}; {card.name} has {len(names)} images.")
             for begin in range(0, len(names), BLOCK):
-                # Read here, in the archive's order; decoded in parallel, as Pillow lets other threads run.
+                # Read here, in the archive's order, but decoded in parallel, since Pillow lets other threads run.
                 content = [archive.read(name) for name in names[begin : begin + BLOCK]]
                 yield np.stack(list(pool.map(lambda png: _decoded(png, card), content)))
 
@@ -63,14 +63,14 @@ def _root(archive: zipfile.ZipFile, source: Path, labels: str) -> str:
 
 
 def _check_labels(table: npt.NDArray[Any], card: Card, source: Path) -> None:
-    """Raise ``BenchError`` unless each factor of the grid is a column of ``table``, in whatever order they are."""
+    """Raise ``BenchError`` unless each factor of the grid is a column of ``table``, in any order."""
     n, k = len(card.grid), len(card.factor_sizes)
     if table.shape != (n, k):
         raise BenchError(f"{source} has labels {table.shape}; {(n, k)} is needed.")
     factors = card.grid.factors(np.arange(n))
     left = list(range(k))
     for j, (name, size) in enumerate(zip(card.factor_names, card.factor_sizes, strict=True)):
-        # Compared as numbers with room for rounding: k / (n - 1) times (n - 1) may be just below k.
+        # Compared with a tolerance, since labels are rounded: k / (n - 1) times (n - 1) may be just below k.
         wanted = factors[:, j] / max(size - 1, 1)
         same = [column for column in left if np.abs(table[:, column] - wanted).max() < 0.25 / max(size - 1, 1)]
         if not same:
@@ -88,7 +88,7 @@ def _decoded(png: bytes, card: Card) -> npt.NDArray[np.uint8]:
 def numbered_card(
     name: str, summary: str, file: str, drive: str, factors: dict[str, int], notes: tuple[str, ...]
 ) -> Card:
-    """Return the card of one of the two datasets; ``drive`` is the file's id on Google Drive."""
+    """Return the card of one of the two datasets; ``drive`` is the file's ID on Google Drive."""
     return Card(
         name=name,
         version=2,

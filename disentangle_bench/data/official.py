@@ -1,9 +1,9 @@
 """Datasets that come as official files and are prepared once: checked, and turned into one flat array of bytes.
 
-A data folder holds, for a dataset called NAME in version V, its official files under their own names, the array
-``NAME-vV.npy`` (uint8 [n, h, w, c], mapped into memory from then on) and ``NAME-vV.json`` which says where the array
-came from and what its checksum is. Where the official file holds the very bytes already, it is mapped in place and
-only the ``.json`` is written.
+For a dataset called NAME in version V, a data folder holds its official files under their own names, the array
+``NAME-vV.npy`` (uint8 [n, h, w, c], mapped into memory from then on) and ``NAME-vV.json``, which says where the array
+came from and what its checksum is. If the official file already holds these very bytes, it is mapped in place and only
+the ``.json`` is written.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ class OfficialDataset(ArrayDataset):
     @classmethod
     @abstractmethod
     def blocks(cls, paths: Sequence[Path]) -> Iterator[Bytes]:
-        """Yield the images in grid order, some at a time: uint8 [b, h, w, c], from the official files ``paths``.
+        """Yield the images from the official files ``paths`` in grid order, some at a time: uint8 [b, h, w, c].
 
-        Raises ``BenchError`` if the content of a file is not the official one.
+        Raises ``BenchError`` if a file does not have the official content.
         """
 
     @classmethod
     def in_place(cls, paths: Sequence[Path]) -> str | None:
-        """Return the member of the first file, a zip, that is the array itself, uncompressed; None if there is none."""
+        """Return the member of the first file, a zip, that is the uncompressed array itself; None if there is none."""
         return None
 
     @classmethod
     def official_files(cls, folder: Path) -> tuple[OfficialFile, ...]:
-        """Return the files that are needed in ``folder``: the card's, unless there is a choice."""
+        """Return the files that ``folder`` needs: the card's, unless there is a choice."""
         return cls.card.files
 
     @classmethod
@@ -68,9 +68,9 @@ class OfficialDataset(ArrayDataset):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Map the prepared array from ``folder``; where there is none, prepare it from the official files beside it.
+        """Map the prepared array from ``folder``; if there is none, prepare it from the official files in that folder.
 
-        Raises ``BenchError`` if neither is there, or an official file has other content.
+        Raises ``BenchError`` if neither is there, or if an official file has other content.
         """
         return cls.prepare(folder, download=False)
 
@@ -127,7 +127,7 @@ class OfficialDataset(ArrayDataset):
 
     @classmethod
     def traces(cls, folder: Path) -> list[Path]:
-        """Return the paths of all files of this dataset in ``folder``, interrupted downloads included."""
+        """Return the paths of all files of this dataset in ``folder``, including interrupted downloads."""
         target = cls.array_path(folder)
         paths = [target, target.with_suffix(".json"), target.with_name(f"{target.name}.lock")]
         for file in cls.accepted_files():
@@ -137,7 +137,7 @@ class OfficialDataset(ArrayDataset):
 
     @classmethod
     def _build(cls, folder: Path, report: Report) -> None:
-        """Write the array and its record from the official files."""
+        """Make the array and its record from the official files."""
         if absent := cls.missing(folder):
             raise missing_file(cls.card, absent[0], folder)
         target, paths = cls.array_path(folder), cls.paths(folder)
@@ -166,7 +166,7 @@ class OfficialDataset(ArrayDataset):
     def verify(cls, folder: Path, report: Report = silent) -> list[str]:
         """Read everything of this dataset in ``folder``, compare checksums, and return one line for each file.
 
-        Raises ``BenchError`` if a file has other content, or nothing is there.
+        Raises ``BenchError`` if a file has other content, or if nothing is there.
         """
         lines = []
         for file, path in zip(cls.official_files(folder), cls.paths(folder), strict=True):
@@ -192,7 +192,7 @@ class OfficialDataset(ArrayDataset):
 
 
 def missing_file(card: Card, file: OfficialFile, folder: Path) -> BenchError:
-    """Return the error for an official file that is not there."""
+    """Return the error to raise for an official file that is not there."""
     where = file.urls[0] if file.urls else card.source
     size = f" ({megabytes(file.size)})" if file.size else ""
     alike = " rooms3d has the same factors and needs no download." if card.name == "shapes3d" else ""
@@ -204,9 +204,10 @@ def missing_file(card: Card, file: OfficialFile, folder: Path) -> BenchError:
 
 
 def adopt(card: Card, files: tuple[OfficialFile, ...], source: Path, folder: Path, report: Report = silent) -> Path:
-    """Add the user's file ``source`` to ``folder`` as the official one, by a link if the system allows, else by a copy.
+    """Add the user's file ``source`` to ``folder`` as the official one, linked if the system allows it, else copied.
 
-    Its name or its checksum decides which of ``files`` it is. Raises ``BenchError`` if it is none of them.
+    Return its path there. Its name or its checksum decides which of ``files`` it is. Raises ``BenchError`` if it is
+    none of them.
     """
     source = source.expanduser().absolute()
     if not source.is_file():
@@ -223,7 +224,7 @@ def adopt(card: Card, files: tuple[OfficialFile, ...], source: Path, folder: Pat
         temporary.unlink(missing_ok=True)
         try:
             temporary.symlink_to(source)
-        except OSError:  # Windows without the right to, or a file system that has no links
+        except OSError:  # Windows without permission for symbolic links, or a file system without them
             try:
                 os.link(source, temporary)
             except OSError:

@@ -1,8 +1,8 @@
-"""Outlines of dSprites as polygons, and their filling. The same bytes on every machine.
+"""Draw the outlines of dSprites as polygons and fill them, with the same bytes on every machine.
 
 A pixel is on if its centre lies inside the outline; there is no antialiasing. Positions fall on fractions of a pixel
-that differ for 31 of 32 positions along each axis, so there is no small stock of masks to copy from: each image is
-filled anew, row by row, which takes microseconds.
+that differ for 31 of 32 positions along each axis, so there is no small stock of masks to copy from. Each image is
+therefore filled anew, row by row, which takes microseconds.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ SCALES, ANGLES, POSITIONS = 6, 40, 32
 SHAPES = ("square", "ellipse", "heart")
 CASES = len(SHAPES) * SCALES * ANGLES
 _DIGITS = 9
-"""Sines, cosines and numbers made from them are rounded to this many digits: they differ between C libraries, by far
-less than that, and everything after is + - * / and comparisons, which IEEE 754 rounds alike everywhere."""
+"""Sines, cosines and numbers computed from them are rounded to this many digits. They differ between C libraries by far
+less than that, and everything that follows is + - * / and comparisons, which IEEE 754 rounds alike everywhere."""
 
 
 def square() -> Floats:
-    """Return corners (u, v), [4, 2], of the square at scale 1, upright, in pixels, v down."""
+    """Return the corners (u, v) [4, 2] of the upright square at scale 1, in pixels, with v pointing down."""
     half = 9.5995
     return np.array([(-half, -half), (half, -half), (half, half), (-half, half)])
 
 
 def ellipse() -> Floats:
-    """Return corners [54, 2] of the ellipse, which the original draws as a polygon."""
+    """Return the corners [54, 2] of the ellipse, which the original also draws as a polygon."""
     t = (np.arange(54) + 0.5) * 2 * math.pi / 54
     return np.stack([12.77 * np.cos(t), 7.23 * np.sin(t)], axis=1)
 
 
 def heart() -> Floats:
-    """Return corners [360, 2] of the heart: 181 to each half, of which the two on the axis are shared."""
+    """Return the corners [360, 2] of the heart: 181 in each half, of which the two on the axis are shared."""
     t = np.arange(360) * math.pi / 180
     u = 9.596 * np.sin(t) ** 3
     v = -(8.607 * np.cos(t) - 3.314 * np.cos(2 * t) - 1.3255 * np.cos(3 * t) - 0.6635 * np.cos(4 * t)) - 1.436
@@ -49,10 +49,10 @@ def heart() -> Floats:
 
 @functools.cache
 def polygons() -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Return all outlines about their centre: corners (x, y) in a row [m, 2], and the start of each case, [721].
+    """Return all outlines about their centres: concatenated corners (x, y) [m, 2], and the start of each case [721].
 
-    Cases are shape, scale and orientation in grid order. The first corner of each is repeated at its end. y
-    points down, and orientations turn counter-clockwise.
+    Cases are shape, scale and orientation in grid order. The first corner of each case is repeated at its end. y points
+    down, and orientations turn counter-clockwise.
     """
     parts = []
     for outline in (square(), ellipse(), heart()):
@@ -74,14 +74,14 @@ def centres() -> Floats:
 
 
 def _fill(corners: Any, begins: Any, case: Any, x: Any, y: Any, out: Any, crossings: Any, count: Any) -> None:
-    """Fill images ``out`` [b, 64, 64], zeros, with 255 inside the outlines ``case`` whose centres are ``x`` and ``y``.
+    """Fill the zero images ``out`` [b, 64, 64] with 255 inside the outlines ``case`` with centres ``x`` and ``y``.
 
-    Each edge gives its crossings with the rows' middle lines; then each row is filled between its first and second
-    crossing, and its third and fourth. ``crossings`` [64, 8] and ``count`` [64] are scratch. Compiled by numba.
+    The crossings of each edge with the rows' middle lines are collected; then each row is filled between its first and
+    second crossings, and its third and fourth. ``crossings`` [64, 8] and ``count`` [64] are scratch. Compiled by numba.
     """
     for image in range(case.shape[0]):
         count[:] = 0
-        x0, y0 = x[image] - 0.5, y[image] - 0.5  # so that pixel c has its middle at c
+        x0, y0 = x[image] - 0.5, y[image] - 0.5  # so that the middle of pixel c is at c
         for k in range(begins[case[image]], begins[case[image] + 1] - 1):
             xa, ya, xb, yb = corners[k, 0], corners[k, 1] + y0, corners[k + 1, 0], corners[k + 1, 1] + y0
             if ya > yb:
@@ -108,7 +108,7 @@ def _compiled() -> Callable[..., None]:
 
 
 def draw(case: Positions, column: Positions, row: Positions) -> npt.NDArray[np.uint8]:
-    """Return images [b, 64, 64], 0 and 255, of outlines ``case`` [b] at ``column`` and ``row`` [b], 0 .. 31."""
+    """Return images [b, 64, 64], 0 and 255, of the outlines ``case`` [b] at ``column`` and ``row`` [b], 0 .. 31."""
     corners, begins = polygons()
     out = np.zeros((len(case), SIDE, SIDE), dtype=np.uint8)
     crossings, count = np.empty((SIDE, 8)), np.empty(SIDE, dtype=np.int64)

@@ -28,7 +28,7 @@ DAMAGED = (
     *(OSError, EOFError, ValueError, KeyError, RuntimeError),
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error),
 )
-"""Errors of h5py, zipfile, tarfile, gzip, scipy and Pillow for damaged files."""
+"""Errors that h5py, zipfile, tarfile, gzip, scipy and Pillow raise for damaged files."""
 
 
 def read_record(target: Path) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def read_record(target: Path) -> dict[str, Any]:
 def open_array(target: Path) -> Bytes:
     """Map the array ``target``; raise ``BenchError`` unless its record describes its content.
 
-    A sample of images is compared, or all of them where the record has no sample.
+    A sample of images is compared, or all images if the record has no sample.
     """
     record = read_record(target)
     try:
@@ -53,14 +53,14 @@ def open_array(target: Path) -> Bytes:
 
 
 def is_recorded(array: Bytes, record: dict[str, Any], name: str) -> bool:
-    """Return whether the content of ``array`` is the one that its record describes."""
+    """Return whether the content of ``array`` is what its record describes."""
     if "sample" in record:
         return bool(record["sample"] == sample_digest(array))
     return bool(record.get("sha256") == array_digest(array, name))
 
 
 def sample_digest(array: Bytes) -> str:
-    """Return the SHA-256 of 64 images from all over an array."""
+    """Return the SHA-256 of 64 images spread evenly over an array."""
     index = np.unique(np.linspace(0, len(array) - 1, 64).astype(np.int64))
     return hashlib.sha256(np.ascontiguousarray(array[index]).data).hexdigest()
 
@@ -71,7 +71,7 @@ def write_record(target: Path, record: dict[str, Any]) -> None:
 
 
 def array_digest(array: Bytes, name: str, report: Report = silent) -> str:
-    """Return the SHA-256 of an array's bytes, whichever file they lie in."""
+    """Return the SHA-256 of an array's bytes, whichever file holds them."""
     state, rows = hashlib.sha256(), max(1, CHUNK // max(1, array[:1].nbytes))
     for begin in range(0, len(array), rows):
         state.update(np.ascontiguousarray(array[begin : begin + rows]).data)
@@ -80,7 +80,7 @@ def array_digest(array: Bytes, name: str, report: Report = silent) -> str:
 
 
 def _checked(card: Card, blocks: Iterator[Bytes]) -> Iterator[Bytes]:
-    """Yield ``blocks`` unchanged; raise ``BenchError`` unless they are the card's number of images of its shape."""
+    """Yield ``blocks`` unchanged; raise ``BenchError`` unless they have the card's number and shape of images."""
     c, h, w = card.image_shape
     done = 0
     for block in blocks:
@@ -93,9 +93,9 @@ def _checked(card: Card, blocks: Iterator[Bytes]) -> Iterator[Bytes]:
 
 
 def write_array(target: Path, card: Card, blocks: Iterator[Bytes], record: dict[str, Any], report: Report) -> None:
-    """Write ``blocks`` to ``target`` as .npy, and its record; the array appears only when both are whole.
+    """Write ``blocks`` to ``target`` as .npy, and its record; the array appears only when both are complete.
 
-    The caller holds the lock of ``target``.
+    The caller must hold the lock of ``target``.
     """
     c, h, w = card.image_shape
     total, done = card.n * h * w * c, 0
@@ -105,9 +105,9 @@ def write_array(target: Path, card: Card, blocks: Iterator[Bytes], record: dict[
             "make room or give another data folder."
         )
     for stale in target.parent.glob(f".{target.stem}-*.tmp*"):
-        stale.unlink()  # left by a killed process: nobody else writes while we hold the lock
+        stale.unlink()  # left by a killed process, since nobody else writes while we hold the lock
     state = hashlib.sha256()
-    # A plain file, not a memory map: written pages of a map count as this process's memory.
+    # A plain file, not a memory map, since written pages of a map count as this process's memory.
     with atomic_path(target) as temporary:
         with temporary.open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": (card.n, h, w, c)}
@@ -133,7 +133,7 @@ def check_in_place(
     record: dict[str, Any],
     report: Report,
 ) -> None:
-    """Check the images in their own file, and write the record that lets them be mapped."""
+    """Check the images in their own file, and write the record that allows them to be mapped."""
     stored = stored_array(path, member)
     assert stored is not None
     state, done, total = hashlib.sha256(), 0, stored.array.nbytes

@@ -1,7 +1,7 @@
-"""Ray caster of rooms3d: rooms with one object, as masks without colour. The same bytes on every machine.
+"""The ray caster of rooms3d: rooms with one object, as masks without colour, with the same bytes on every machine.
 
 A mask says how much of each pixel is floor, wall, object or sky, times how brightly that part is lit. Light and camera
-are fixed to each other; scale, shape and orientation are all that the masks depend on.
+are fixed to each other; the masks depend only on scale, shape and orientation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Vector: TypeAlias = tuple[Floats, Floats, Floats]
-"""A field of vectors as three arrays. Sums over them are written out: a library's dot product may fuse or reorder."""
+"""A field of vectors as three arrays. Sums over them are written out, since a library's dot product may fuse or reorder
+operations.
+"""
 
 SIDE = 64
 SCALES = tuple(0.75 + 0.5 * k / 7 for k in range(8))
@@ -50,7 +52,7 @@ def _lit(point: Vector, normal: Vector, ambient: float, diffuse: float) -> Float
 
 
 def _rays() -> tuple[Vector, Vector]:
-    """Return origins and directions of the rays, each [128, 128]: a regular 2 x 2 in each pixel."""
+    """Return origins and directions of the rays, each [128, 128]: a regular grid of 2 x 2 in each pixel."""
     steps = (np.arange(2 * SIDE, dtype=np.float64) + 0.5) / SIDE - 1.0
     right, down = np.meshgrid(steps * _TAN_HALF_VIEW, steps * _TAN_HALF_VIEW)
     one = np.ones_like(right)
@@ -67,7 +69,7 @@ def _at(start: Vector, ray: Vector, t: Floats) -> Vector:
 
 
 def _room(cos: float, sin: float) -> tuple[Floats, Floats, Floats]:
-    """Return the brightness of the floor and of the walls, and sky (1 or 0), each [128, 128]; 0 elsewhere."""
+    """Return the brightness of the floor and of the walls, and the sky (1 or 0), each [128, 128] and 0 elsewhere."""
     start, ray = _rays()
     start_in, ray_in = _turned(start, cos, sin), _turned(ray, cos, sin)
     side = np.where(ray_in[0] > 0.0, 1.0, -1.0)
@@ -88,7 +90,7 @@ def _room(cos: float, sin: float) -> tuple[Floats, Floats, Floats]:
 
 
 def _cube(start: Vector, ray: Vector, half: float, height: float) -> tuple[Floats, Vector]:
-    """Return the distance at which rays hit the box on the floor (_FAR: never), and its outward normal there."""
+    """Return the distance at which rays hit a box on the floor (_FAR: never), and the outward normal there."""
     near, far, normals = [], [], []
     for origin, step, low, high in zip(start, ray, (-half, -half, 0.0), (half, half, height), strict=True):
         first, second = (low - origin) / step, (high - origin) / step
@@ -103,14 +105,14 @@ def _cube(start: Vector, ray: Vector, half: float, height: float) -> tuple[Float
 
 
 def _nearer_root(a: Floats, half_b: Floats, c: Floats) -> Floats:
-    """Return the smaller root of a t^2 + 2 half_b t + c, _FAR where there is none or it lies behind."""
+    """Return the smaller root of a t^2 + 2 half_b t + c; _FAR if there is none or it lies behind the camera."""
     under = half_b * half_b - a * c
     t = (-half_b - np.sqrt(np.maximum(under, 0.0))) / a
     return np.where((under > 0.0) & (t > 0.0), t, _FAR)
 
 
 def _ball(start: Vector, ray: Vector, radius: float, centre: float) -> tuple[Floats, Vector]:
-    """Return the same as ``_cube``, for a ball with its centre at height ``centre`` above the room's centre."""
+    """Return the same as ``_cube`` for a ball whose centre is at height ``centre`` above the room's centre."""
     x, y, z = start[0], start[1], start[2] - centre
     a = ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2]
     half_b = x * ray[0] + y * ray[1] + z * ray[2]
@@ -120,7 +122,7 @@ def _ball(start: Vector, ray: Vector, radius: float, centre: float) -> tuple[Flo
 
 
 def _tube(start: Vector, ray: Vector, radius: float, low: float, high: float) -> tuple[Floats, Vector]:
-    """Return the same as ``_cube``, for the open side of an upright cylinder from height ``low`` to ``high``."""
+    """Return the same as ``_cube`` for the curved side of an upright cylinder from height ``low`` to ``high``."""
     a = ray[0] * ray[0] + ray[1] * ray[1]
     half_b = start[0] * ray[0] + start[1] * ray[1]
     t = _nearer_root(a, half_b, start[0] * start[0] + start[1] * start[1] - radius * radius)
@@ -129,7 +131,7 @@ def _tube(start: Vector, ray: Vector, radius: float, low: float, high: float) ->
 
 
 def _disc(start: Vector, ray: Vector, radius: float, height: float) -> tuple[Floats, Vector]:
-    """Return the same as ``_cube``, for a level disc seen from above."""
+    """Return the same as ``_cube`` for a level disc seen from above."""
     t = (height - start[2]) / ray[2]
     x, y, _ = _at(start, ray, t)
     zero = np.zeros_like(x)
@@ -162,7 +164,7 @@ def _object(shape: str, scale: float, cos: float, sin: float) -> Floats:
 
 
 def _pixels(samples: Floats) -> npt.NDArray[np.uint8]:
-    """Return means [64, 64] of the four samples of each pixel, rounded to 0..255."""
+    """Return the means [64, 64] of the four samples of each pixel, rounded to 0..255."""
     total = samples[0::2, 0::2] + samples[0::2, 1::2] + samples[1::2, 0::2] + samples[1::2, 1::2]
     return np.floor(total * (255.0 / 4.0) + 0.5).astype(np.uint8)
 
@@ -170,7 +172,7 @@ def _pixels(samples: Floats) -> npt.NDArray[np.uint8]:
 def render_orientation(orientation: int) -> npt.NDArray[np.uint8]:
     """Return masks [8, 4, 4, 64, 64] (scale, shape, mask, row, column) of one of the 15 orientations."""
     step = orientation - 7
-    # Orientation -30 .. 30 degrees moves the camera round the object to azimuth -orientation.
+    # An orientation of -30 .. 30 degrees moves the camera round the object to azimuth -orientation.
     cos, sin = _COS[abs(step)], (_SIN[abs(step)] if step > 0 else -_SIN[abs(step)])
     room = _room(cos, sin)
     masks = np.empty((len(SCALES), len(SHAPES), 4, SIDE, SIDE), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Image resizing: one filter per dataset, computed once and in integers, so the bytes are the same on every machine."""
+"""Resize images with one filter per dataset, once and in integers, so that the bytes are the same on every machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 FILTERS = {"lanczos": "Pillow's Lanczos filter", "bicubic": "Pillow's bicubic filter"}
-"""Filters of ``resized``, as cards name them."""
+"""Filters of ``resized``, as named in cards."""
 
 
 def resized(
@@ -16,8 +16,8 @@ def resized(
 ) -> npt.NDArray[np.uint8]:
     """Return ``image`` [h, w, c] or [h, w] at the size of ``image_shape`` (c, h, w), as [h, w, c].
 
-    Lanczos is what disentanglement_lib uses for Cars3D and SmallNORB, bicubic what the published results on Isaac3D
-    and Falcor3D use (QLAE, Tripod and FactorQVAE, the first two by TensorFlow).
+    disentanglement_lib uses Lanczos for Cars3D and SmallNORB; the published results on Isaac3D and Falcor3D use bicubic
+    (QLAE, Tripod and FactorQVAE, the first two with TensorFlow).
     """
     from PIL import Image
 

@@ -1,8 +1,8 @@
 """rooms3d: rooms with one object, drawn by a ray caster on the factor grid of Shapes3D; needs no download.
 
-Geometry depends only on scale, shape and orientation (480 cases) and colour only on the three hues, so the whole set
-is 480 stacks of masks: how much of each pixel is floor, wall, object and sky, times how brightly that part is lit. An
-image is the sum of the masks times their colours, composed on demand.
+Geometry depends only on scale, shape and orientation (480 cases), and colour only on the three hues, so the whole
+dataset is 480 stacks of masks, which say how much of each pixel is floor, wall, object and sky, times how brightly that
+part is lit. An image is the sum of the masks times their colours, composed on demand.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ HUES = np.array(
     ],
     dtype=np.uint8,
 )
-"""HSV(k / 10, 1, 1) as RGB, [10, 3]; times 255 all of them are integers."""
+"""HSV(k / 10, 1, 1) as RGB [10, 3]; times 255, all of them are integers."""
 SKY = (153, 226, 249)
 
 MASKS_SHA256 = "335f3fc889e91660fc1fd8265820711cd6cfddbf2b59365d5cfbb3da3088417d"
-"""SHA-256 of the bytes of the masks [480, 4, 64, 64]: every machine must draw exactly these."""
+"""SHA-256 of the bytes of the masks [480, 4, 64, 64]; every machine must draw exactly these."""
 
 
 def _digest(masks: npt.NDArray[np.uint8]) -> str:
@@ -58,19 +58,19 @@ def _digest(masks: npt.NDArray[np.uint8]) -> str:
 
 
 def _read(file: Path) -> npt.NDArray[np.uint8] | None:
-    """Return the cached masks, None if they are absent or not the published ones."""
+    """Return the cached masks; None if they are absent or not the published ones."""
     try:
         masks: npt.NDArray[np.uint8] = np.load(file, allow_pickle=False)
-    except Exception:  # numpy raises nearly anything for a damaged file, BadZipFile and MemoryError included
+    except Exception:  # numpy raises almost anything for a damaged file, even BadZipFile and MemoryError
         return None
     return masks if masks.shape == (CASES, 4, SIDE, SIDE) and _digest(masks) == MASKS_SHA256 else None
 
 
 def cached_masks(folder: Path) -> npt.NDArray[np.uint8]:
-    """Return the masks [480, 4, 64, 64] from ``folder``, drawn and kept there at first use; processes take turns.
+    """Return the masks [480, 4, 64, 64] from ``folder``, drawn and kept there on first use; processes take turns.
 
-    Where the folder cannot be written they are drawn each time. Raises ``BenchError`` if this machine draws other
-    masks than the published ones.
+    If the folder cannot be written, they are drawn each time. Raises ``BenchError`` if this machine draws masks other
+    than the published ones.
     """
     file = folder / f"rooms3d-v{Rooms3D.card.version}.npy"
     masks = _read(file)
@@ -94,7 +94,7 @@ def cached_masks(folder: Path) -> npt.NDArray[np.uint8]:
 
 
 def _draw() -> npt.NDArray[np.uint8]:
-    """Return the masks, freshly rendered and checked."""
+    """Return the masks, freshly rendered and checked; raise ``BenchError`` if they are not the published ones."""
     _log.info("drawing the masks of rooms3d")
     begin = time.perf_counter()
     masks = render()
@@ -110,9 +110,9 @@ def _draw() -> npt.NDArray[np.uint8]:
 def _compose(masks: Any, colours: Any, case: Any, hues: Any, out: Any) -> None:
     """Fill images ``out`` [b, 128, 96] from masks [480, 4, 128, 96] and colours [1000, 4, 96]; compiled by numba.
 
-    The arrays are shaped so that the inner loop is fixed, walks through memory in steps of one and fits 16 bits, which
-    makes the compiler use vectors (15 times faster): the masks of a pixel sum to at most 255, so a sum of products is
-    at most 255 * 255, and (s + (s >> 8)) >> 8 with s = sum + 128 is that sum / 255, rounded to nearest.
+    The arrays are shaped so that the inner loop has a fixed length, walks through memory in steps of one and fits 16
+    bits, which makes the compiler use vectors (15 times faster). The masks of a pixel sum to at most 255, so a sum of
+    products is at most 255 * 255, and (s + (s >> 8)) >> 8 with s = sum + 128 is that sum / 255, rounded to nearest.
     """
     for image in range(case.shape[0]):
         mask = masks[case[image]]
@@ -155,9 +155,9 @@ class Rooms3D(Dataset):
         self._masks = masks.reshape(CASES, 4, SIDE * SIDE)
         hue = np.arange(1000)
         sky = np.broadcast_to(np.array(SKY, dtype=np.uint8), (1000, 3))
-        # [1000, 4, 3]: the colours of floor, wall, object and sky for each combination of hues
+        # The colours [1000, 4, 3] of floor, wall, object and sky for each combination of hues.
         self._colours = np.stack([HUES[hue // 100], HUES[hue // 10 % 10], HUES[hue % 10], sky], axis=1)
-        # Both laid out as the images are, red green blue: see _compose.
+        # Both are laid out like the images, red green blue: see _compose.
         self._masks_rgb = np.repeat(self._masks, 3, axis=2).reshape(CASES, 4, 128, 96)
         self._colours_rgb = np.tile(self._colours, (1, 1, 32)).astype(np.uint16)
 
@@ -170,7 +170,7 @@ class Rooms3D(Dataset):
         return cls(cached_masks(Path(folder)))
 
     def _split(self, index: npt.ArrayLike) -> tuple[Index, Index]:
-        """Return case [n] in 0..479 and hues [n] in 0..999 of the images at ``index``."""
+        """Return the case [n] in 0..479 and the hues [n] in 0..999 of the images at ``index``."""
         position = valid_index(index, len(self))
         return position % CASES, position // CASES
 
@@ -182,7 +182,7 @@ class Rooms3D(Dataset):
         return out.reshape(-1, SIDE, SIDE, 3)
 
     def place(self, device: torch.device) -> Batches:
-        """Return batches composed on ``device``: on the CPU as ``images`` does, elsewhere from masks there (8 MB)."""
+        """Return batches composed on ``device``: on a CPU as by ``images``, elsewhere from masks kept there (8 MB)."""
         return super().place(device) if device.type == "cpu" else self.place_masks(device)
 
     def place_masks(self, device: torch.device) -> Batches:
@@ -193,7 +193,7 @@ class Rooms3D(Dataset):
         colours = torch.from_numpy(self._colours.astype(np.int32)).to(device).unsqueeze(2)
 
         def gather(index: torch.Tensor) -> torch.Tensor:
-            # Integers, not a matrix product: the same bytes under autocast, under TF32 and on every device.
+            # Integers, not a matrix product, give the same bytes under autocast, under TF32 and on every device.
             total = (masks[index % CASES] * colours[index // CASES]).sum(1, dtype=torch.int32)
             return ((total + 127) // 255).to(torch.uint8).view(-1, SIDE, SIDE, 3).permute(0, 3, 1, 2)
 

@@ -1,8 +1,8 @@
 """Shapes3D (Burgess and Kim, 2018), read from its official file ``3dshapes.h5``.
 
-That file is compressed in chunks that each hold 4 x 4 pixels of 15,000 images, so one random image costs hundreds of
-chunks to read. It is therefore read once, in order, into one flat array of bytes (5.9 GB), which is mapped into
-memory from then on.
+That file is compressed in chunks that each hold 4 x 4 pixels of 15,000 images, so reading one random image takes
+hundreds of chunks. The file is therefore read once, in order, into one flat array of bytes (5.9 GB), which is mapped
+into memory from then on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from disentangle_bench.data.official import OfficialDataset
 from disentangle_bench.errors import BenchError
 
 BLOCK = 15_000
-"""Images read at once, the official chunk: 184 MB."""
+"""Images read at a time, as many as in an official chunk: 184 MB."""
 
 
 class Shapes3D(OfficialDataset):

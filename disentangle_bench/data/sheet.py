@@ -1,4 +1,4 @@
-"""A picture of a dataset: one row per factor, the others held, then random images with their factors."""
+"""Draw a picture of a dataset: a row per factor with the other factors held, then random images with their factors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GAP = 4
 def held_position(dataset: Dataset) -> int:
     """Return the position whose factors the rows of a sheet hold: inside a grid, or the middle of a list.
 
-    Each factor is at a different share of its size, so that three hues are three colours.
+    Each factor is at a different fraction of its size, so that three hues are three colours.
     """
     sizes = dataset.card.factor_sizes
     if len(dataset) != len(dataset.card.grid):
@@ -31,9 +31,9 @@ def held_position(dataset: Dataset) -> int:
 
 
 def traversal(dataset: Dataset, factor: int, position: int, columns: int = COLUMNS) -> npt.NDArray[np.int64]:
-    """Return positions [m] of images along one factor, the others as at ``position``; at most ``columns`` values.
+    """Return positions [m] of images along one factor, with the others as at ``position``; at most ``columns`` values.
 
-    In a list that is not a full grid these are the images that exist.
+    In a list that is not a full grid, these are the images that exist.
     """
     sizes = dataset.card.factor_sizes
     if len(dataset) != len(dataset.card.grid):
@@ -53,7 +53,7 @@ def _spread(n: int, columns: int) -> npt.NDArray[np.int64]:
 
 
 def value(card: Card, factor: int, k: int) -> str:
-    """Return position ``k`` of a factor as text: its value, or the number."""
+    """Return position ``k`` of a factor as text: its value, or the number itself."""
     stands: Any = card.factor_values[factor][k] if card.factor_values else k
     return f"{stands:.3g}" if isinstance(stands, float) else str(stands)
 
@@ -63,7 +63,7 @@ def draw_sheet(dataset: Dataset, target: Path, seed: int = 0, position: int | No
 
     ``seed`` chooses the random images, ``position`` the image whose factors the rows hold.
     """
-    # Figure instead of pyplot: no window system is needed, and the caller's state does not change.
+    # Figure instead of pyplot, which needs no window system and does not change the caller's state.
     from matplotlib.figure import Figure
 
     card = dataset.card
@@ -86,7 +86,7 @@ def draw_sheet(dataset: Dataset, target: Path, seed: int = 0, position: int | No
     figure = Figure(figsize=((left + width) / 100, height / 100), dpi=100, facecolor="white")
 
     def write(x: float, y: float, lines: Sequence[str], side: Literal["center", "right"]) -> None:
-        """Write lines of text below the point, each at its own height, whichever letters have descenders."""
+        """Write lines of text below the point, each at its own height, whether or not letters have descenders."""
         for j, text in enumerate(lines):
             at = (x / (left + width), (y - 1 - line * j) / height)
             figure.text(*at, text, ha=side, va="top", fontsize=6)

@@ -1,7 +1,7 @@
 """SmallNORB (LeCun et al., 2004): toys photographed from all sides, read from the official binary files.
 
-Both halves, as disentanglement_lib uses it: 48,600 images of ten instances of five categories; the first of the two
-cameras. The files are in no order; their labels are sorted into the grid.
+As in disentanglement_lib, both halves are used: 48,600 images of ten instances of five categories, from the first of
+the two cameras. The files are in no particular order; their labels place the images in the grid.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from disentangle_bench.data.resizing import FILTERS, resized
 from disentangle_bench.errors import BenchError
 
 _TYPES: dict[int, np.dtype[Any]] = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
-"""Types of elements by magic number; what the format calls byte has no sign."""
+"""Types of elements by magic number; what the format calls byte is unsigned."""
 
 _FOLDER = "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/"
 _HALVES = (
@@ -81,7 +81,7 @@ class SmallNORB(OfficialDataset):
 
     @classmethod
     def blocks(cls, paths: Sequence[Path]) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield the images in grid order, resized; takes 300 MB of memory, 200 of them the finished set."""
+        """Yield the images in grid order, resized; takes 300 MB of memory, 200 of them for the finished dataset."""
         c, h, w = cls.card.image_shape
         out = np.empty((len(cls.card.grid), h, w, c), dtype=np.uint8)
         seen = np.zeros(len(out), dtype=bool)
@@ -100,7 +100,10 @@ class SmallNORB(OfficialDataset):
 
 
 def _header(file: gzip.GzipFile, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Return type and shape of a matrix: magic number, number of dimensions, at least three dimensions, used or not."""
+    """Return the type and shape of a matrix from its header.
+
+    That is a magic number, the number of dimensions, and at least three dimensions, used or not.
+    """
     magic, ndim = struct.unpack("<ii", file.read(8))
     if magic not in _TYPES or not 1 <= ndim <= 8:
         raise BenchError(f"{path} is no NORB matrix of bytes or integers (it begins with {magic:#x}, {ndim}).")
@@ -115,7 +118,7 @@ def _matrix(path: Path) -> npt.NDArray[np.int64]:
 
 
 def _positions(card: Card, category: Path, info: Path) -> npt.NDArray[np.int64]:
-    """Return the position in the grid of each image of a half, [n]."""
+    """Return the positions [n] in the grid of the images of a half."""
     kinds, labels = _matrix(category), _matrix(info)
     if labels.shape != (len(kinds), 4):
         raise BenchError(f"{info} has labels {labels.shape} for {len(kinds)} images; four each are needed.")

@@ -1,6 +1,6 @@
-"""Image files of users: ``.npz``, HDF5, or a ``.csv`` beside pictures. Nothing in them is trusted or unpickled.
+"""Read image files of users: ``.npz``, HDF5, or a ``.csv`` beside pictures. Nothing in them is trusted or unpickled.
 
-Each source says what it holds before anything large is read, and raises ``BenchError`` where a file promises more than
+Each source reports what it holds before anything large is read, and raises ``BenchError`` if a file promises more than
 it has.
 """
 
@@ -29,13 +29,13 @@ BLOCK_BYTES = 64 * 2**20
 TABLE_BYTES = 2**30
 """Size limit of everything in a file except its images."""
 RATIO = 1_100
-"""Bytes that one compressed byte can stand for at most; deflate reaches 1,032."""
+"""Largest number of bytes that one compressed byte can stand for; deflate reaches 1,032."""
 
 Array = npt.NDArray[Any]
 
 
 class Source(ABC):
-    """An open file: ``shape`` and ``dtype`` of its images, and by name the small ``arrays`` beside them."""
+    """An open file: the ``shape`` and ``dtype`` of its images, and the small ``arrays`` beside them by name."""
 
     path: Path
     shape: tuple[int, ...]
@@ -47,12 +47,12 @@ class Source(ABC):
         """Return a hash of everything in the file."""
 
     def mapped(self) -> npt.NDArray[np.uint8] | None:
-        """Return the images mapped in their file; None where that cannot be done."""
+        """Return the images mapped in their file; None if that is not possible."""
         return None
 
     @abstractmethod
     def blocks(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield the images, some at a time; pictures may have different sizes and then come one by one."""
+        """Yield the images, some at a time; pictures, which may have different sizes, come one by one."""
 
     def rows(self) -> int:
         """Return the number of images in a block."""
@@ -60,7 +60,7 @@ class Source(ABC):
 
 
 def open_source(path: Path) -> Source:
-    """Open the file ``path`` as its suffix says; raises ``BenchError`` and whatever libraries raise for bad files."""
+    """Open the file ``path`` according to its suffix; raise ``BenchError``, or what libraries raise for bad files."""
     with path.open("rb") as file:
         fault = other_content(file.read(512))
     if fault:
@@ -98,7 +98,7 @@ class Npz(Source):
         return info
 
     def _header(self, file: Any, key: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-        """Return shape, type and size in bytes of the array at whose start ``file`` is positioned."""
+        """Return the shape, type and size in bytes of the array at whose start ``file`` is positioned."""
         shape, fortran, dtype = array_header(file)
         size = math.prod(shape) * dtype.itemsize
         if size > self._members[key].file_size or min(shape, default=0) < 0:
@@ -116,24 +116,24 @@ class Npz(Source):
             return np.frombuffer(file.read(size), dtype=dtype).reshape(shape)
 
     def content(self) -> bytes:
-        """Return a hash of names, sizes and CRC-32 of all members."""
+        """Return a hash of the names, sizes and CRC-32 of all members."""
         state = hashlib.sha256()
         for info in sorted(self._members.values(), key=lambda info: info.filename):
             state.update(f"{info.filename} {info.file_size} {info.CRC}\n".encode())
         return state.digest()
 
     def mapped(self) -> npt.NDArray[np.uint8] | None:
-        """Return the images where they are not compressed."""
+        """Return the images mapped in the file if they are not compressed, else None."""
         stored = stored_array(self.path, "images.npy")
         return None if stored is None else stored.array
 
     def blocks(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield the images, which checks their CRC-32."""
+        """Yield the images; reading to the end checks their CRC-32."""
         yield from streamed_array(self.path, "images.npy", self.rows())
 
 
 class Hdf5(Source):
-    """An HDF5 file. Links and storage outside the file are rejected: they could read any file of this machine."""
+    """An HDF5 file. Links and storage outside the file are rejected: they could read any file on this machine."""
 
     def __init__(self, path: Path) -> None:
         import h5py
@@ -178,7 +178,7 @@ class Hdf5(Source):
             return hashlib.file_digest(file, "sha256").digest()
 
     def mapped(self) -> npt.NDArray[np.uint8] | None:
-        """Return the images where they are neither in chunks nor compressed."""
+        """Return the images mapped in the file if they are neither chunked nor compressed, else None."""
         import h5py
 
         with h5py.File(self.path, "r") as content:
@@ -232,9 +232,9 @@ class Pictures(Source):
             with Image.open(path) as image:
                 mode, deep = image.mode, image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
                 grey = mode in ("1", "L", "LA") or deep
-                # Pillow would cut 16 bits off at 255; of colours it keeps the high byte.
+                # Pillow would clip 16-bit grey at 255; of 16-bit colours it keeps the high byte.
                 pixels: Array = np.asarray(image) >> 8 if deep else np.asarray(image.convert("L" if grey else "RGB"))
-        except Exception as error:  # Pillow raises nearly anything for damaged pictures
+        except Exception as error:  # Pillow raises almost anything for damaged pictures
             raise BenchError(f"{self.path}: the picture {path} cannot be read ({error})") from error
         if mode in ("I", "F") and not deep:
             raise BenchError(f"{self.path}: the picture {path} has 32 bits per pixel; save it with 8 or 16")
@@ -258,7 +258,7 @@ class Pictures(Source):
 
 
 def _column(cells: Sequence[str]) -> Array:
-    """Return a column of a table as numbers, if all cells are, else as words."""
+    """Return a column of a table as numbers if all its cells are numbers, else as words."""
     try:
         return np.array([float(cell) for cell in cells])
     except ValueError:
@@ -266,7 +266,7 @@ def _column(cells: Sequence[str]) -> Array:
 
 
 def resized_block(block: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Return images [b, h, w, c] or [b, h, w] as [b, side, side, c], by Pillow's bicubic filter."""
+    """Return images [b, h, w, c] or [b, h, w] resized to [b, side, side, c] by Pillow's bicubic filter."""
     from disentangle_bench.data.resizing import resized
 
     block = block[..., np.newaxis] if block.ndim == 3 else block

@@ -1,4 +1,4 @@
-"""Arrays in zip files (``.npz`` is one): mapped in place, or read from end to end in little memory."""
+"""Read arrays in zip files (such as ``.npz``): mapped in place, or read from start to end in little memory."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An array mapped inside a zip file, and the CRC-32 that the zip file gives for it."""
+    """An array mapped inside a zip file, and the CRC-32 that the zip file states for it."""
 
     array: npt.NDArray[np.uint8]
     crc: int
 
 
 def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, whether in Fortran order, and type of the .npy at whose start ``file`` is positioned."""
+    """Return the shape, Fortran order (or not) and type of the .npy at whose start ``file`` is positioned."""
     major, _ = np.lib.format.read_magic(file)
     if major == 1:
         return np.lib.format.read_array_header_1_0(file)
@@ -34,7 +34,7 @@ def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
 
 
 def stored_array(path: Path, member: str) -> StoredArray | None:
-    """Return the array ``member`` (with its ``.npy``) of a zip, mapped read-only; None unless it is stored bytes.
+    """Return the array ``member`` (with its ``.npy``) of a zip, mapped read-only; None unless it is uncompressed bytes.
 
     Raises ``ValueError`` or ``OSError`` if the file is damaged.
     """
@@ -50,7 +50,7 @@ def stored_array(path: Path, member: str) -> StoredArray | None:
     with path.open("rb") as file:
         file.seek(info.header_offset)
         fields = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-        # The lengths of name and extra field are repeated here, and may differ from those in the directory.
+        # The lengths of the name and the extra field are repeated here and may differ from those in the directory.
         file.seek(fields[9] + fields[10], 1)
         shape, fortran, kind = array_header(file)
         offset = file.tell()
@@ -63,7 +63,8 @@ def stored_array(path: Path, member: str) -> StoredArray | None:
 def streamed_array(path: Path, member: str, rows: int) -> Iterator[npt.NDArray[np.uint8]]:
     """Yield the array ``member`` (with its ``.npy``) of a zip, ``rows`` of its first axis at a time.
 
-    Reading to the end checks its CRC-32. Raises ``BenchError`` for another type than bytes, or if it is not there.
+    Reading to the end checks its CRC-32. Raises ``BenchError`` if it is not there or not of bytes in C order, and
+    ``ValueError`` if it ends too early.
     """
     with zipfile.ZipFile(path) as archive:
         if member not in archive.namelist():

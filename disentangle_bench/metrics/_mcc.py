@@ -10,7 +10,7 @@ import numpy.typing as npt
 from disentangle_bench.codes import Evaluation
 from disentangle_bench.errors import BenchError, unknown
 from disentangle_bench.metrics._correlation import best_matching, correlation
-from disentangle_bench.metrics.inputs import as_arrays
+from disentangle_bench.metrics.inputs import as_arrays, as_seed
 from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
 
 FOLDS = 5
@@ -56,7 +56,7 @@ def mcc(codes: Any, factors: Any, *, variant: str = "pearson", rng: int = 0) -> 
     ranks = variant == "spearman"
     whole = correlation(labels, values, ranks=ranks)
     in_sample = np.abs(whole)[best_matching(np.abs(whole))].sum()
-    fold = np.random.default_rng(rng).permutation(n) % FOLDS
+    fold = np.random.default_rng(as_seed(rng)).permutation(n) % FOLDS
     crossed = np.mean([_heldout(labels, values, fold == number, ranks) for number in range(FOLDS)])
     pairs, k = min(whole.shape), whole.shape[0]
     scores = {

@@ -67,7 +67,7 @@ def fit(
 ) -> BoostedTrees:
     """Fit one classifier per factor to codes [n, d] (finite, also as float32) and factors [n, k].
 
-    ``threads`` is the number of threads (None: what ``threads.available`` says); it does not change the
+    ``threads`` is the number of threads (None: what ``cores.available`` says); it does not change the
     result. ``seed`` in 0..2**63-1 only decides between splits that are equally good.
     """
     x = np.ascontiguousarray(np.asarray(codes, np.float32).T)

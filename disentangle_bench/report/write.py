@@ -69,18 +69,18 @@ def write_report(
     for each part of the work.
 
     ``formats`` chooses the formats of the tables (by default all that can be written): ``results.csv`` and
-    ``results.parquet`` (one row per run and score), ``leaderboard.csv``, ``.md`` and ``.tex``, ``mean_ranks.csv`` and
-    ``published.csv`` (our numbers beside those from papers). ``CITATION.cff`` is always written; ``figures`` adds
-    ``figures/<dataset>-<protocol>/``; ``html`` adds a self-contained page at that path (True: ``report.html`` in
-    ``out``), which reloads every ``refresh`` seconds. ``metrics`` names the metrics, single scores or groups in the
-    leaderboard, the figures and the page, by default all. ``group_by`` says what each table in ``.md`` and ``.tex`` is
-    about: dataset, score or model. ``by_version`` keeps runs of different versions of the package apart, which are
-    otherwise pooled. ``columns`` names the scores in ``leaderboard.tex``, in order, by default the headline scores.
-    ``credit`` sets the title and authors of the citation. Files are replaced whole; the same records give the same
-    bytes.
+    ``results.parquet`` (one row per run and score), ``leaderboard.csv``, ``.md`` and ``.tex``, ``mean_ranks.csv``,
+    ``groups.csv`` (scores across the seeds of a model) and ``published.csv`` (our numbers beside those from papers).
+    ``CITATION.cff`` is always written; ``figures`` adds ``figures/<dataset>-<protocol>/``; ``html`` adds a
+    self-contained page at that path (True: ``report.html`` in ``out``), which reloads every ``refresh`` seconds.
+    ``metrics`` names the metrics, single scores or groups in the leaderboard, the figures and the page, by default all.
+    ``group_by`` says what each table in ``.md`` and ``.tex`` is about: dataset, score or model. ``by_version`` keeps
+    runs of different versions of the package apart, which are otherwise pooled. ``columns`` names the scores in
+    ``leaderboard.tex``, in order, by default the headline scores. ``credit`` sets the title and authors of the
+    citation. Files are replaced whole; the same records give the same bytes.
 
-    Raises ``BenchError`` if ``out`` is missing or is not a results folder, if no run in it is finished, for a metric
-    that no record has, for an unknown format or grouping, and for parquet without pyarrow.
+    Raises ``BenchError`` if ``out`` is missing or is not a results folder, if no run in it is finished, for a metric or
+    column that no record has, for an unknown format or grouping, and for parquet without pyarrow.
     """
     out = Path(out)
     from disentangle_bench.report.results import read_results

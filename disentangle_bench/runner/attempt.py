@@ -49,10 +49,10 @@ Report = Callable[[str, int, int], None]
 
 
 Release = Callable[[], None]
-"""Callback for the end of the device's use: what is left of the run is scoring on the CPU."""
+"""Callback for when the device is no longer needed: all that is left of the run is scoring on the CPU."""
 
 ShouldStop = Callable[[], bool]
-"""Function called between two steps of the work: returns whether the run should write a checkpoint and end."""
+"""Function called between two steps of the work; it returns whether the run should write a checkpoint and end."""
 
 
 def attempt(
@@ -65,10 +65,11 @@ def attempt(
     fresh: bool = False,
     release: Release = lambda: None,
 ) -> tuple[str, str]:
-    """Try one run in the results folder ``out``: every executor calls this, in the run's own process.
+    """Try one run in the results folder ``out``: every executor calls this, most of them in a process of the
+    run's own.
 
     Return how it ended and a line that says more: ``done``; ``failed`` (``failed.json`` gives details); ``stopped``,
-    with a checkpoint; or ``busy``, because another process holds the run. A finished run gives ``done`` at once unless
+    with a checkpoint; or ``busy``, because another process holds the run. A finished run is ``done`` at once unless
     ``fresh``.
     """
     folder = runs.run_folder(out, spec)
@@ -117,10 +118,9 @@ def explain(error: BaseException) -> str:
 
 @contextmanager
 def stopping() -> Iterator[ShouldStop]:
-    """Catch SIGINT, SIGTERM and SIGHUP: in this context the process continues, and the yielded function returns
-    whether one came.
+    """Catch SIGINT, SIGTERM and SIGHUP, so that the process continues; yield a function that returns whether one came.
 
-    SIGINT and SIGHUP stay ignored where they were (``nohup``). Outside the main thread nothing can be caught.
+    SIGINT and SIGHUP stay ignored if they already were (``nohup``). Outside the main thread nothing can be caught.
     """
     asked = False
 
@@ -157,7 +157,7 @@ def run_one(
     should_stop: ShouldStop = lambda: False,
     release: Release = lambda: None,
 ) -> None:
-    """Train, score and record one run in ``folder``; resumes what an interrupted attempt left there."""
+    """Train, score and record one run in ``folder``; resume what an interrupted attempt left there."""
     files.write_json(folder / runs.SPEC, {"schema": files.SCHEMA, "spec": spec.model_dump(mode="json")})
     with repeatable(resources.threads):
         evaluation, content = _train(spec, folder, resources, report, should_stop)
@@ -186,8 +186,9 @@ def run_one(
 def _train(
     spec: RunSpec, folder: Path, resources: Resources, report: Report, should_stop: ShouldStop
 ) -> tuple[Evaluation, dict[str, Any]]:
-    """Do all that needs the device: train, encode and draw. Keeps weights, codes and pictures in ``folder``; returns
-    the codes and the record's content except the scores.
+    """Do everything that needs the device: train, encode and draw.
+
+    Writes weights, codes and pictures to ``folder``; returns the codes and the record's content except the scores.
     """
     device, dataset = torch.device(resources.devices), dataset_class(spec.dataset).load(resources.data)
     _check_versions(spec, dataset)
@@ -254,5 +255,5 @@ def _check_versions(spec: RunSpec, dataset: Dataset) -> None:
 
 def _report_scoring(report: Report, should_stop: ShouldStop, phase: str, done: int, total: int) -> None:
     report(phase, done, total)
-    if should_stop():  # the last checkpoint is the trained model's: only scoring is to be done again
+    if should_stop():  # the last checkpoint holds the trained model, so only scoring is done again
         raise Interrupted(f"stopped while scoring, in {phase}")

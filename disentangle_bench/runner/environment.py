@@ -25,14 +25,14 @@ from disentangle_bench.errors import BenchError
 from disentangle_bench.store.files import SCHEMA, read_json, write_json
 
 PARTS = "parts.json"
-"""File in the folder of an unfinished run: the environments in which it was trained so far."""
+"""File in the folder of an unfinished run: the environments in which it has been trained so far."""
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def repeatable(threads: int) -> Iterator[None]:
-    """Set the process so that the same spec gives the same bits, soon; restore all settings that are torch's."""
+    """Make the process compute the same bits for the same spec, and quickly; restore torch's settings afterwards."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     uninitialized: Any = torch.utils.deterministic
@@ -60,10 +60,10 @@ _LARGEST_MMAP_THRESHOLD = 32 * 2**20
 
 @contextmanager
 def _freed_memory_kept() -> Iterator[None]:
-    """Let glibc keep freed memory in the ``with`` block, and give what is free back to the system afterwards.
+    """Let glibc keep freed memory in the ``with`` block, and return it to the system afterwards.
 
-    By default it gives large tensors back at once, and takes them as new, empty pages in the next update: on a CPU, an
-    update of 64 images on ``conv64`` then causes 10,000 page faults, a sixth of its time and more where several
+    By default it returns the memory of large tensors at once, and gets new, empty pages in the next update. On a CPU,
+    an update of 64 images on ``conv64`` then causes 10,000 page faults: a sixth of its time, and more where several
     processes train. Other C libraries are left alone.
     """
     library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -94,7 +94,8 @@ def note_part(folder: Path, step: int, used: dict[str, Any]) -> list[dict[str, A
     """Note in a run's folder that training continues from update ``step`` in the environment ``used``; return all parts
     of the run, each with its first update.
 
-    A run resumed with another number of threads, or elsewhere, has the bits of neither: the record lists all parts.
+    A run resumed with another number of threads or on another machine has the bits of neither environment, so the
+    record lists all parts.
     """
     parts: list[dict[str, Any]] = []
     if step > 0:
@@ -111,7 +112,7 @@ def note_part(folder: Path, step: int, used: dict[str, Any]) -> list[dict[str, A
 
 
 def _processor() -> str:
-    """Return the processor's name; its architecture where the system does not report it."""
+    """Return the processor's name, or its architecture where the system does not report the name."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -140,8 +141,10 @@ def peak_device_memory(device: torch.device) -> int | None:
 
 @functools.cache
 def commit() -> str | None:
-    """Return the commit of the checkout that the package lies in, with ``+`` if files differ, or the one that git wrote
-    into an archive of it; None if installed.
+    """Return the commit of the checkout that the package lies in, with ``+`` if files differ from it.
+
+    In an archive of the checkout it is the commit that git wrote there; an installed package has None, and so has a
+    checkout where git fails.
     """
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():

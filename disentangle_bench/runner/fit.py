@@ -1,7 +1,7 @@
 """Limits of a machine: runs that fit into memory, and runs at a time on an accelerator (``--runs-per-device auto``).
 
 For the latter, processes train the grid's largest kind of run for a few seconds: one alone, then two, four and eight
-side by side. The number is doubled as long as all of them together become faster by ``GAIN`` and memory and cores
+side by side. The number is doubled as long as their total speed grows by the factor ``GAIN``, and memory and cores
 suffice.
 """
 
@@ -28,19 +28,19 @@ from disentangle_bench.training.trainer import Trainer
 PROBE = "disentangle_bench.runner.fit:probe"
 MOST = 8
 WARM_UP = 5
-"""Updates before any is measured: libraries choose their kernels, and a captured update is recorded."""
+"""Updates before the first that is measured: in these, libraries choose kernels and a captured update is recorded."""
 
 SECONDS = 2.0
 GAIN = 1.1
 CONTEXT_BYTES = 600_000_000
-"""Memory of a CUDA device that a process takes besides its tensors."""
+"""Bytes of a CUDA device's memory that a process takes besides its tensors."""
 
 SHARE = 0.9
 """Part of the free memory that runs may take."""
 
 
 def runs_per_device(specs: Sequence[RunSpec], resources: Resources) -> int:
-    """Return the number of runs that one of the accelerators takes at a time; 1 on a CPU, which has cores instead."""
+    """Return how many runs at a time suit one of the accelerators; 1 on a CPU, where the cores decide instead."""
     device = resources.slots()[0]
     if not specs or device == "cpu":
         return 1
@@ -65,7 +65,7 @@ def runs_per_device(specs: Sequence[RunSpec], resources: Resources) -> int:
 
 
 def best(speeds: Mapping[int, float]) -> int:
-    """Return the number of runs up to which each doubling made all of them together faster by ``GAIN``."""
+    """Return the number of runs up to which each doubling raised their total speed by the factor ``GAIN``."""
     number = 1
     while 2 * number in speeds and speeds[2 * number] >= GAIN * speeds[number]:
         number *= 2
@@ -75,7 +75,7 @@ def best(speeds: Mapping[int, float]) -> int:
 def check_memory(specs: Sequence[RunSpec]) -> None:
     """Raise ``BenchError`` for a run that this machine's memory cannot hold, even if nothing else uses it.
 
-    Counted are the images of an update as float32, and a layer of 256 inputs for the latents, with its gradient and
+    It counts the images of an update as float32, and a layer of 256 inputs for the latents, with its gradient and
     Adam's two moments.
     """
     if not hasattr(os, "sysconf"):  # not known on Windows
@@ -93,7 +93,7 @@ def check_memory(specs: Sequence[RunSpec]) -> None:
 
 
 def _weight(spec: RunSpec) -> int:
-    """Return the numbers in the images of an update of all players: a run with more takes more memory."""
+    """Return how many numbers the images of one update of all players hold: a run with more takes more memory."""
     players, shape = model_config(spec.model, spec.settings).players, dataset_class(spec.dataset).card.image_shape
     return spec.training.batch_size * players * shape[0] * shape[1] * shape[2]
 
@@ -106,8 +106,9 @@ def _answer(process: Process) -> list[float]:
 
 
 def probe(argument: dict[str, Any], channel: Channel) -> None:
-    """Send the bytes that a run takes and those that are free beside it; then, for each line of the input, train for as
-    many seconds as that says and send the updates per second.
+    """Send the bytes of memory that a run takes and those left free beside it, then train on demand.
+
+    Each line of the input is a number of seconds: train for that long, and send the updates per second.
     """
     spec, resources = RunSpec.model_validate(argument["spec"]), Resources.model_validate(argument["resources"])
     device = torch.device(resources.devices)

@@ -33,13 +33,14 @@ from disentangle_bench.training.trainer import Trainer, to_float
 
 PROBE_BATCH = 16
 WARM_UP, LEAST, MOST, SECONDS = 3, 3, 20, 2.0
-"""Updates between the first and the measured ones (a captured update is recorded then), the least and the most that are
-measured, and the seconds after which one is enough."""
+"""Updates between the first one and those that are measured (a captured update is recorded then), the fewest and the
+most that are measured, and the seconds after which one is enough.
+"""
 
 SCORED_ROWS = 600
 LONG_HOURS = 24.0
 WORTHWHILE = 0.9
-"""Share of the training time from which on bfloat16 is not worth leaving the protocol for."""
+"""Share of the training time from which bfloat16 is no longer worth leaving the protocol for."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Plan:
 def measure(specs: Sequence[RunSpec], slots: Sequence[str], resources: Resources, say: Callable[[str], None]) -> Plan:
     """Measure a few updates and a small evaluation of each kind of run, and scale them up.
 
-    All points of a search count as its first one: they differ in settings only.
+    All points of a search are assumed to cost what its first one does, since they differ only in settings.
     """
     firsts: dict[tuple[str, ...], RunSpec] = {}
     for spec in specs:
@@ -165,7 +166,7 @@ def _bf16_share(seconds: float, spec: RunSpec, device: torch.device, resources: 
 
 
 def _kind(spec: RunSpec) -> tuple[str, ...]:
-    """Return what runs of one cost share."""
+    """Return a key that all runs of the same cost share."""
     if spec.search is None:
         return (spec.model_copy(update={"seed": 0}).digest,)
     return spec.model, spec.dataset, spec.training.model_dump_json(), spec.scoring.model_dump_json()
@@ -179,7 +180,7 @@ class StandIn(Dataset):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Raise: a stand-in is made from a card."""
+        """Raise ``NotImplementedError``: a stand-in is made from a card."""
         raise NotImplementedError
 
     def images(self, index: npt.ArrayLike) -> npt.NDArray[np.uint8]:
@@ -188,7 +189,7 @@ class StandIn(Dataset):
         return np.random.default_rng(0).integers(256, size=(np.size(index), h, w, c), dtype=np.uint8)
 
     def factors(self, index: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Return factor values [n, k] from the card's grid, also where the images are not the full grid."""
+        """Return factor values [n, k] from the card's grid, even if the images do not fill the grid."""
         return self.card.grid.factors(np.asarray(index) % len(self.card.grid))
 
 
@@ -208,7 +209,7 @@ def _synchronised(device: torch.device) -> float:
 
 
 def _measured(spec: RunSpec, dataset: Dataset, device: torch.device, resources: Resources) -> tuple[Trainer, float]:
-    """Return a trainer and the seconds of an update; if one takes seconds, those of a small batch are scaled up."""
+    """Return a trainer and the seconds that an update takes, scaled up from a small batch if one takes long."""
     small = min(PROBE_BATCH, spec.training.batch_size)
     training = spec.training.model_copy(update={"batch_size": small})
     how = {"compile": resources.compile, "capture": resources.capture}
@@ -221,7 +222,7 @@ def _measured(spec: RunSpec, dataset: Dataset, device: torch.device, resources: 
 
 
 def _update_seconds(trainer: Trainer) -> float:
-    """Return the seconds of an update. The very first is never measured: it imports, compiles and allocates."""
+    """Return the seconds that an update takes. The very first is never measured: it imports, compiles and allocates."""
     device = trainer.generator.device
     trainer.update()
     seconds: list[float] = []
@@ -246,7 +247,7 @@ def _encoding_seconds(trainer: Trainer, dataset: Dataset) -> float:
 
 
 def _metric_seconds(spec: RunSpec, dataset: Dataset) -> float:
-    """Return the seconds of scoring: those of a few rows of random codes, scaled up linearly with the rows."""
+    """Return the seconds that scoring takes, measured on a few rows of random codes and scaled up linearly."""
     index, n_train = evaluation_sample(spec, len(dataset))
     rows = min(SCORED_ROWS, len(index))
     values = np.random.default_rng(0).standard_normal((rows, int(spec.settings["latents"])))

@@ -21,7 +21,7 @@ from disentangle_bench.runner.executors.base import ENDS, Event
 from disentangle_bench.store.status import duration
 
 LINE_SECONDS = 15.0
-"""Seconds between two plain lines on the same thing."""
+"""Shortest time in seconds between two plain lines about the same thing."""
 
 
 class Bars:
@@ -74,21 +74,21 @@ class Bars:
 
 @dataclass
 class _Pace:
-    """Start time and first count of something, and the time when a line on it was last printed."""
+    """Start time and first count of something, and the time when a line about it was last printed."""
 
     began: float
     first: int
     printed: float | None = None
 
     def due(self, now: float) -> bool:
-        """Return whether it is time for a line, and count it as printed."""
+        """Return whether it is time for a line; if so, count it as printed."""
         if self.printed is not None and now - self.printed < LINE_SECONDS:
             return False
         self.printed = now
         return True
 
     def left(self, now: float, done: int, total: int | None) -> str:
-        """Return the time left as ``, 10 s left``; nothing if it is not known or nothing is left."""
+        """Return the time left, such as ``, 10 s left``; an empty text if it is not known or nothing is left."""
         if total is None or done <= self.first or done >= total:
             return ""
         return f", {duration((now - self.began) * (total - done) / (done - self.first))} left"
@@ -136,7 +136,7 @@ class Display:
         before = self._phases.get(event.run_id)
         if before != name:
             self.bars.remove(before or "")
-            # The line that says that a run has begun is printed already.
+            # The line that says that a run has begun has already been printed.
             printed = self._paces[event.run_id].printed if before else now
             self._phases[event.run_id], self._paces[event.run_id] = name, _Pace(now, event.done, printed)
         if self.bars.drawn:
@@ -148,7 +148,7 @@ class Display:
 
 @contextmanager
 def downloads() -> Iterator[Report]:
-    """Return the progress callback of downloads, checks and preparations, which are counted in bytes."""
+    """Yield the progress callback for downloads, checks and preparations, which are counted in bytes."""
     with Bars() as bars:
         paces: dict[str, _Pace] = {}
 

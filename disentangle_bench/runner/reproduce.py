@@ -1,4 +1,4 @@
-"""Do a recorded run again beside it, and compare its numbers."""
+"""Repeat a recorded run in a folder beside it, and compare the numbers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from disentangle_bench.store import runs, status
 from disentangle_bench.store.merge import copy_plugins
 
 FOLDER = "reproduced"
-"""Results folder, within that of the run, in which runs are done again."""
+"""Results folder, inside that of the run, in which the run is done again."""
 
 CLOSE = 0.01
-"""Difference of two numbers, as a part of the larger one, up to which they are close."""
+"""Largest difference between two close numbers, as a fraction of the larger one."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Comparison:
 class Reproduction:
     """A run that was done again in ``folder``.
 
-    ``training`` says up to where both histories are equal, ``reasons`` what differs between the two: versions, the
-    device, its threads. Differences in them are why numbers may differ, and numbers that differ without any are a
-    fault.
+    ``training`` says up to where both histories are equal, and ``reasons`` what else differs between the two runs:
+    versions, the device, its threads. Such differences explain why numbers may differ; if numbers differ without any,
+    that is a fault.
     """
 
     folder: Path
@@ -54,11 +54,10 @@ class Reproduction:
 
 
 def reproduce(folder: Path, resources: Resources) -> Reproduction:
-    """Do the finished run in ``folder`` again in ``reproduced`` of its results folder, and compare the two.
+    """Do the finished run in ``folder`` again, in ``reproduced`` of its results folder, and compare the two runs.
 
-    A reproduction that was interrupted is resumed, and one that is there already is only compared. Raises
-    ``BenchError`` if there is no such run, if it is one of another version of its model or dataset, and if it fails or
-    is stopped.
+    An interrupted reproduction is resumed, and a finished one is only compared. Raises ``BenchError`` if there is no
+    such run, if its model or dataset now has another version, and if the reproduction fails or is stopped.
     """
     try:
         record = runs.read_record(folder)
@@ -119,7 +118,7 @@ def _verdict(before: float, after: float) -> str:
 
 
 def _training(first: Path, second: Path) -> str:
-    """Return up to which update the two histories are equal."""
+    """Return a line that says up to which update the two histories are equal."""
     tables = []
     for folder in (first, second):
         try:

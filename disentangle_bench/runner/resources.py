@@ -13,20 +13,22 @@ from disentangle_bench.data.files import data_folder
 from disentangle_bench.errors import BenchError
 
 MOST_JOBS_PER_CORE = 64
-"""Processes per core that ``jobs`` may ask for: more is a typing error, and would overload the machine."""
+"""Most processes per core that ``jobs`` may ask for: more is probably a typing error, and would overload the machine.
+"""
 
 
 class Resources(BaseModel):
-    """Devices, cores, folders and settings that runs use, whatever executor does them.
+    """Devices, cores, folders and settings that runs use, under any executor.
 
     ``devices`` are names, comma-separated (``auto``, ``cpu``, ``cuda:0,cuda:1``); in the process of a run it is the one
-    device of that run. ``jobs`` is the number of runs at a time: None is one per ``threads`` cores on a CPU and
-    ``runs_per_device`` per accelerator (``auto`` is measured, see ``fit``), 0 is one after another in the calling
-    process, for debuggers. ``threads`` are the CPU threads of a run: numbers are repeatable for one machine, device and
-    number of threads, since sums are split among threads. ``data`` is the folder of the datasets, ``trackers`` are
-    names from ``training.trackers``, ``checkpoint_seconds`` lie between two checkpoints, ``compile`` compiles the
-    networks and ``capture`` makes updates CUDA graphs where the device and the model can. ``executor`` is ``local``,
-    ``slurm`` or ``ray``, and ``executor_settings`` its text ``key=value,...``.
+    device of that run. ``jobs`` is the number of runs at a time: None means one per ``threads`` cores on a CPU and
+    ``runs_per_device`` per accelerator (``auto`` is measured, see ``fit``); 0 means one after another in the calling
+    process, for debuggers. ``threads`` is the number of CPU threads of a run: results are repeatable for one machine,
+    device and number of threads, since sums are split among threads. ``data`` is the folder of the datasets,
+    ``trackers`` are names from ``training.trackers``, and ``checkpoint_seconds`` is the time between two checkpoints.
+    ``compile`` compiles the networks, and ``capture`` records updates as CUDA graphs where the device and the model
+    allow it. ``executor`` is ``local``, ``slurm`` or ``ray``, and ``executor_settings`` is its settings as the text
+    ``key=value,...``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,7 +54,7 @@ class Resources(BaseModel):
         return ["--data-dir", str(self.data), *(["--threads", str(self.threads)] if self.threads != 1 else [])]
 
     def slots(self) -> tuple[str, ...]:
-        """Return the devices of this machine for runs, one entry for each run that may go at a time.
+        """Return the devices of this machine for runs, one entry for each run at a time.
 
         Raises ``BenchError`` for a device that cannot be used, and for more jobs than a machine can take.
         """

@@ -38,7 +38,7 @@ class Outcome:
     records: runs.Records = field(default_factory=lambda: runs.Records([], {}))
 
     def note(self, event: Event) -> None:
-        """Note how a run ended; ``left`` are those that stopped or that another process is running."""
+        """Note how a run ended; ``left`` holds those that stopped or that another process is running."""
         if event.kind == "done":
             self.finished.append(event.run_id)
         elif event.kind == "failed":
@@ -51,8 +51,10 @@ RERUN = ("missing", "failed", "all")
 
 
 def select(specs: Sequence[RunSpec], out: Path, rerun: str, records: runs.Records | None = None) -> list[RunSpec]:
-    """Return which runs of a grid are to be done: those without a record (failed ones are tried again), those that
-    failed only, or all of them anew. ``records`` are the folder's where they have been read already.
+    """Return the runs of a grid that remain to be done.
+
+    ``rerun`` is ``missing`` for those without a record (failed ones are tried again), ``failed`` for only those that
+    failed, or ``all`` to do all of them anew. ``records`` are the folder's, if they have already been read.
     """
     if rerun not in RERUN:
         raise unknown("value of --rerun", rerun, RERUN)
@@ -78,8 +80,9 @@ def run_grid(
     rerun: str = "missing",
     records: runs.Records | None = None,
 ) -> Outcome:
-    """Do what is to be done of a grid in the results folder ``out``, and write its ``results.csv``. ``records`` are the
-    folder's where they have been read already.
+    """Do the runs of a grid that ``select`` returns for the results folder ``out``, and write its ``results.csv``.
+
+    ``records`` are the folder's, if they have already been read.
 
     Raises ``BenchError``, before anything is trained, for resources that are missing, settings that the executor does
     not understand, datasets that cannot be obtained and a folder that cannot be written.
@@ -117,7 +120,7 @@ def run_grid(
 
 
 def keep(specs: Sequence[RunSpec], out: Path) -> None:
-    """Keep a grid in the results folder ``out``, to do its runs, with the files of plug-ins and protocols.
+    """Keep a grid in the results folder ``out``, with the files of plug-ins and protocols that its runs need.
 
     Raises ``BenchError`` if the folder cannot be written.
     """
@@ -130,7 +133,7 @@ def keep(specs: Sequence[RunSpec], out: Path) -> None:
 
 
 def _note_changes(specs: Sequence[RunSpec], records: runs.Records) -> None:
-    """Log which plug-ins' files have changed since the runs that are already in the folder."""
+    """Print which plug-ins' files have changed since the runs that are already in the folder."""
     now = {(name, file.sha256): file for spec in specs for name, file in spec.files.items()}
     before = [(name, file.sha256) for record in records.records for name, file in record.spec.files.items()]
     for name, sha256 in now:
@@ -154,7 +157,7 @@ def estimate(specs: Sequence[RunSpec], resources: Resources) -> Plan:
 
 
 def run_single(run_id: str, out: Path, resources: Resources) -> tuple[str, str]:
-    """Do one run that is known in the results folder, in this process; return how it ended and a line on it."""
+    """Do one run that is known in the results folder, in this process; return how it ended and a line about it."""
     known = status.planned(out)
     if not known:
         raise BenchError(f"there is no kept grid in {str(out)!r}: dbench plan --keep --out FOLDER makes one")
@@ -203,7 +206,7 @@ def check_writable(out: Path) -> None:
 
 
 def _check_locks(out: Path, file: IO[bytes]) -> None:
-    """Raise ``BenchError`` where the file system has no kernel locks, by which runs are claimed."""
+    """Raise ``BenchError`` if the file system lacks kernel locks, with which runs are claimed."""
     try:
         import fcntl
     except ImportError:  # Windows has its own locks everywhere

@@ -1,4 +1,4 @@
-"""Do what a user asks for: a grid at once, or an adaptive search with Optuna's TPE in rounds that depend on results.
+"""Run a whole grid, or an adaptive search with Optuna's TPE in rounds that depend on the results.
 
 The studies are in ``search.journal`` of the results folder, a text file of JSON lines from which nothing is unpickled.
 Trial t of a study is point t + 1 of the search. Point 0 is the default, which the study does not see, since it may lie
@@ -39,7 +39,7 @@ def do(
     rerun: str = "missing",
     records: runs.Records | None = None,
 ) -> Outcome:
-    """Do the runs that ``config.grids.expand(**what)`` gives: all at once, or in the rounds of an adaptive search.
+    """Do the runs that ``config.grids.expand(**what)`` returns: all at once, or in the rounds of an adaptive search.
 
     ``rerun`` and ``records`` are as for ``run_grid``. Raises ``BenchError`` as ``check`` and ``run_grid`` do.
     """
@@ -50,7 +50,7 @@ def do(
 
 
 def check(what: Mapping[str, Any], rerun: str = "missing") -> Search | None:
-    """Return the search in ``what``, if there is one; raise ``BenchError`` if it cannot be done like that."""
+    """Return the search in ``what``, if there is one; raise ``BenchError`` if it cannot be done with these options."""
     search: Search | None = what.get("search")
     if search is None or search.sampler == "random":
         if search is not None and search.by:
@@ -100,7 +100,7 @@ def _adaptive(
 def _ask(
     default: RunSpec, protocol: str, changes: Sequence[str], search: Search, out: Path, until: int
 ) -> list[RunSpec]:
-    """Tell one model's study what is known, and return the specs with seed 0 of its points 1 to ``until`` - 1."""
+    """Tell one model's study the results so far, and return the specs with seed 0 of its points 1 to ``until`` - 1."""
     import optuna
 
     study = _study(default, search, out)
@@ -123,7 +123,7 @@ def _ask(
 
 
 def _study(default: RunSpec, search: Search, out: Path) -> optuna.Study:
-    """Return the study of one model, which is loaded if it is there."""
+    """Return the study of one model, loaded if it exists and new otherwise."""
     import optuna
     from optuna.storages.journal import JournalFileBackend
 

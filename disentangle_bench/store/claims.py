@@ -22,7 +22,7 @@ from disentangle_bench.store.files import SCHEMA, read_json, write_json
 PROGRESS, LOCK = "progress.json", "run.lock"
 BEAT_SECONDS = 5.0
 CLAIM_SECONDS = 0.2
-"""Time for which a claim is tried: a process that only checks whether a run is alive holds its lock for a moment."""
+"""Seconds for which a claim is tried: a process that only checks whether a run is alive holds its lock for a moment."""
 
 
 class Busy(Exception):
@@ -31,7 +31,7 @@ class Busy(Exception):
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Hold a run: no other process, also on another machine that shares the file system, can do it meanwhile.
+    """Hold a run, so that no other process can do it, even on another machine that shares the file system.
 
     The lock is the kernel's (flock), so it ends with the process that holds it, however that process ends. Raises
     ``Busy`` if it is held, and ``BenchError`` if the file system has no locks.

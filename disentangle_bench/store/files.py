@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 1
-"""Schema of the JSON files; a change of their shape bumps it."""
+"""Version of the JSON files' schema; a change of their structure bumps it."""
 
 LARGEST = 64 * 2**20
-"""Bytes of the largest JSON file that is read: a record has about ten thousand."""
+"""Size in bytes of the largest JSON file that is read; a record has about ten thousand."""
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -30,7 +30,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def finite(value: Any) -> Any:
     """Return ``value`` as JSON in UTF-8 can hold it: texts for keys, lists for tuples, None for NaN and infinity.
 
-    Bytes of paths that are no text become backslashes and digits.
+    Bytes of paths that are not text become backslashes and digits.
     """
     if isinstance(value, dict):
         return {finite(str(key)): finite(item) for key, item in value.items()}
@@ -51,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the content of one of the suite's JSON files.
 
     Raises ``FileNotFoundError`` if there is none, and ``BenchError``, in one line that names it, if it is damaged, not
-    of this suite, of a newer version, or no regular file (a FIFO would block whoever opens it).
+    of this suite, of a newer version, or not a regular file (a FIFO would block whoever opens it).
     """
     try:
         if not path.is_file():
@@ -102,7 +102,7 @@ def _safe_cell(value: Any) -> Any:
 
 
 def check_results(out: Path) -> None:
-    """Raise ``BenchError`` if ``out`` is no results folder."""
+    """Raise ``BenchError`` if ``out`` is not a results folder."""
     if not out.is_dir():
         raise BenchError(f"there is no results folder {str(out)!r}: give the folder that dbench run --out wrote to")
     if not (out / "runs").is_dir():
@@ -110,7 +110,7 @@ def check_results(out: Path) -> None:
 
 
 def check_target(path: Path, option: str = "--out") -> None:
-    """Raise ``BenchError`` if ``path`` could not be written; call it before the work whose result goes there."""
+    """Raise ``BenchError`` if ``path`` cannot be written; call this before the work whose result goes there."""
     if path.is_dir() or not path.parent.is_dir():
         problem = "is a folder" if path.is_dir() else "lies in a folder that does not exist"
         raise BenchError(f"{option} {str(path)!r} {problem}: give a file in a folder that exists")

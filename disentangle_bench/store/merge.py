@@ -23,7 +23,7 @@ from disentangle_bench.store.status import Selection
 MERGE_LOCK = ".merge.lock"
 TEMPORARY = ".merging-"
 REMOVED = ".removed-"
-"""Beginnings of hidden folders: a run that is being copied, and one that is being removed."""
+"""Prefixes of hidden folders: for a run that is being copied, and for one that is being removed."""
 
 
 @dataclass
@@ -38,11 +38,11 @@ class Merged:
 def merge(sources: Sequence[Path], out: Path, selection: Selection | None = None) -> Merged:
     """Copy the runs of several results folders into a new or existing one; nothing is ever overwritten.
 
-    All is checked before anything is copied: two finished runs of the same name must have the same scores, and every
-    record must be one that can be used. Unfinished runs are copied only where nothing of that name is, and a run that
-    is finished in one folder beats it being unfinished in another. Runs that a process is doing are left out, and so
-    are links, which are never followed. Raises ``BenchError`` in all other cases, and if the disk is full; runs that
-    were copied until then stay.
+    Everything is checked before anything is copied: two finished runs of the same name must have the same scores, and
+    every record must be usable. An unfinished run is copied only if ``out`` has none of that name, and a run that is
+    finished in one source takes precedence over the same run unfinished in another. Runs that a process is doing are
+    left out, and so are links, which are never followed. Raises ``BenchError`` in all other cases, and if the disk is
+    full; runs copied until then stay.
     """
     folders = _choose(sources, out, selection)
     result = Merged(kept=sorted(name for name, folder in folders.items() if folder.parent.parent == out))
@@ -60,7 +60,7 @@ def merge(sources: Sequence[Path], out: Path, selection: Selection | None = None
 
 
 def _choose(sources: Sequence[Path], out: Path, selection: Selection | None) -> dict[str, Path]:
-    """Return the folder from which each run is to be taken, by its name."""
+    """Return the folder to copy each run from, by the run's name."""
     selected: set[str] | None = None
     if selection is not None:
         selected = {row.run_id for row in selection.of([row for source in sources for row in status.states(source)])}
@@ -135,7 +135,7 @@ def _copy_run(folder: Path, out: Path, result: Merged) -> None:
 
 
 def copy_plugins(source: Path, out: Path) -> None:
-    """Copy files of plug-ins and protocols that runs need to another results folder, unless they are already there."""
+    """Copy the files of plug-ins and protocols that runs need into another results folder, unless they are there."""
     for path in sorted(path for form in ("*.py", "*.toml") for path in (source / plugins.FOLDER).glob(form)):
         target = out / plugins.FOLDER / path.name  # named by digest, so files of the same name are equal
         if path.is_file() and not path.is_symlink() and not target.exists():
@@ -159,7 +159,7 @@ def _is_temporary(name: str) -> bool:
 
 
 def remove(out: Path, names: Sequence[str]) -> None:
-    """Remove runs from a results folder, each at once and for good, whatever is in its folder.
+    """Remove runs from a results folder for good, each in one step, whatever is in its folder.
 
     Raises ``BenchError``, removing none, if one is unknown or being run.
     """
@@ -175,7 +175,7 @@ def remove(out: Path, names: Sequence[str]) -> None:
                     held.enter_context(claims.claimed(out / "runs" / name))
             except claims.Busy as busy:
                 raise BenchError(f"the run {name!r} cannot be removed, {busy}: stop it first") from busy
-        for name in names:  # a command that is killed while it removes files leaves no run with some of them
+        for name in names:  # so that a command killed while removing files leaves no run with some of them
             hidden.append(out / "runs" / f"{REMOVED}{uuid.uuid4().hex}")
             (out / "runs" / name).rename(hidden[-1])
     for folder in (out / "runs").glob(f"{REMOVED}*"):

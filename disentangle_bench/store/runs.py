@@ -57,7 +57,7 @@ class Record:
 class Records:
     """Finished runs of a results folder, in the order of their names, and its records that cannot be used.
 
-    ``problems`` has one line for each of those, which names the file, by the name of the run's folder.
+    ``problems`` has one line for each unusable record, which names the file, by the name of the run's folder.
     """
 
     records: list[Record]
@@ -111,7 +111,7 @@ def read_record(folder: Path) -> Record:
 def read_records(out: Path, known: Mapping[str, Record] | None = None) -> Records:
     """Return all finished runs of a results folder, and what is wrong with records that cannot be used.
 
-    Those in ``known``, by the names of their folders, are not read again.
+    Records in ``known``, a mapping by the names of their folders, are not read again.
 
     Raises ``BenchError`` if the folder is missing, or was not made by ``dbench run``.
     """
@@ -129,12 +129,12 @@ def read_records(out: Path, known: Mapping[str, Record] | None = None) -> Record
 
 
 def load_records(out: Path) -> list[Record]:
-    """Return all finished runs of a results folder without those whose record cannot be used."""
+    """Return all finished runs of a results folder, except those whose record cannot be used."""
     return read_records(out).records
 
 
 def run_folders(out: Path) -> list[Path]:
-    """Return the folders of all runs that have begun in a results folder, sorted; hidden ones are temporary."""
+    """Return the folders of all runs that have begun in a results folder, sorted, without hidden, temporary ones."""
     with os.scandir(out / "runs") as entries:
         return [out / "runs" / entry.name for entry in sorted(entries, key=_name) if _is_run(entry)]
 
@@ -163,7 +163,7 @@ def write_record(folder: Path, content: dict[str, Any]) -> None:
 def check_file(record: Record, name: str) -> Path:
     """Return the path of a file beside a record, such as ``codes.npz`` or ``model.safetensors``.
 
-    Raises ``BenchError`` if it is missing, or is not the one that was written: a record has the SHA-256 of codes and
+    Raises ``BenchError`` if it is missing, or is not the file that was written: a record holds the SHA-256 of codes and
     weights, unless an early version wrote it.
     """
     path = record.folder / name
@@ -198,7 +198,7 @@ def read_failure(folder: Path) -> dict[str, Any]:
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:
-    """Return one row per run and score: what was run, on what, and the number."""
+    """Return a table with one row per run and score: what was run, on what, and the number."""
     import pandas as pd
 
     rows = []
@@ -225,7 +225,7 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def write_results(out: Path, records: Iterable[Record] | None = None) -> Path:
-    """(Re)write ``results.csv``, the tidy table of the folder's ``records``, which are read if they are not given."""
+    """Write ``results.csv``, the tidy table of the folder's ``records`` (read if not given), and return its path."""
     target = out / "results.csv"
     table = safe_cells(tidy(load_records(out) if records is None else records))
     with atomic_path(target) as temporary:
@@ -238,7 +238,7 @@ def write_failure(
 ) -> None:
     """Write ``failed.json``: the error in one line, the whole traceback, and the command that repeats this one run.
 
-    ``options`` are further ones of that command.
+    ``options`` are further options of that command.
     """
     content = {
         "schema": SCHEMA,
@@ -267,5 +267,5 @@ def command(spec: RunSpec, out: Path, options: Sequence[str] = ()) -> str:
     for change in spec.changed:
         key, _, value = change.partition("=")
         arguments += ["--set", f"{key}={word(value)}"]
-    # The bytes of a path need not be text; JSON and UTF-8 must be.
+    # A path may hold bytes that are not text, which neither JSON nor UTF-8 can.
     return shlex.join([*arguments, *options]).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -24,7 +24,7 @@ from disentangle_bench.store import claims, files, runs
 
 FOLDER = "grids"
 STALE_SECONDS = 60.0
-"""Age from which a heartbeat counts as stale: twelve beats were missed."""
+"""Age in seconds from which a heartbeat counts as stale: twelve beats were missed."""
 
 
 def remember(out: Path, specs: Sequence[RunSpec]) -> None:
@@ -86,11 +86,11 @@ def _grid(content: dict[str, Any]) -> Iterator[RunSpec]:
 
 @dataclass(frozen=True)
 class State:
-    """Progress of a run, and a line on it.
+    """Progress of a run, and a line about it.
 
     ``state`` is done, running, failed, stopped (it has begun and can be resumed), missing, or damaged (its record
-    cannot be used, so it is done again). ``spec`` is None where no file says what was run. ``seconds`` are those that a
-    finished run took and that a running one still needs, None where unknown.
+    cannot be used, so it is done again). ``spec`` is None where no file says what was run. ``seconds`` is the time that
+    a finished run took or a running one still needs, None where unknown.
     """
 
     spec: RunSpec | None
@@ -158,7 +158,8 @@ def _unfinished(spec: RunSpec | None, run_id: str, folder: Path, problem: str | 
 class Selection:
     """Choice among the runs of a results folder: those that match everything that is given.
 
-    ``patterns`` are run ids, which may have ``*``, ``?`` and ``[...]``; the others are names, which may too.
+    ``patterns`` are run ids, and ``models``, ``datasets`` and ``protocols`` are names; all may contain ``*``, ``?`` and
+    ``[...]``. If ``failed``, only failed runs match.
     """
 
     patterns: tuple[str, ...] = ()
@@ -168,7 +169,7 @@ class Selection:
     failed: bool = False
 
     def of(self, rows: Sequence[State]) -> list[State]:
-        """Return the rows that match. Raises ``BenchError`` for a run, model, dataset or protocol without any."""
+        """Return the rows that match. Raises ``BenchError`` for a run, model, dataset or protocol that has none."""
         matching = [row for row in rows if row.state == "failed"] if self.failed else list(rows)
         matching = _fitting("run", self.patterns, matching, lambda row: row.run_id)
         files = tuple(word.rpartition("/")[2] for word in self.datasets)  # a file is known by its name alone
@@ -198,7 +199,7 @@ class Pace:
 
 
 def pace(rows: Sequence[State]) -> Pace:
-    """Estimate how fast a grid goes, from the times of finished runs of the same kind and the runs in progress."""
+    """Estimate the speed of a grid from the times of finished runs of the same kind and the runs in progress."""
     took: dict[Any, list[float]] = {}
     for row in rows:
         if row.state == "done" and row.seconds and row.spec:
@@ -217,7 +218,7 @@ def pace(rows: Sequence[State]) -> Pace:
 
 
 def counts(rows: Sequence[State]) -> dict[str, int]:
-    """Return how many runs are in each state, damaged only if there are any."""
+    """Return how many runs are in each state; damaged ones are listed only if there are any."""
     table = {name: sum(row.state == name for row in rows) for name in STATES}
     return {name: count for name, count in table.items() if count or name != "damaged"}
 

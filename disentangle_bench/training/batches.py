@@ -1,4 +1,4 @@
-"""Order of the training images: pure functions of seeds, equal on all machines and numpy versions. No torch here."""
+"""Order the training images by pure functions of seeds, the same on all machines and numpy versions, without torch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from disentangle_bench.spec import RunSpec, seed_for, split_sizes
 
 
 def permutation(n: int, *key: int | str) -> Index:
-    """Return a random order of 0 .. n-1 that depends on ``key`` only.
+    """Return a random order of 0 .. n-1 that depends only on ``key``.
 
-    The ranks of n raw numbers of the Philox generator: numpy guarantees that stream for ever, unlike the one of
+    It sorts n raw numbers of the Philox generator, because numpy guarantees that stream for ever, unlike that of
     ``Generator.permutation``.
     """
     return np.argsort(np.random.Philox(seed_for(*key)).random_raw(n), kind="stable").astype(np.int64)
 
 
 def with_replacement(n: int, draws: int, *key: int | str) -> Index:
-    """Return ``draws`` numbers from 0 .. n-1, all equally likely, that depend on ``key`` only."""
+    """Return ``draws`` numbers from 0 .. n-1, all equally likely, that depend only on ``key``."""
     # The remainder of 64 random bits favours small numbers by less than n / 2**64.
     return (np.random.Philox(seed_for(*key)).random_raw(draws) % np.uint64(n)).astype(np.int64)
 
@@ -38,7 +38,7 @@ class Split:
 
 
 def split(n: int, seed: int | None = None) -> Split:
-    """Return the split of n images: the same for all models, seeds and protocols, unless a seed is given."""
+    """Return the split of n images, which is the same for all models, seeds and protocols unless a seed is given."""
     order = permutation(n, "split", n) if seed is None else permutation(n, "split", n, seed)
     sizes = split_sizes(n)
     train, held_out = order[: sizes["train"]], order[sizes["train"] :]
@@ -46,7 +46,7 @@ def split(n: int, seed: int | None = None) -> Split:
 
 
 def split_of(spec: RunSpec, n: int) -> Split:
-    """Return the split of a dataset of n images that a run is trained and scored with."""
+    """Return the split of a dataset of n images with which a run is trained and scored."""
     if spec.training.split == "none":
         nothing = np.zeros(0, dtype=np.int64)
         return Split(np.arange(n, dtype=np.int64), nothing, nothing)
@@ -54,9 +54,9 @@ def split_of(spec: RunSpec, n: int) -> Split:
 
 
 def evaluation_sample(spec: RunSpec, n: int) -> tuple[Index, int]:
-    """Return positions of the images that a run on n images is scored on, and how many of them fit predictors.
+    """Return the positions of the images, out of n, on which a run is scored, and how many of them fit predictors.
 
-    A split that is too small is used whole, in the same proportion.
+    A split that is too small is used as a whole, in the same proportion.
     """
     scoring = spec.scoring
     wanted = scoring.train_images + scoring.test_images
@@ -70,8 +70,8 @@ def evaluation_sample(spec: RunSpec, n: int) -> tuple[Index, int]:
 class Stream:
     """Batches of training images: every image once per epoch, each epoch in its own order.
 
-    ``batch(step)`` is a closed form of the seed and the step, so a resumed run has nothing to restore, and all models
-    of one seed and batch size see the same images. A batch that reaches past the end of an epoch takes the rest from
+    ``batch(step)`` depends only on the seed and the step, so a resumed run has nothing to restore, and all models with
+    the same seed and batch size see the same images. A batch that reaches past the end of an epoch takes the rest from
     the next one.
     """
 
@@ -91,14 +91,14 @@ class Stream:
         return self.images[np.concatenate(parts)]
 
     def sample(self, n: int) -> Index:
-        """Return the positions of n images that stand for those trained on, or of all if there are fewer."""
+        """Return the positions of n images that represent those trained on, or of all images if there are fewer."""
         return self.images[:n]
 
 
 class WeightedStream:
     """Batches of training images that are drawn independently, each image in proportion to its weight.
 
-    ``batch(step)`` is a closed form of the seed and the step, as ``Stream``'s is.
+    ``batch(step)`` depends only on the seed and the step, like that of ``Stream``.
     """
 
     def __init__(self, images: Index, weights: npt.NDArray[np.int64], batch_size: int, seed: int) -> None:
@@ -112,19 +112,19 @@ class WeightedStream:
         return self._draw(self.batch_size, "weighted", step)
 
     def sample(self, n: int) -> Index:
-        """Return the positions of n images drawn by the same law."""
+        """Return the positions of n images drawn with the same weights."""
         return self._draw(n, "weighted sample", 0)
 
     def _draw(self, draws: int, purpose: str, number: int) -> Index:
         raw = np.random.Philox(seed_for(self._seed, purpose, number)).random_raw(draws)
-        # 53 random bits make a number on [0, 1) exactly; its product with the sum is rounded, perhaps up to the sum.
+        # 53 random bits give an exact number on [0, 1); its product with the sum is rounded, perhaps up to the sum.
         total = int(self._ends[-1])
         points = np.minimum(((raw >> np.uint64(11)) * (total * 2.0**-53)).astype(np.int64), total - 1)
         return self.images[np.searchsorted(self._ends, points, side="right")]
 
 
 def stream_of(spec: RunSpec, dataset: Dataset, batch_size: int) -> Stream | WeightedStream:
-    """Return the stream of training images of a run; its correlation of factors, if any, is in the order of images."""
+    """Return the stream of training images of a run; a correlation of factors, if any, is in how images are drawn."""
     train = split_of(spec, len(dataset)).train
     if spec.data.correlation == NONE:
         return Stream(train, batch_size, spec.seed)

@@ -1,8 +1,9 @@
 """Updates as one CUDA graph: recorded once, then replayed by a single call.
 
-An update of a small network is about a hundred short kernels. Launched one by one from Python they leave a GPU idle
-most of the time; a replay launches them all at once. The graph holds forward pass, backward pass and Adam, draws from
-the run's own generator, and reads images, learning rates and the clock from tensors (``inputs.DeviceInputs``).
+An update of a small network consists of about a hundred short kernels. Launched one by one from Python, they leave a
+GPU idle most of the time; a replay launches them all together. The graph holds the forward pass, the backward pass and
+Adam, draws from the run's own generator, and reads images, learning rates and the clock from tensors
+(``inputs.DeviceInputs``).
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from torch import Tensor
 from disentangle_bench.errors import BenchError
 
 WARM_UP = 3
-"""Updates that run uncaptured first, since libraries allocate and choose kernels in them."""
+"""Number of first updates that run uncaptured, since libraries allocate memory and choose kernels in them."""
 
 
 class CapturedUpdate:
     """Callable that calls ``compute`` for the first updates, captures it in the next, and replays it from then on.
 
-    The tensors that a replay returns are the same ones each time, overwritten by the next replay.
+    Every replay returns the same tensors, which the next replay overwrites.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class CapturedUpdate:
         return numbers
 
     def _capture(self) -> torch.cuda.CUDAGraph:
-        self._optimizer.zero_grad(set_to_none=True)  # so that the graph's gradients are in its own memory
+        self._optimizer.zero_grad(set_to_none=True)  # so that the graph keeps gradients in its own memory
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
         try:

@@ -1,7 +1,7 @@
-"""Checkpoints: a run's state on disk, whole or absent, with a checksum that is tested before use.
+"""Checkpoints: a run's state on disk, complete or absent, with a checksum that is verified before use.
 
-A file is what ``torch.save`` writes, followed by the SHA-256 of that. torch's own reader does not test its archive's
-checksums: training would go on from a weight with a flipped bit, without any warning.
+A file is what ``torch.save`` writes, followed by its SHA-256. torch's own reader does not verify its archive's
+checksums: training would continue from a weight with a flipped bit without any warning.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` as the newest checkpoint in ``folder``; the one before stays as the previous generation."""
-    # Through memory: torch's own writer reports a full disk as an error that cannot be told from others.
+    """Write ``state`` as the newest checkpoint in ``folder``; the one before is kept as the previous generation."""
+    # Through memory: torch's own writer reports a full disk as an error that cannot be distinguished from others.
     content = io.BytesIO()
     torch.save(state, content)
     current = folder / CHECKPOINT
@@ -41,8 +41,7 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the state in one checkpoint file, on the CPU; only tensors and plain values are ever loaded.
 
-    Raises ``ValueError`` for a file whose checksum does not match, and whatever ``torch.load`` raises for a foreign
-    one.
+    Raises ``ValueError`` if the checksum does not match, and whatever ``torch.load`` raises for a foreign file.
     """
     content = path.read_bytes()
     body, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
@@ -53,11 +52,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def checkpoints(folder: Path, run_digest: str, device_type: str, updates: int) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the states in ``folder`` of the run with this digest, the newest first.
+    """Yield the path and state of each checkpoint in ``folder`` of the run with this digest, newest first.
 
     A checkpoint that is damaged, belongs to another run, or was made on another kind of device is skipped with a
-    warning: training from further back gives the same numbers. After the last of ``updates`` the kind of device no
-    longer matters: a run that was trained on a GPU may be scored elsewhere.
+    warning: training from further back gives the same numbers. After the last of ``updates``, the kind of device no
+    longer matters: a run trained on a GPU may be scored elsewhere.
     """
     for path in (folder / CHECKPOINT, folder / PREVIOUS):
         if not path.exists():
@@ -70,7 +69,7 @@ def checkpoints(folder: Path, run_digest: str, device_type: str, updates: int) -
         if state.get("digest") != run_digest:
             log.warning("%s belongs to another run and is skipped", path)
         elif state.get("device") != device_type and state.get("step") != updates:
-            # The state of a random generator is meaningful only on its own kind of device.
+            # The state of a random generator is only meaningful on its own kind of device.
             log.warning("%s was made on another kind of device and is skipped", path)
         else:
             yield path, state

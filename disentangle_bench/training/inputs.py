@@ -1,8 +1,8 @@
 """Inputs of one update: its images, the learning rates, and the model's clock.
 
-On the CPU these are made when the update asks for them. On a CUDA device they are stored there for many updates ahead,
-and an update takes its row by a counter that is there, too: it needs nothing from the host, so that it can be captured
-as a CUDA graph, and a captured update does the same arithmetic as one that is not.
+On the CPU, these are made when the update asks for them. On a CUDA device, they are stored there for many updates
+ahead, and an update takes its row by a counter that is also there. It needs nothing from the host, so that it can be
+captured as a CUDA graph, and a captured update does the same arithmetic as an uncaptured one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from disentangle_bench.data.dataset import Batches
 from disentangle_bench.training.batches import Stream, WeightedStream
 
 AHEAD = 128
-"""Updates whose images and numbers are laid out on the device at a time."""
+"""Number of updates whose images and numbers are stored on the device at a time."""
 
 Rates: TypeAlias = Callable[[int], list[float]]
 """Function from the number of an update to the learning rate of each parameter group."""
@@ -26,7 +26,7 @@ Rates: TypeAlias = Callable[[int], list[float]]
 
 class Sources(NamedTuple):
     """Sources of inputs: images by position and their order, the optimiser whose learning rates follow ``rates``, and
-    the ticks of the model's ``clock`` per update.
+    the number of ticks of the model's clock per update (``clock``).
     """
 
     batches: Batches
@@ -44,7 +44,7 @@ class HostInputs:
         self._step = 0
 
     def seek(self, step: int) -> None:
-        """Set the learning rates of update ``step``, and remember which images it uses."""
+        """Set the learning rates of update ``step``, and remember the step for its images and time."""
         self._step = step
         for group, rate in zip(self._optimizer.param_groups, self._rates(step), strict=True):
             group["lr"] = rate
@@ -55,9 +55,9 @@ class HostInputs:
 
 
 class DeviceInputs:
-    """Inputs that lie on a CUDA device; learning rates and the clock are tensors there.
+    """Inputs stored on a CUDA device; learning rates and the clock are tensors there.
 
-    Images of a dataset that does not lie on the device itself are copied to a fixed buffer before each update.
+    Images of a dataset that is not on the device itself are copied to a fixed buffer before each update.
     """
 
     def __init__(self, sources: Sources, device: torch.device) -> None:
@@ -97,8 +97,9 @@ class DeviceInputs:
         self._end = first + AHEAD
 
     def take(self) -> tuple[Tensor, Tensor]:
-        """Return the update's images as bytes [b, c, h, w], and its time on the model's clock as a tensor without
-        axes; sets the learning rates and moves on by one row. Only the device works.
+        """Return the update's images as bytes [b, c, h, w], and its time on the model's clock as a tensor without axes.
+
+        This also sets the learning rates and moves on by one row. Only the device does any work.
         """
         numbers = self._numbers.index_select(0, self._row).squeeze(0)
         for rate, number in zip(self._lr, numbers[:-1], strict=True):

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def cpu_computes_bfloat16() -> bool | None:
-    """Return whether this CPU has instructions for bfloat16 (AMX or AVX-512); None where that is unknown."""
+    """Return whether this CPU has instructions for bfloat16 (AMX or AVX-512); None if that is unknown."""
     if not CPUINFO.exists():
         return None
     flags = CPUINFO.read_text(encoding="utf-8", errors="replace").split()
@@ -28,7 +28,7 @@ def cpu_computes_bfloat16() -> bool | None:
 
 
 def memory_format(device: torch.device, precision: str) -> torch.memory_format:
-    """Return the order of images in memory that is fastest there."""
+    """Return the memory format of images that is fastest on this device in this precision."""
     separate = (device.type, precision) in SEPARATE_CHANNELS
     return torch.contiguous_format if separate else torch.channels_last
 
@@ -36,9 +36,9 @@ def memory_format(device: torch.device, precision: str) -> torch.memory_format:
 def in_bfloat16(model: nn.Module, device: torch.device) -> None:
     """Make the model's networks (its child modules) compute in bfloat16 while they are in training mode.
 
-    Weights stay float32, and so do networks' outputs and with them losses, codebooks and sums: only what is fast on
-    tensor cores is lowered, by torch's autocast. Child modules take their own forward; nothing of the model is read.
-    A CPU that has no instructions for bfloat16 emulates them, which is slower than float32: that is logged.
+    Weights stay float32, and so do the networks' outputs and hence losses, codebooks and sums: torch's autocast lowers
+    only what is fast on tensor cores. The child modules' ``forward`` is wrapped; nothing else of the model is touched.
+    A CPU without instructions for bfloat16 emulates them, which is slower than float32 and is logged.
     """
     if device.type == "cpu" and cpu_computes_bfloat16() is False:
         log.warning("this CPU has no bfloat16 instructions (AMX, AVX-512): --precision bf16 is slower than fp32 here")
@@ -60,14 +60,14 @@ def _lower(network: nn.Module, device: torch.device) -> None:
 
 
 def compiled(model: nn.Module) -> None:
-    """Compile the model's networks (its child modules) with torch.compile, at their first use."""
+    """Compile the model's networks (its child modules) with torch.compile on their first use."""
     for network in model.children():
         network.compile()
 
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Context in which CUDA's float32 products may or may not be rounded to TensorFloat-32; restored afterwards."""
+    """Allow or forbid rounding CUDA's float32 products to TensorFloat-32 in this context, and restore it afterwards."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = allowed

@@ -1,6 +1,7 @@
-"""Optional copies of a run's history and scores for TensorBoard or Weights & Biases. Never read back.
+"""Optional copies of a run's history and scores for TensorBoard or Weights & Biases, which are never read back.
 
-Each tracker is a context that gives the function called with every history row; it is imported only if asked for.
+Each tracker is a context manager that yields a function to call with every history row. Its package is imported only if
+it is asked for.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from disentangle_bench.spec import RunSpec
 
 Row: TypeAlias = dict[str, float]
 OnRow: TypeAlias = Callable[[Row], None]
-"""Callback that gets a row of the history: its ``step``, and numbers by name."""
+"""Callback that is called with a row of the history: its ``step``, and numbers by name."""
 
 
 @contextmanager
 def _tensorboard(spec: RunSpec, folder: Path, step: int) -> Iterator[OnRow]:
-    """Write event files to the run's folder ``tensorboard/``; events of an earlier attempt past ``step`` are purged."""
+    """Write event files to ``tensorboard/`` in the run's folder, purging an earlier attempt's events past ``step``."""
     library: Any = importlib.import_module("torch.utils.tensorboard")
     with library.SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1) as writer:
 
@@ -38,7 +39,7 @@ def _tensorboard(spec: RunSpec, folder: Path, step: int) -> Iterator[OnRow]:
 
 @contextmanager
 def _wandb(spec: RunSpec, folder: Path, step: int) -> Iterator[OnRow]:
-    """Write a W&B run of the run's name, offline unless WANDB_MODE says otherwise, in the run's folder ``wandb/``."""
+    """Write a W&B run of the same name to ``wandb/`` in the run's folder, offline unless WANDB_MODE says otherwise."""
     wandb: Any = importlib.import_module("wandb")
     mode = os.environ.get("WANDB_MODE", "offline")
     run = wandb.init(
@@ -65,7 +66,7 @@ def check(names: Sequence[str]) -> None:
 
 @contextmanager
 def tracked(names: Sequence[str], spec: RunSpec, folder: Path, step: int) -> Iterator[OnRow]:
-    """Context of all trackers of these names, for a run that is at ``step``."""
+    """Yield a callback that passes rows on to all trackers of these names, for a run that is at ``step``."""
     with contextlib.ExitStack() as stack:
         logs = [stack.enter_context(TRACKERS[name](spec, folder, step)) for name in names]
 

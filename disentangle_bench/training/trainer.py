@@ -1,4 +1,4 @@
-"""The only training loop: step-based, resumable, the same for every model."""
+"""The one training loop: step-based, resumable, and the same for every model."""
 
 from __future__ import annotations
 
@@ -40,12 +40,13 @@ class Diverged(RuntimeError):
 
 
 class Interrupted(Exception):
-    """Error: the run was asked to stop; its checkpoint is written."""
+    """Error: the run was asked to stop; its checkpoint has been written."""
 
 
 def learning_rate(training: Training, step: int) -> float:
-    """Return half a cosine from ``learning_rate`` at step 0 to ``final_learning_rate`` at the last step, or at step
-    ``half_cosine``, from where it climbs back.
+    """Return the learning rate at ``step``, on half a cosine from ``learning_rate`` to ``final_learning_rate``.
+
+    The cosine ends at the last step or, if ``half_cosine`` is given, at that step, from where the rate climbs again.
     """
     progress = step / (training.half_cosine or max(1, training.updates - 1))
     span = training.learning_rate - training.final_learning_rate
@@ -53,12 +54,14 @@ def learning_rate(training: Training, step: int) -> float:
 
 
 def build_model(spec: RunSpec, card: Card, device: torch.device, *, n_train: int) -> Model:
-    """Return a new model on ``device``. Its initial weights are a function of the seed: torch's global generator is
-    seeded for the constructor only and restored afterwards. Made on the CPU first, so that all devices start the same.
+    """Return a new model on ``device``, whose initial weights depend only on the seed.
+
+    torch's global generator is seeded for the constructor and restored afterwards. The model is made on the CPU first,
+    so that all devices start the same.
     """
     config = model_config(spec.model, spec.settings)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        # Of the CPU alone: torch.manual_seed would seed every CUDA device, and fork_rng restores none.
+        # Seed only the CPU: torch.manual_seed would seed every CUDA device, and this fork_rng restores none of them.
         torch.default_generator.manual_seed(seed_for(spec.seed, "weights"))
         make: Any = model_class(spec.model)  # the abstract class has no constructor of its own to check against
         built: Any = make(config, image_shape=card.image_shape, n_train=n_train, network=network(spec.training.network))
@@ -69,7 +72,7 @@ def build_model(spec: RunSpec, card: Card, device: torch.device, *, n_train: int
 
 
 def build_optimizer(model: Model, training: Training) -> torch.optim.Optimizer:
-    """Return one Adam for all players, weight decay decoupled; each group keeps its ``lr_scale`` for the schedule."""
+    """Return one Adam for all players, with decoupled weight decay; groups keep their ``lr_scale`` for the schedule."""
     groups = [{"lr_scale": 1.0, "weight_decay": 0.0} | group for group in model.param_groups()]
     on_cuda = next(model.parameters()).device.type == "cuda"
     return torch.optim.AdamW(groups, lr=training.learning_rate, fused=True, capturable=on_cuda)
@@ -91,11 +94,11 @@ def sum_of(losses: Losses) -> torch.Tensor:
 
 
 class Trainer:
-    """One run's training: the model, its optimiser and generator, and its progress. Never touches the disk
-    except in ``restore``, ``save``, and ``run`` with a folder.
+    """One run's training: the model, its optimiser and generator, and its progress.
 
-    ``compile`` compiles the networks. ``capture`` makes updates one CUDA graph each, on a CUDA device and for a model
-    that allows it; numbers are the same either way.
+    It touches the disk only in ``restore``, ``save``, and ``run`` with a folder. ``compile`` compiles the networks.
+    ``capture`` turns the update into a CUDA graph, on a CUDA device and for a model that allows it; numbers are the
+    same either way.
     """
 
     def __init__(
@@ -132,8 +135,10 @@ class Trainer:
         return [rate * group["lr_scale"] for group in self.optimizer.param_groups]
 
     def update(self) -> dict[str, torch.Tensor]:
-        """Do one update of every player on the next images. Returns losses and logs by name, for the history; the
-        next captured update overwrites them.
+        """Do one update of every player on the next images, and return losses and logs by name, for the history.
+
+        The next captured update overwrites them. Raises ``BenchError`` after the first update if the model does not
+        use the protocol's reconstruction error.
         """
         with tf32(self.spec.training.precision == "tf32"):
             self.inputs.seek(self.step)
@@ -172,11 +177,10 @@ class Trainer:
         on_row: Callable[[dict[str, float]], None] = lambda row: None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> Model:
-        """Train to the end, with checkpoints in ``folder`` if one is given. ``on_row`` gets each new row of the
-        history.
+        """Train to the end and return the model, with checkpoints in ``folder`` if one is given.
 
-        Raises ``Diverged`` if the loss is not finite, and ``Interrupted``, after writing a checkpoint, if
-        ``should_stop`` says so between two updates.
+        ``on_row`` is called with each new row of the history. Raises ``Diverged`` if a loss or logged number is not
+        finite, and ``Interrupted``, after writing a checkpoint, if ``should_stop`` returns true between two updates.
         """
         self.model.train()
         updates = self.spec.training.updates
@@ -211,7 +215,7 @@ class Trainer:
             yield to_float(self.images(index[start : start + FINISH_BATCH]))
 
     def log(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Add a row to the history: the losses and logs of the latest update."""
+        """Add the losses and logs of the latest update to the history; raise ``Diverged`` if one is not finite."""
         numbers = {name: float(value) for name, value in tensors.items()}
         wrong = [name for name, value in numbers.items() if not math.isfinite(value)]
         if wrong:
@@ -220,7 +224,7 @@ class Trainer:
         self.history.append({"step": self.step, "learning_rate": rate, **numbers})
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint and the history to ``folder``, each whole or not at all."""
+        """Write the checkpoint and the history to ``folder``, each completely or not at all."""
         write_checkpoint(folder, self._state())
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self.history[-1]) if self.history else [], lineterminator="\n")
@@ -241,14 +245,14 @@ class Trainer:
         }
 
     def restore(self, folder: Path) -> None:
-        """Continue from the newest usable checkpoint in ``folder``; without one, stay at the beginning."""
+        """Continue from the newest usable checkpoint in ``folder``; if there is none, stay at the beginning."""
         begin = copy.deepcopy(self._state())
         device, updates = self.generator.device.type, self.spec.training.updates
         for path, state in checkpoints(folder, self.spec.digest, device, updates):
             try:
                 self._load(state)
                 return
-            except Exception as error:  # readable, but not a state of this model: raises anything
+            except Exception as error:  # readable, but not a state of this model, which may raise anything
                 log.warning("%s cannot be used and is skipped: %s", path, " ".join(str(error).split()))
                 self._load(begin)
 

@@ -8,6 +8,7 @@ import pytest
 import disentangle_bench as db
 from disentangle_bench.registry import MODELS
 from disentangle_bench.training.batches import evaluation_sample
+from support import records as synthetic
 
 FEW = {
     "protocol": "smoke",
@@ -143,3 +144,13 @@ def test_show_and_resources():
     assert table.loc["model.gamma", "source"] == "--set"
     with pytest.raises(db.BenchError, match="there is no setting 'device'"):
         db.run("ae", "rooms3d", protocol="smoke", seeds=1, device="cpu")
+
+
+def test_a_damaged_failure_is_still_listed(tmp_path):
+    synthetic.write_run(tmp_path, synthetic.spec("qlae"))
+    failed = synthetic.spec("vq_vae")
+    path = synthetic.write_failure(tmp_path, failed, "it diverged") / "failed.json"
+    assert db.load(tmp_path).failures == {failed.run_id: "it diverged"}
+    path.write_text("{", encoding="utf-8")
+    assert db.load(tmp_path).failures == {failed.run_id: "failed.json cannot be read"}
+    assert "1 failed" in repr(db.load(tmp_path))

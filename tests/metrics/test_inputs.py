@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+from disentangle_bench import metrics
 from disentangle_bench.errors import BenchError
 from disentangle_bench.metrics.inputs import as_arrays, as_seed
 
@@ -88,3 +91,10 @@ def test_seeds() -> None:
     for bad in (-1, 2**32, 0.5, None, "1", np.inf):
         with pytest.raises(BenchError, match="allowed are whole numbers from 0 to 4294967295"):
             as_seed(bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("metric", [metrics.dci, metrics.mcc, metrics.sap])
+def test_a_bad_seed_of_a_metric_is_one_line(metric: Callable[..., object]) -> None:
+    codes = np.random.default_rng(0).normal(size=(60, 3))
+    with pytest.raises(BenchError, match="rng is None"):
+        metric(codes, np.arange(120).reshape(60, 2) % 3, rng=None)

@@ -1,6 +1,6 @@
-"""Executors: ways to get runs done, on this machine or on others. Adding one is a file and a row here.
+"""Executors: ways to get runs done, on this machine or on others. A new one needs a module and a row here.
 
-Importing this imports nothing heavy, so that the command knows the names.
+Importing this imports nothing heavy, because the command needs the names.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Executor(NamedTuple):
-    """An executor's module, and the help of its option ``--NAME KEY=VALUE,...``; one without settings has no help."""
+    """An executor's module, and the help of its option ``--NAME KEY=VALUE,...``, empty if it has no settings."""
 
     module: str
     settings: str = ""

@@ -1,7 +1,7 @@
 """Contract of an executor.
 
-An executor is a module with two functions. ``parse(resources)`` returns the executor's own frozen settings, and raises
-``BenchError`` for any that are wrong before anything is prepared or looked for. ``execute(work, settings, listen)``
+An executor is a module with two functions. ``parse(resources)`` returns the executor's own frozen settings; it raises
+``BenchError`` for any that are wrong, before anything is prepared or looked for. ``execute(work, settings, listen)``
 calls ``attempt`` once for every spec, in any process on any machine that sees the results folder, and reports to
 ``listen`` what happens.
 """
@@ -21,7 +21,7 @@ from disentangle_bench.runner.resources import Resources
 from disentangle_bench.spec import RunSpec
 
 ATTEMPTS = 2
-"""How often a run is tried whose process is lost."""
+"""How often a run is tried if its process is lost."""
 
 STOP_SECONDS = 10.0
 """How long runs that were asked to stop have for a checkpoint."""
@@ -50,8 +50,8 @@ Listen: TypeAlias = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Work:
-    """Runs to do in the results folder ``out``, and what each may use. ``fresh`` runs start over instead of taking up
-    their checkpoints and records.
+    """Runs to do in the results folder ``out``, and what each may use. If ``fresh``, runs start over instead of
+    continuing from their checkpoints and records.
     """
 
     specs: Sequence[RunSpec]

@@ -16,7 +16,7 @@ from disentangle_bench.runner.resources import Resources
 
 @dataclass(frozen=True)
 class Settings:
-    """Devices for the runs, one entry for each run that may go at a time."""
+    """Devices for the runs, one entry for each run at a time."""
 
     slots: tuple[str, ...]
 
@@ -31,9 +31,9 @@ def parse(resources: Resources) -> Settings:
 def execute(work: Work, settings: Settings, listen: Listen) -> None:
     """Do all runs and report to ``listen`` what happens; a failing run does not stop the others.
 
-    A process that has imported torch forks one process for each run, so that a crash takes one run with it, memory is
-    given back, and the peak memory recorded is that run's. A run whose process is lost (killed, out of memory) is tried
-    once more. On KeyboardInterrupt runs are asked to write a checkpoint and end; a second one ends them at once. With
+    A process that has imported torch forks one process for each run, so that a crash ends one run only, memory is
+    returned, and the peak memory recorded is that run's. A run whose process is lost (killed, out of memory) is tried
+    once more. On KeyboardInterrupt, runs are asked to write a checkpoint and end; a second one kills them. With
     ``jobs=0`` all this happens in the calling process instead, one run after another.
     """
     if work.resources.jobs == 0:
@@ -66,7 +66,7 @@ def execute(work: Work, settings: Settings, listen: Listen) -> None:
 
 
 def _relay(server: Process, listen: Listen, pids: dict[str, int]) -> None:
-    """Pass the server's events on until it ends; ``pids`` are the processes of the runs that are going."""
+    """Pass the server's events on until it ends; ``pids`` has the process of each run in progress."""
     for pid, fields in server:
         event = Event(*fields)
         pids[event.run_id] = pid
@@ -76,7 +76,7 @@ def _relay(server: Process, listen: Listen, pids: dict[str, int]) -> None:
 
 
 def _here(work: Work, device: str, listen: Listen) -> None:
-    """Do all runs in this process; the first signal stops the run that is going, with a checkpoint."""
+    """Do all runs in this process; the first signal stops the current run, with a checkpoint."""
     resources = work.resources.on(device)
     for spec in work.specs:
         listen(Event(spec.run_id, "started"))

@@ -34,7 +34,7 @@ from disentangle_bench.store import runs
 
 REPORT_SECONDS = 0.2
 RELEASED = "released"
-"""Kind of the message that a run no longer needs its device."""
+"""Kind of the message which says that a run no longer needs its device."""
 
 
 @dataclass
@@ -64,9 +64,9 @@ def serve(argument: dict[str, Any], channel: Channel) -> None:
 
 
 def _preload() -> None:
-    """Import what runs import when they begin to train and to score, so that each forked one has it already.
+    """Import what runs import when they begin to train and to score, so that each forked process already has it.
 
-    This is for CPUs only: a forked process cannot use CUDA if an import has asked for devices before.
+    This is for CPUs only: a forked process cannot use CUDA if an import has queried the devices before the fork.
     """
     if hasattr(os, "fork"):
         torch.optim.SGD([torch.zeros(1)])  # making the first optimizer imports torch._dynamo: two seconds
@@ -75,7 +75,7 @@ def _preload() -> None:
 
 
 class _Server:
-    """Runs that wait, those that are going, and the devices that are free."""
+    """Waiting runs, runs in progress, and free devices."""
 
     def __init__(self, work: Work, slots: Sequence[str], channel: Channel) -> None:
         self.work, self.channel = work, channel
@@ -83,7 +83,7 @@ class _Server:
         self.scorers = max(1, available() // work.resources.threads - len(slots))
         self.waiting = deque((spec, 1) for spec in work.specs)
         self.active: list[_Active] = []
-        # A system that cannot fork starts a fresh process for each run instead.
+        # On a system that cannot fork, each run gets a fresh process instead.
         self.forks = hasattr(os, "fork")
         self.context: Any = multiprocessing.get_context("fork" if self.forks else "spawn")
 
@@ -115,7 +115,7 @@ class _Server:
         receiver, sender = self.context.Pipe(duplex=False)
         resources = self.work.resources.on(device).model_dump_json()
         arguments = (sender, spec.model_dump_json(), self.work.out, resources, self.work.fresh and number == 1)
-        # A forked process inherits all ends of pipes. Unless it closes them, the end of this process goes unnoticed.
+        # A forked process inherits the ends of all pipes. Unless it closes them, nobody notices when this process ends.
         inherited = [self.channel, receiver, *(item.connection for item in self.active)] if self.forks else []
         process = self.context.Process(target=_child, args=(inherited, *arguments), name=spec.run_id)
         process.start()
@@ -140,7 +140,7 @@ class _Server:
     def _release(self) -> None:
         """Free the accelerators of runs that only score, as long as there are cores to score on.
 
-        On a CPU, scoring takes a core as training does, and nothing is freed.
+        On a CPU, scoring takes a core just as training does, so nothing is freed.
         """
         for item in self.active:
             scorers = sum(other.device is None for other in self.active)
@@ -184,7 +184,7 @@ class _Server:
 
 
 def _command() -> Any:
-    """Return an object that becomes readable when the command has closed its end of the input."""
+    """Return an object that becomes readable when the command closes its end of the input."""
     if hasattr(os, "fork"):
         return sys.stdin.fileno()
     reader, writer = multiprocessing.Pipe(duplex=False)

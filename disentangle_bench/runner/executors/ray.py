@@ -30,10 +30,10 @@ POLL_SECONDS = 2.0
 CONNECT_SECONDS = 10.0
 DEVICES = ("auto", "cpu", "cuda")
 MOVES = 10
-"""How often a run is moved because its node died: beyond that, the run itself probably ends the nodes."""
+"""How often a run is moved because its node died: beyond that, the run itself probably kills its nodes."""
 
 STORE_BYTES = 100_000_000
-"""Size of Ray's shared memory on this machine: tasks take and give a few kilobytes."""
+"""Size of Ray's shared memory on this machine: tasks receive and return only a few kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def parse(resources: Resources) -> Settings:
 def execute(work: Work, settings: Settings, listen: Listen) -> None:
     """Do all runs as Ray tasks and report to ``listen`` what happens.
 
-    A run takes ``threads`` CPUs and, on a GPU, one GPU divided by ``runs_per_device``; ``jobs`` limits how many go at a
-    time. A run whose node dies is resumed elsewhere from its checkpoint; one whose process alone is lost is tried once
-    more. On KeyboardInterrupt the runs write checkpoints and end.
+    A run takes ``threads`` CPUs and, if it uses a GPU, 1 / ``runs_per_device`` of that; ``jobs`` limits how many run at
+    a time. A run whose node dies is resumed elsewhere from its checkpoint; if only its process is lost, it is tried
+    once more. On KeyboardInterrupt the runs write checkpoints and end.
     """
     _connect(settings.address)
     try:
@@ -99,12 +99,12 @@ def _connect(address: str | None) -> None:
 
 
 def shares(resources: Resources, cluster: Mapping[str, float]) -> tuple[str, dict[str, Any]]:
-    """Return the device of every run, and the part of the cluster that it takes: ``auto`` is a GPU if there is any."""
+    """Return the device of every run, and its share of the cluster; ``auto`` is a GPU if the cluster has any."""
     device = resources.devices
     if device == "auto":
         device = "cuda" if cluster.get("GPU") else "cpu"
     gpus = 1 / int(resources.runs_per_device) if device == "cuda" else 0
-    # Where a task takes no GPU, Ray may leave all of them visible: the device must be named.
+    # If a task takes no GPU, Ray may leave all of them visible, so the device must be named.
     return device, {"num_cpus": resources.threads, "num_gpus": gpus}
 
 
@@ -189,7 +189,7 @@ class _Tasks:
 
 
 def task(spec_json: str, out: Path, resources: Resources, fresh: bool, again: bool) -> tuple[str, str]:
-    """Do one run in a process of a node; return how it ended and a line on it."""
+    """Do one run in a process on a node; return how it ended and a line about it."""
     spec = RunSpec.model_validate_json(spec_json)
     with stopping() as should_stop:
         return remote.do(spec, out, resources, lambda phase, done, total: None, should_stop, fresh=fresh, again=again)

@@ -15,7 +15,7 @@ from disentangle_bench.spec import RunSpec
 from disentangle_bench.store import claims, files, runs
 
 PATIENCE = 120.0
-"""Seconds that a lost run's second process waits for the first's lock: a dead machine's may be held that long."""
+"""Seconds that a lost run's second process waits for the lock of its first, which a dead machine may hold that long."""
 
 
 def resources(work: Work, device: str) -> Resources:
@@ -33,7 +33,7 @@ def do(
     fresh: bool,
     again: bool,
 ) -> tuple[str, str]:
-    """Call ``attempt`` on the machine that a run was given; ``resources.devices`` is as the user gave it.
+    """Call ``attempt`` on the machine assigned to a run; ``resources.devices`` is as the user gave it.
 
     ``again`` says that the run was lost before, so that a dead process may still hold its lock for a while.
     """
@@ -55,7 +55,7 @@ def do(
 
 
 def fail(spec: RunSpec, out: Path, cause: str, details: str, listen: Listen, times: int = ATTEMPTS) -> None:
-    """Record a run that was lost for good, by its cause in one line and what its process wrote."""
+    """Record that a run was lost for good, with the cause in one line and what its process wrote."""
     error = f"the process of this run ended unexpectedly, {times} times: {' '.join(cause.split())}"
     with contextlib.suppress(OSError):  # as in attempt: the line still reaches the listener
         runs.write_failure(runs.run_folder(out, spec), spec, error, details, out)
@@ -70,7 +70,7 @@ class Heartbeats:
         self._last: dict[str, dict[str, Any] | None] = {}
 
     def expect(self, spec: RunSpec) -> None:
-        """Note the heartbeat that exists before a process for this run is requested: it is stale."""
+        """Note the heartbeat that exists before a process for this run is requested, since it is stale."""
         self._last[spec.run_id] = self._read(spec)
 
     def look(self, spec: RunSpec) -> bool:

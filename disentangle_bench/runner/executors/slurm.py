@@ -1,10 +1,10 @@
 """Runs as jobs of a Slurm cluster, submitted as arrays with submitit. The results folder must be on a shared disk.
 
-A job does one run. Asked to end (before its time limit, or to make room for others), it writes a checkpoint and
-requeues itself; so it continues until it is done even if the command that submitted it has ended. The command knows its
-jobs by name and array index and asks ``squeue`` for them, which works without accounting; how a job ended is a JSON
-file beside submitit's. submitit pickles what a job is to do into the results folder: who can write there can run code
-as the user, as everybody can who may write to the user's folders.
+A job does one run. When told to end (before its time limit, or to make room for others), it writes a checkpoint and
+requeues itself, so it continues until it is done even if the command that submitted it has ended. The command knows its
+jobs by name and array index and asks ``squeue`` for them, which works without accounting. A JSON file beside submitit's
+files says how a job ended. submitit pickles a job's work into the results folder: whoever can write there can run code
+as the user, as can anybody who may write to the user's folders.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def execute(work: Work, settings: Settings, listen: Listen) -> None:
     """Do all runs as Slurm jobs and report to ``listen`` what happens.
 
     ``jobs`` limits how many run at a time. Jobs of an earlier command that still wait or run are taken over. A job that
-    is lost is submitted once more; one that somebody cancels is reported as stopped. On KeyboardInterrupt all jobs are
-    cancelled, which leaves them Slurm's KillWait to write a checkpoint; if this process is killed they continue.
+    is lost is submitted once more; one that somebody cancels is reported as stopped. On KeyboardInterrupt, all jobs are
+    cancelled, which leaves them Slurm's KillWait time to write a checkpoint; if this process is killed, they continue.
     """
     if not shutil.which("sbatch") or not shutil.which("squeue"):
         raise BenchError("--executor slurm needs Slurm's commands sbatch and squeue: run it where jobs are submitted")
@@ -112,14 +112,14 @@ class _Jobs:
         self.waiting = deque((spec, 0) for spec in specs.values())
 
     def submit(self) -> None:
-        """Submit waiting runs as arrays. Those that Slurm does not accept now are tried again while other jobs run."""
+        """Submit waiting runs as arrays. Those that Slurm does not accept now are submitted again while others run."""
         while self.waiting and time.monotonic() >= self.next_try:
             batch = [self.waiting.popleft() for _ in range(min(self.size, len(self.waiting)))]
             try:
                 self._submit(batch)
             except (FailedSubmissionError, UncompletedJobError, OSError, subprocess.SubprocessError) as error:
                 self.waiting.extendleft(reversed(batch))
-                if re.search("SubmitJob|array", str(error)) and self.size > 1:  # as many as are allowed at a time
+                if re.search("SubmitJob|array", str(error)) and self.size > 1:  # try as many as are allowed
                     self.size //= 2
                     continue
                 if not self.active:
@@ -132,7 +132,7 @@ class _Jobs:
         folder, work = self.folder / name, self.work
         (folder / ENDS).mkdir(parents=True)
         try:
-            # exec: the run takes the place of the batch shell, so that Slurm's signals reach it. Under srun, scancel
+            # exec: the run replaces the batch shell, so that Slurm's signals reach it. Under srun, scancel
             # would kill it at once.
             executor = submitit.SlurmExecutor(folder, python=f"exec {shlex.quote(sys.executable)}")
             known = self.settings.known() | {"use_srun": False, "job_name": name}
@@ -158,7 +158,7 @@ class _Jobs:
         self.active |= {(name, index): _Job(spec, name, index, lost) for index, (spec, lost) in enumerate(batch)}
 
     def look(self) -> None:
-        """Check all jobs. While slurmctld does not answer, nothing is concluded."""
+        """Check on all jobs; conclude nothing while slurmctld does not answer."""
         names = {job.name for job in self.active.values()}
         known = states(names)
         if known is None:
@@ -190,7 +190,7 @@ class _Jobs:
         return content["kind"], content["text"]
 
     def _ended(self, job: _Job, kind: str, text: str, state: str) -> None:
-        """Handle a job that reported how it ended. A run that stopped and was not cancelled is resumed in a new job."""
+        """Handle a job that reported how it ended; resume a run that stopped without being cancelled in a new job."""
         if kind == "stopped" and state not in ("CANCELLED", ""):
             self._again(job, job.lost)
             return
@@ -217,7 +217,7 @@ class _Jobs:
         self.listen(Event(job.spec.run_id, "retried"))
 
     def _remove(self, job: _Job, keep: bool) -> None:
-        """Forget a job; the files of a submission go with its last one, except logs that may explain a loss."""
+        """Forget a job; delete a submission's files with its last job, unless their logs may explain a loss."""
         del self.active[job.name, job.index]
         marker = self.folder / job.name / "keep"
         if keep:

@@ -23,7 +23,7 @@ EARLY_SECONDS = 60
 
 
 def task(spec_json: str, out: Path, resources: Resources, fresh: bool, again: bool, end: Path, delay: int) -> None:
-    """Do one run, then write to ``end`` how it ended. Asked to end, write a checkpoint and requeue this job instead.
+    """Do one run, then write to ``end`` how it ended. If told to end, write a checkpoint and requeue this job instead.
 
     Slurm signals the job ``delay`` seconds before its time limit. A run that Slurm restarts is resumed.
     """
@@ -52,14 +52,15 @@ def task(spec_json: str, out: Path, resources: Resources, fresh: bool, again: bo
 
 
 def _own_id() -> str:
-    """Return the id of this job alone: the number in SLURM_JOB_ID is, for one job of an array, also the array's."""
+    """Return the id of this job alone: for one job of an array, the number in SLURM_JOB_ID is also the array's."""
     array, index = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
     return f"{array}_{index}" if array and index else os.environ["SLURM_JOB_ID"]
 
 
 def _own_state() -> tuple[str, float]:
-    """Return the state of this job, and the seconds it has left. Waits while slurmctld does not answer: it cannot end
-    the job then either.
+    """Return the state of this job, and the seconds it has left.
+
+    Waits while slurmctld does not answer, since it cannot end the job then either.
     """
     query = ("squeue", "--noheader", "--states=all", f"--jobs={_own_id()}", "--format=%T|%L")
     for _ in range(WAITS):
@@ -72,7 +73,7 @@ def _own_state() -> tuple[str, float]:
 
 
 def seconds(left: str) -> float:
-    """Return the seconds in Slurm's days-hours:minutes:seconds, left parts may be missing; infinity if no limit."""
+    """Return the seconds in Slurm's days-hours:minutes:seconds (left parts may be missing); infinity if no limit."""
     match = re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", left)
     if not match:
         return float("inf")
@@ -81,7 +82,7 @@ def seconds(left: str) -> float:
 
 
 def states(names: Iterable[str]) -> dict[tuple[str, int], str] | None:
-    """Return the states of all jobs of these names that Slurm still knows, by name and index; None if no answer."""
+    """Return the states of all jobs with these names that Slurm still knows, by name and index; None if no answer."""
     if not (listed := ",".join(names)):
         return {}
     form = "--format=%j|%K|%T"

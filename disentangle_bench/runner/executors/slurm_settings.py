@@ -44,10 +44,10 @@ TIME = r"\d+|(\d+:)?\d+:\d+|\d+-\d+(:\d+){0,2}|UNLIMITED|INFINITE"
 class Settings(BaseModel):
     """Settings of a submission.
 
-    ``time`` is sbatch's: minutes, ``hours:minutes:seconds`` or ``days-hours``; None is the partition's limit. A job
-    gets a signal ``signal_delay_s`` seconds before that limit. ``poll`` seconds lie between two looks at the queue. At
-    most ``array_parallelism`` jobs of an array run at a time, with ``cpus_per_task`` cores each. ``options`` are others
-    of sbatch, by name.
+    ``time`` is the time limit as sbatch takes it: minutes, ``hours:minutes:seconds`` or ``days-hours``; None means the
+    partition's limit. A job gets a signal ``signal_delay_s`` seconds before that limit. The queue is checked every
+    ``poll`` seconds. At most ``array_parallelism`` jobs of an array run at a time, with ``cpus_per_task`` cores each.
+    ``options`` are further options of sbatch, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,7 +60,9 @@ class Settings(BaseModel):
     options: dict[str, str] = {}
 
     def known(self) -> dict[str, Any]:
-        """Return submitit's parameters. ``time`` and ``wckey`` have defaults there that are not Slurm's."""
+        """Return submitit's parameters, always with ``time`` and ``wckey``: submitit's defaults for them are not
+        Slurm's.
+        """
         known: dict[str, Any] = {key: _number(value) for key, value in self.options.items() if key in SUBMITIT}
         names = ("signal_delay_s", "array_parallelism", "cpus_per_task")
         return {"wckey": None, "time": _number(self.time)} | known | {name: getattr(self, name) for name in names}
@@ -68,7 +70,7 @@ class Settings(BaseModel):
     def others(self) -> dict[str, Any]:
         """Return the options that are passed to sbatch unchanged."""
         others: dict[str, Any] = {key: _number(v) for key, v in self.options.items() if key not in SUBMITIT}
-        # "B:": to the batch shell, which is the run itself. Else only job steps get the signal; there are none.
+        # "B:" sends it to the batch shell, which is the run itself. Otherwise only job steps get it; there are none.
         return others | {"signal": f"B:USR2@{self.signal_delay_s}", "requeue": True}
 
 
