@@ -169,9 +169,9 @@ def test_a_whole_grid_with_everything_at_once(both, slurm):
     restarted in between.
     """
     limits = "poll=0.5,time=1,signal_delay_s=5"
-    _, long_there = both(*LONG[:-1], "training.updates=2500", slurm_words=limits)
+    _, long_there = both(*LONG[:-1], "training.updates=2500", slurm_options=limits)
     options = ("--models", "beta_vae,factor_vae,qlae", "--seeds", "1", "--set", "training.updates=150")
-    here, there = both(*options, slurm_words=limits)
+    here, there = both(*options, slurm_options=limits)
     long_there.start()
     long_run, _ = long_there.training()
     ((limited, _),) = queue(slurm)
@@ -251,7 +251,7 @@ def test_the_time_a_job_has_left(left, expected):
 
 @pytest.mark.slow
 def test_what_slurm_refuses_is_one_line(both):
-    _, there = both("--models", "qlae", "--seeds", "1", slurm_words="partition=nowhere")
+    _, there = both("--models", "qlae", "--seeds", "1", slurm_options="partition=nowhere")
     status, printed = there.start().wait()
     assert status == 2, printed
     assert "Slurm did not take the jobs: Batch job submission failed: Invalid partition" in printed
