@@ -27,10 +27,10 @@ def dbench(tmp_path):
     A command that needs another Python path, as for a plug-in, gets a process in any case.
     """
 
-    def run(*words, env=None, cwd=tmp_path, process=False, input=None):
+    def run(*arguments, env=None, cwd=tmp_path, process=False, input=None):
         env = env or {}
         invoke = in_subprocess if process or "PYTHONPATH" in env else in_process
-        return invoke([str(word) for word in words], env, cwd, input)
+        return invoke([str(argument) for argument in arguments], env, cwd, input)
 
     return run
 
@@ -43,12 +43,12 @@ def smoke_grid(tmp_path_factory, worker_id):
     """
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "smoke"
-    words = ["run", "--models", "all", "--datasets", "rooms3d", "--seeds", "1", "--protocol", "smoke"]
+    arguments = ["run", "--models", "all", "--datasets", "rooms3d", "--seeds", "1", "--protocol", "smoke"]
     out, printed = shared / "results", shared / "printed.txt"
     with FileLock(f"{shared}.lock"):
         if not printed.exists():
             shared.mkdir(exist_ok=True)
-            done = in_process([*words, "--out", str(out)], {}, shared)
+            done = in_process([*arguments, "--out", str(out)], {}, shared)
             assert done.returncode == 0, done.stderr
             printed.write_text(done.stdout)
     return out, printed.read_text()

@@ -44,8 +44,8 @@ def parameters(thing):
 
 @pytest.mark.parametrize("name", DESCRIBED)
 def test_a_docstring_names_every_parameter(name):
-    text = inspect.getdoc(DESCRIBED[name])
-    missing = [one for one in parameters(DESCRIBED[name]) if one not in PLAIN and f"``{one}" not in text]
+    docstring = inspect.getdoc(DESCRIBED[name])
+    missing = [one for one in parameters(DESCRIBED[name]) if one not in PLAIN and f"``{one}" not in docstring]
     assert not missing
 
 
@@ -55,12 +55,12 @@ CALLED = [name for name, thing in DESCRIBED.items() if not isinstance(thing, typ
 @pytest.mark.parametrize("name", CALLED)
 def test_a_docstring_says_what_comes_back_and_what_is_raised(name):
     function = getattr(DESCRIBED[name], "__func__", DESCRIBED[name])
-    text = inspect.getdoc(function)
+    docstring = inspect.getdoc(function)
     if inspect.signature(function).return_annotation not in ("None", inspect.Signature.empty):
-        assert re.search(r"\b[Rr]eturn", text)
+        assert re.search(r"\b[Rr]eturn", docstring)
     raises = "raise " in inspect.getsource(function) and "raise NotImplementedError" not in inspect.getsource(function)
     if raises or ("." not in name and name != "list_protocols") or name.startswith("metrics."):
-        assert re.search(r"\b[Rr]aises? ``(BenchError|Violation|KeyError)``", text)
+        assert re.search(r"\b[Rr]aises? ``(BenchError|Violation|KeyError)``", docstring)
 
 
 @pytest.mark.parametrize("name", [name for name in metrics.__all__ if name not in ("MetricResult", "mse")])

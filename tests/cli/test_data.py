@@ -50,8 +50,8 @@ def dbench(tmp_path, monkeypatch):
     monkeypatch.setenv("DBENCH_DATA", str(folder))
     monkeypatch.chdir(tmp_path)
 
-    def run(*words, **options):
-        result = CliRunner().invoke(data, list(map(str, words)), **options)
+    def run(*arguments, **options):
+        result = CliRunner().invoke(data, list(map(str, arguments)), **options)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == 0, result.output
@@ -170,12 +170,12 @@ def test_path_of_what_is_not_there(dbench):
 @pytest.mark.parametrize("name", registry.DATASETS.entries)
 def test_info_says_what_the_card_does(dbench, name):
     card = registry.DATASETS.load(name).card
-    text = dbench("info", name)
+    output = dbench("info", name)
     for part in (card.summary, card.licence, card.citation, *card.factor_names, *card.notes, card.resized):
-        assert part in text
+        assert part in output
     for file in card.files:
         for part in (file.name, file.sha256, file.md5, *file.urls):
-            assert part in text
+            assert part in output
 
 
 def test_info_of_a_users_file(dbench, tmp_path):
@@ -261,8 +261,8 @@ def test_a_second_process_is_told_that_it_waits(tmp_path, caplog):
         "with filelock.FileLock(sys.argv[1]):\n"
         "    print('held', flush=True); sys.stdin.readline()\n"
     )
-    words = [sys.executable, "-c", code, str(tmp_path / "x.lock")]
-    holder = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", code, str(tmp_path / "x.lock")]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
     threading.Timer(0.2, lambda: holder.communicate("go\n")).start()
     with caplog.at_level(logging.WARNING), locked(tmp_path / "x"):

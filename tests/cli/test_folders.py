@@ -52,8 +52,8 @@ def test_a_record_of_an_older_version_is_kept_and_shown(dbench, part):
 
 
 def test_plan_as_json_and_as_a_table(dbench):
-    words = ["--datasets", "rooms3d", "--protocol", "cpu", "--seeds", "3"]
-    done = dbench("plan", *words, "--models", "beta_vae,qlae", "--json", "--jobs", "2", "--device", "cpu")
+    options = ["--datasets", "rooms3d", "--protocol", "cpu", "--seeds", "3"]
+    done = dbench("plan", *options, "--models", "beta_vae,qlae", "--json", "--jobs", "2", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
     assert [(row["model"], row["runs"]) for row in plan["runs"]] == [("beta_vae", 3), ("qlae", 3)]
@@ -62,14 +62,14 @@ def test_plan_as_json_and_as_a_table(dbench):
     for row in plan["runs"]:
         assert row["training_seconds"] > 10
         assert row["disk"] > 3_000_000  # 768,000 weights of four bytes
-    table = dbench("plan", *words, "--protocol", "smoke", "--models", "qlae", "--jobs", "2").stdout
+    table = dbench("plan", *options, "--protocol", "smoke", "--models", "qlae", "--jobs", "2").stdout
     assert "rooms3d qlae" in table
     assert "2 at a time" in table
 
 
 def test_days_of_work_on_a_cpu_want_a_yes(dbench, tmp_path):
-    words = ["--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--device", "cpu"]
-    done = dbench("run", *words, "--set", "training.updates=1000000000", "--seeds", "1", "--out", "out")
+    options = ["--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--device", "cpu"]
+    done = dbench("run", *options, "--set", "training.updates=1000000000", "--seeds", "1", "--out", "out")
     assert done.returncode == 2, done.stderr
     assert "give --yes to do it all the same" in done.stderr
     assert "--protocol cpu" in done.stderr
@@ -90,8 +90,8 @@ def test_worker_does_one_run_of_a_kept_grid(dbench, smoke_grid, tmp_path):
 
 
 def test_worker_says_that_a_run_failed(dbench):
-    words = ["--models", "qlae", "--set", "training.learning_rate=1e30", "--keep", "--out", "out"]
-    listed = dbench("plan", *WORDS[1:], *words)
+    options = ["--models", "qlae", "--set", "training.learning_rate=1e30", "--keep", "--out", "out"]
+    listed = dbench("plan", *WORDS[1:], *options)
     done = dbench("worker", listed.stdout.split()[-1], "--out", "out")
     assert done.returncode == 1
     assert "Diverged" in done.stderr

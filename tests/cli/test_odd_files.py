@@ -31,10 +31,10 @@ def out(tmp_path):
     return tmp_path / "out"
 
 
-def ends_well(*words):
-    done = CliRunner().invoke(main, list(map(str, words)), color=True)
-    assert done.exception is None or isinstance(done.exception, SystemExit), (words, done.exc_info)
-    assert done.exit_code in (0, 1, 2), (words, done.output)
+def ends_well(*arguments):
+    done = CliRunner().invoke(main, list(map(str, arguments)), color=True)
+    assert done.exception is None or isinstance(done.exception, SystemExit), (arguments, done.exc_info)
+    assert done.exit_code in (0, 1, 2), (arguments, done.output)
     assert "\x1b" not in done.output
     assert "Traceback" not in done.output
     return done
@@ -53,9 +53,9 @@ def all_end_well(out, odd, name):
     assert not os.path.lexists(odd)
 
 
-def mutations(text, rng):
+def mutations(original, rng):
     """Yield ways to damage a file: cut, flipped bits, other values in JSON."""
-    data = text.encode() if isinstance(text, str) else text
+    data = original.encode() if isinstance(original, str) else original
     yield data[: len(data) // 2]
     flipped = bytearray(data)
     flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
@@ -85,11 +85,11 @@ def test_a_damaged_file(out, name):
     if name in ("failed.json", "spec.json", "progress.json"):
         (good / "record.json").unlink()
         source = next(out.glob(f"runs/*/{name}"), None)
-        text = source.read_bytes() if source else b'{"schema": 1, "phase": "x", "done": 1, "total": 2}'
-        (good / name).write_bytes(text)
-    text = (good / name).read_bytes()
+        content = source.read_bytes() if source else b'{"schema": 1, "phase": "x", "done": 1, "total": 2}'
+        (good / name).write_bytes(content)
+    content = (good / name).read_bytes()
     kept = shutil.copytree(good, out.parent / "kept")
-    for damaged in mutations(text, rng):
+    for damaged in mutations(content, rng):
         (good / name).write_bytes(damaged)
         all_end_well(out, good, name)
         shutil.copytree(kept, good)
@@ -129,7 +129,7 @@ def test_odd_names_and_texts(out, path):
     (out / path).write_text("\x1b[31m=1\x00")
     (out / "runs" / "a\x1b[2Jb").mkdir()
     (out / "runs" / "a\x1b[2Jb" / "record.json").write_text("{")
-    for words in (["status", out], ["report", out, "--no-figures"], ["merge", out, "--out", out.parent / "m"]):
-        ends_well(*words)
+    for arguments in (["status", out], ["report", out, "--no-figures"], ["merge", out, "--out", out.parent / "m"]):
+        ends_well(*arguments)
     assert Path(out / "runs" / "a\x1b[2Jb").exists()
     ends_well("rm", out, "a\x1b[2Jb", "--yes")

@@ -24,10 +24,10 @@ RUN = ("run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "sm
 
 
 def changed(**options):
-    words = list(RUN)
+    arguments = list(RUN)
     for key, value in options.items():
-        words[words.index(f"--{key}") + 1] = value
-    return words
+        arguments[arguments.index(f"--{key}") + 1] = value
+    return arguments
 
 
 BAD_INPUT = {
@@ -65,8 +65,8 @@ def refused(tmp_path, monkeypatch):
     """``refused("list", "nonsense")``: the one line with which the command ends, run in this process."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*words):
-        done = CliRunner().invoke(main, list(map(str, words)))
+    def run(*arguments):
+        done = CliRunner().invoke(main, list(map(str, arguments)))
         assert done.exit_code == 2, done.output
         assert done.stdout == ""
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
@@ -78,14 +78,14 @@ def refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", BAD_INPUT)
 def test_bad_input(refused, tmp_path, name):
-    words, message = BAD_INPUT[name]
-    assert message in refused(*words)
+    arguments, message = BAD_INPUT[name]
+    assert message in refused(*arguments)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_input_of_the_real_command(dbench, tmp_path):
-    words, message = BAD_INPUT["model"]
-    assert message in one_line(dbench(*words, process=True))
+    arguments, message = BAD_INPUT["model"]
+    assert message in one_line(dbench(*arguments, process=True))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,8 +141,8 @@ def printed(tmp_path, monkeypatch):
     """``printed("list", "models")``: what the command prints, run in this process."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*words):
-        done = CliRunner().invoke(main, list(map(str, words)))
+    def run(*arguments):
+        done = CliRunner().invoke(main, list(map(str, arguments)))
         assert done.exit_code == 0, done.output
         return done.stdout
 
@@ -150,8 +150,8 @@ def printed(tmp_path, monkeypatch):
 
 
 def test_dry_run_prints_the_grid_and_writes_nothing(printed, tmp_path):
-    words = ("run", "--models", "all", "--datasets", "rooms3d,shapes3d", "--seeds", "0-1", "--dry-run")
-    *lines, counts = printed(*words).splitlines()
+    arguments = ("run", "--models", "all", "--datasets", "rooms3d,shapes3d", "--seeds", "0-1", "--dry-run")
+    *lines, counts = printed(*arguments).splitlines()
     assert len(lines) == 6 * 2 * 2
     assert all(line.startswith("to do") and "-standard-" in line for line in lines)
     assert counts == "24 to do, 0 skipped"
@@ -192,11 +192,11 @@ def test_help_names_the_values_that_the_code_takes(printed):
     assert tuple(selection.CRITERIA) == options.CRITERIA
     assert Tuning.model_fields["sampler"].annotation.__args__ == options.SAMPLERS
     assert Training.model_fields["precision"].annotation.__args__ == options.PRECISIONS
-    text = printed("run", "--help")
-    sections = [text.index(title) for title in ("What to run:", "Where and how:", "Results and resuming:")]
+    output = printed("run", "--help")
+    sections = [output.index(title) for title in ("What to run:", "Where and how:", "Results and resuming:")]
     assert sections == sorted(sections)
     for values in ("--executor [local|slurm|ray]", "--rerun [missing|failed|all]", "--precision [fp32|tf32|bf16]"):
-        assert values in text
+        assert values in output
 
 
 def test_every_command_and_option_has_help():
@@ -212,8 +212,8 @@ def test_every_command_and_option_has_help():
 
 def test_a_reader_that_stops_early_is_no_error():
     """``dbench show ... | head``: the pipe is closed before the command writes."""
-    words = [sys.executable, "-m", "disentangle_bench", "show", "qlae", "rooms3d"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "disentangle_bench", "show", "qlae", "rooms3d"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.stderr.read() == ""
     process.wait(timeout=60)
@@ -278,8 +278,8 @@ class Plugin(Model):
 """
     env = plugin("sick_vae", source)
     assert "sick_vae" in dbench("list", "models", env=env).stdout
-    words = changed(models="sick_vae,qlae")
-    done = dbench(*words, "--out", "results", env=env)
+    arguments = changed(models="sick_vae,qlae")
+    done = dbench(*arguments, "--out", "results", env=env)
     assert done.returncode == 1, done.stderr
     assert "1 finished, 0 skipped, 1 failed" in done.stdout
     assert "Diverged: loss.autoencoder" in done.stderr
@@ -290,7 +290,7 @@ class Plugin(Model):
     assert "--models sick_vae" in content["command"]
     assert not (failed.parent / "record.json").exists()
     # The failed run is tried again and the finished one is not.
-    again = dbench(*words, "--out", "results", env=env)
+    again = dbench(*arguments, "--out", "results", env=env)
     assert "0 finished, 1 skipped, 1 failed" in again.stdout
 
 

@@ -44,15 +44,15 @@ def test_a_group_of_metrics_is_what_is_there_of_it(dbench, out):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("options", "message"),
     [
         (["--metrics", "mig"], "unknown metric 'mig'"),
         (["--format", "xls"], "unknown format 'xls'"),
         (["--group-by", "seed"], "unknown grouping 'seed'"),
     ],
 )
-def test_what_is_unknown_is_one_line(dbench, out, words, message):
-    done = dbench("report", out, *words)
+def test_what_is_unknown_is_one_line(dbench, out, options, message):
+    done = dbench("report", out, *options)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -70,12 +70,12 @@ def test_open_opens_the_page_that_was_written(out, monkeypatch, capsys):
 
 def test_watching_makes_the_report_again_when_a_run_is_finished_and_only_then(tmp_path):
     (tmp_path / "runs").mkdir()
-    made, said = [], []
+    run_counts, messages = [], []
 
     def make():
         if not list((tmp_path / "runs").glob("*/record.json")):
             raise BenchError("no run is finished yet")
-        made.append(len(list((tmp_path / "runs").iterdir())))
+        run_counts.append(len(list((tmp_path / "runs").iterdir())))
 
     def sleep(seconds):
         assert seconds >= 15
@@ -86,9 +86,9 @@ def test_watching_makes_the_report_again_when_a_run_is_finished_and_only_then(tm
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        watch(tmp_path, make, said.append, sleep)
-    assert made == [1, 2]
-    assert said == ["waiting: no run is finished yet"]
+        watch(tmp_path, make, messages.append, sleep)
+    assert run_counts == [1, 2]
+    assert messages == ["waiting: no run is finished yet"]
 
 
 def test_watching_an_empty_folder_waits_and_an_error_of_a_full_one_ends_it(tmp_path):
@@ -103,12 +103,12 @@ def test_watching_an_empty_folder_waits_and_an_error_of_a_full_one_ends_it(tmp_p
 
 def test_watch_writes_a_page_that_looks_again_and_ends_with_an_interrupt(tmp_path):
     out = synthetic.write_grid(tmp_path / "results", ("qlae",), seeds=1, companions=False)
-    words = [sys.executable, "-m", "disentangle_bench", "report", str(out), "--watch", "--no-figures"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "disentangle_bench", "report", str(out), "--watch", "--no-figures"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert "report.html" in process.stdout.readline()
-        text = (out / "report.html").read_text(encoding="utf-8")
-        assert json.dumps({"refresh": 15})[1:-1].replace(" ", "") in text
+        page = (out / "report.html").read_text(encoding="utf-8")
+        assert json.dumps({"refresh": 15})[1:-1].replace(" ", "") in page
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 130

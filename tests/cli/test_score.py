@@ -70,8 +70,8 @@ def test_defaults_of_a_file(dbench, tmp_path):
 
 def test_variants(dbench, tmp_path):
     np.savez(tmp_path / "codes.npz", codes=CODES, factors=FACTORS)
-    words = ["score", "codes.npz", "--metrics", "dci,infomec,mig", "--out", "scores.json"]
-    assert dbench(*words, "--variant", "factorqvae2024", "--variant", "infomec=tripod2024").returncode == 0
+    arguments = ["score", "codes.npz", "--metrics", "dci,infomec,mig", "--out", "scores.json"]
+    assert dbench(*arguments, "--variant", "factorqvae2024", "--variant", "infomec=tripod2024").returncode == 0
     content = json.loads((tmp_path / "scores.json").read_text())
     variants = {row["metric"]: row["variant"] for row in content["scores"]}
     assert variants == {"dci": "factorqvae2024", "infomec": "tripod2024", "mig": "locatello2019"}
@@ -212,7 +212,7 @@ def test_a_pickle_is_refused_unread(dbench, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("options", "message"),
     [
         (["--metrics", "dcl"], "unknown metric 'dcl'. Did you mean 'dci'?"),
         (["--variant", "hsu2024"], "unknown variant 'hsu2024'. Did you mean 'hsu2023'?"),
@@ -222,9 +222,9 @@ def test_a_pickle_is_refused_unread(dbench, tmp_path):
         (["--out", "."], "is a folder"),
     ],
 )
-def test_bad_words(dbench, tmp_path, words, message):
+def test_bad_words(dbench, tmp_path, options, message):
     np.savez(tmp_path / "codes.npz", codes=CODES, factors=FACTORS)
-    assert message in one_line(dbench("score", "codes.npz", *words))
+    assert message in one_line(dbench("score", "codes.npz", *options))
 
 
 @pytest.fixture

@@ -11,16 +11,16 @@ from disentangle_bench.registry import MODELS
 from disentangle_bench.spec import flat
 
 
-def shown(dbench, *words):
-    done = dbench("show", *words)
+def shown(dbench, *arguments):
+    done = dbench("show", *arguments)
     assert done.returncode == 0, done.stderr
     assert all(len(line) <= 110 for line in done.stdout.splitlines())
     return done.stdout
 
 
 def test_only_what_differs_is_printed(dbench):
-    text = shown(dbench, "factor_vae", "rooms3d", "--protocol", "standard", "--against", "factorqvae2024")
-    heading, *lines = text.splitlines()
+    output = shown(dbench, "factor_vae", "rooms3d", "--protocol", "standard", "--against", "factorqvae2024")
+    heading, *lines = output.splitlines()
     assert heading.split() == ["standard", "factorqvae2024"]
     rows = {line.split()[0]: line for line in lines[: lines.index("")]}
     assert "training.batch_size" not in rows
@@ -34,8 +34,8 @@ def test_only_what_differs_is_printed(dbench):
 
 
 def test_every_number_has_its_source_below(dbench):
-    text = shown(dbench, "factor_vae", "rooms3d", "--against", "factorqvae2024")
-    table, sources = text.split("values are equal")
+    output = shown(dbench, "factor_vae", "rooms3d", "--against", "factorqvae2024")
+    table, sources = output.split("values are equal")
     assert set(re.findall(r"\[\d\]", table)) == set(re.findall(r"^\[\d\]", sources, flags=re.MULTILINE))
     (number,) = re.findall(r"(\[\d\])$", next(line for line in table.splitlines() if "training.updates" in line))
     assert f"{number} protocol factorqvae2024, version 1: 100000 steps of 2 optimisers" in sources
@@ -47,9 +47,9 @@ def test_a_line_says_that_nothing_differs(dbench):
 
 
 def test_set_is_for_both(dbench):
-    words = ("beta_vae", "rooms3d", "--protocol", "quick", "--against", "smoke")
-    assert "training.updates" in shown(dbench, *words)
-    assert "training.updates" not in shown(dbench, *words, "--set", "training.updates=10")
+    arguments = ("beta_vae", "rooms3d", "--protocol", "quick", "--against", "smoke")
+    assert "training.updates" in shown(dbench, *arguments)
+    assert "training.updates" not in shown(dbench, *arguments, "--set", "training.updates=10")
 
 
 def test_an_unknown_second_protocol(dbench):
@@ -83,9 +83,9 @@ def test_a_key_that_one_of_them_lacks():
 def test_differences_and_equal_values_are_all_values(model):
     first, second = resolve(model, "rooms3d", "standard", 0), resolve(model, "rooms3d", "factorqvae2024", 0)
     a, b = flat(first.spec), flat(second.spec)
-    found = {difference.key: difference for difference in differences(first, second)}
+    difference_by_key = {difference.key: difference for difference in differences(first, second)}
     for key in a:
-        assert (key in found) == (a[key] != b[key])
-        if key in found:
-            assert found[key].first == (a[key], first.sources[key])
-            assert found[key].second == (b[key], second.sources[key])
+        assert (key in difference_by_key) == (a[key] != b[key])
+        if key in difference_by_key:
+            assert difference_by_key[key].first == (a[key], first.sources[key])
+            assert difference_by_key[key].second == (b[key], second.sources[key])

@@ -20,10 +20,10 @@ LONG = ("--models", "beta_vae", "--seeds", "1", "--set", "training.updates=400")
 def until(condition, what, seconds=120):
     """Wait for something that is not None or empty, and give it."""
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (value := condition()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(0.05)
-    return found
+    return value
 
 
 def kill_all(command, out):
@@ -40,15 +40,15 @@ def kill_all(command, out):
 class Command:
     """A real ``dbench run`` in the background."""
 
-    def __init__(self, out, words, environment):
+    def __init__(self, out, arguments, environment):
         self.out = out
-        self.words = [sys.executable, "-m", "disentangle_bench", "run", *GRID, *words, "--out", str(out)]
+        self.command = [sys.executable, "-m", "disentangle_bench", "run", *GRID, *arguments, "--out", str(out)]
         self.environment = environment
         self.process = None
 
     def start(self):
         self.process = subprocess.Popen(
-            self.words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment, cwd="/"
+            self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment, cwd="/"
         )
         return self
 
