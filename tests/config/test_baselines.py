@@ -75,7 +75,7 @@ SOURCE = "kind = 'ours'\nreference = 'x'\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("content", "message"),
     [
         ("[datasets.rooms3d]\nkind = 'ours'", "'datasets.rooms3d.reference' is missing"),
         ("[datasets.rooms3d]\nkind = 'heard'\nreference = 'x'", "datasets.rooms3d.kind = 'heard' is not allowed"),
@@ -90,9 +90,9 @@ SOURCE = "kind = 'ours'\nreference = 'x'\n"
         ),
     ],
 )
-def test_bad_files_are_named(tmp_path, text, message):
+def test_bad_files_are_named(tmp_path, content, message):
     path = tmp_path / "beta_vae.toml"
-    path.write_text(text)
+    path.write_text(content)
     with pytest.raises(BenchError, match=message) as caught:
         baselines.parse(path)
     assert str(path) in str(caught.value)
@@ -157,9 +157,9 @@ def mine(tmp_path, monkeypatch):
     sys.modules.pop("mine_models", None)
 
 
-@pytest.mark.parametrize("place", ["baselines/mine.toml", "mine.toml"])
-def test_a_plug_in_brings_its_own_settings(mine, place):
-    path = mine / place
+@pytest.mark.parametrize("file_name", ["baselines/mine.toml", "mine.toml"])
+def test_a_plug_in_brings_its_own_settings(mine, file_name):
+    path = mine / file_name
     path.parent.mkdir(exist_ok=True)
     path.write_text(SETTINGS.format(key="strength"))
     resolved = resolve("mine", "rooms3d", "cpu", 0)
