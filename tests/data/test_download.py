@@ -37,14 +37,14 @@ def unknown(file):
     return dataclasses.replace(file, size=None, sha256="")
 
 
-def refused(file, folder, *words):
+def refused(file, folder, *parts):
     """Download, which has to fail with one line that has these words, and leave no file."""
     with pytest.raises(BenchError) as error:
         fetch(file, folder, "some")
     message = str(error.value)
     assert "\n" not in message
-    for word in (*words, str(folder), "dbench data add some FILE", "rooms3d"):
-        assert word in message
+    for part in (*parts, str(folder), "dbench data add some FILE", "rooms3d"):
+        assert part in message
     assert not (folder / file.name).exists()
     return message
 

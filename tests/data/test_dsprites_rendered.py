@@ -37,11 +37,11 @@ def inside(shape, u, v):
         x = 9.596 * np.sin(t) ** 3
         y = -(8.607 * np.cos(t) - 3.314 * np.cos(2 * t) - 1.3255 * np.cos(3 * t) - 0.6635 * np.cos(4 * t)) - 1.436
         corners = np.stack([x, y], axis=1)
-    found = np.zeros(u.shape, dtype=bool)
+    is_inside = np.zeros(u.shape, dtype=bool)
     for (xa, ya), (xb, yb) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         if ya != yb:
-            found ^= ((ya > v) != (yb > v)) & (u < xa + (v - ya) * (xb - xa) / (yb - ya))
-    return found
+            is_inside ^= ((ya > v) != (yb > v)) & (u < xa + (v - ya) * (xb - xa) / (yb - ya))
+    return is_inside
 
 
 def defined(factors):
@@ -79,8 +79,8 @@ def test_images_equal_their_definition(sprites):
 
 def real_images():
     """258 images of the original, a file that lies beside the checkout of some developers."""
-    given = os.environ.get("DBENCH_TEST_DSPRITES")
-    path = Path(given) if given else Path(__file__).parents[2].parent / "shared" / "data" / "dsprites_real258.npz"
+    setting = os.environ.get("DBENCH_TEST_DSPRITES")
+    path = Path(setting) if setting else Path(__file__).parents[2].parent / "shared" / "data" / "dsprites_real258.npz"
     if not path.is_file():
         pytest.skip("set DBENCH_TEST_DSPRITES to dsprites_real258.npz, images of the original dSprites")
     with np.load(path, allow_pickle=False) as file:

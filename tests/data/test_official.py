@@ -97,11 +97,11 @@ def test_the_pixels_show_the_factors_that_the_dataset_gives(case):
 @pytest.mark.parametrize("name", DATASETS.entries)
 def test_identity_codes_score_1_on_the_full_grid(name):
     """Two values of each factor, at positions counted here, and no pixels."""
-    chosen = DATASETS.load(name)
-    sizes = chosen.card.factor_sizes
+    cls = DATASETS.load(name)
+    sizes = cls.card.factor_sizes
     wanted = np.array(loops((2,) * len(sizes))) * (np.array(sizes) - 1)
     strides = [int(np.prod(sizes[k + 1 :])) for k in range(len(sizes))]
-    dataset = object.__new__(chosen)
+    dataset = object.__new__(cls)
     factors = dataset.factors(wanted @ strides)
     np.testing.assert_array_equal(factors, wanted)
     twice = np.concatenate([factors, factors[::-1]] * 8)  # enough rows of a small grid to fit trees to

@@ -116,7 +116,7 @@ GB = 10**9
 
 
 @pytest.mark.parametrize(
-    ("device_free", "memory_free", "chosen", "told"),
+    ("device_free", "memory_free", "placement", "message"),
     [
         (2.0, 0, "resident", "on cuda"),
         (1.9, 2.0, "staged copy", "in memory"),
@@ -125,7 +125,7 @@ GB = 10**9
         ("taken", 0, "staged map", "stay where they are"),
     ],
 )
-def test_free_memory_decides_and_the_log_says(path, monkeypatch, caplog, device_free, memory_free, chosen, told):
+def test_free_memory_decides_and_the_log_says(path, monkeypatch, caplog, device_free, memory_free, placement, message):
     dataset = custom_class(str(path)).load(path.parent)
     size = dataset._array.nbytes
     taken = device_free == "taken"  # by another process, after it was seen to be free
@@ -143,10 +143,10 @@ def test_free_memory_decides_and_the_log_says(path, monkeypatch, caplog, device_
     kinds = {True: "staged map", False: "staged copy"}
     monkeypatch.setattr(arrays, "staged", lambda array, device: kinds[isinstance(array, np.memmap)])
     with caplog.at_level(logging.INFO):
-        assert dataset.place(torch.device("cuda")) == chosen
-        assert dataset.place(torch.device("cuda")) == chosen
+        assert dataset.place(torch.device("cuda")) == placement
+        assert dataset.place(torch.device("cuda")) == placement
     assert len(caplog.records) == 1  # it is placed once
-    assert told in caplog.text
+    assert message in caplog.text
     assert dataset.card.name in caplog.text
 
 
@@ -215,15 +215,15 @@ def test_a_buffer_is_not_written_before_its_copy_has_arrived(path, monkeypatch, 
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("place", ["resident", "staged copy", "staged map"])
-def test_batches_on_cuda_equal_images(path, place):
+@pytest.mark.parametrize("placement", ["resident", "staged copy", "staged map"])
+def test_batches_on_cuda_equal_images(path, placement):
     device = torch.device("cuda")
     dataset = custom_class(str(path)).load(path.parent)
     array = dataset._array
     batches = (
         resident(array, device)
-        if place == "resident"
-        else staged(np.array(array) if "copy" in place else array, device)
+        if placement == "resident"
+        else staged(np.array(array) if "copy" in placement else array, device)
     )
     rng = np.random.default_rng(0)
     wanted = [rng.integers(N, size=16) for _ in range(50)]
