@@ -40,13 +40,15 @@ def test_coefficients_are_scikit_learns_at_every_iteration_cap(iterations: int, 
     features = Features.one_hot(SYMBOLS, SYMBOLS) if discrete else Features.scaled(VALUES)
     dense = _one_hot(SYMBOLS) if discrete else VALUES
     model = _sklearn(dense, labels, iterations)
-    found = fit(features, labels, classes, iterations)
-    free = found[:, 1:] if classes == 2 else found
+    coefficients = fit(features, labels, classes, iterations)
+    free = coefficients[:, 1:] if classes == 2 else coefficients
     np.testing.assert_allclose(free[:-1].T, model.coef_, atol=1e-5)
     np.testing.assert_allclose(free[-1], model.intercept_, atol=1e-5)
     from sklearn.metrics import log_loss as expected
 
-    assert log_loss(features, labels, found) == pytest.approx(expected(labels, model.predict_proba(dense)), abs=1e-7)
+    assert log_loss(features, labels, coefficients) == pytest.approx(
+        expected(labels, model.predict_proba(dense)), abs=1e-7
+    )
 
 
 def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

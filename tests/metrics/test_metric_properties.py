@@ -84,10 +84,10 @@ def test_units_of_continuous_codes_do_not_matter(seed: int, magnitude: float, sh
 @given(SEEDS, st.booleans())
 def test_scores_stay_in_their_range(seed: int, discrete: bool) -> None:
     codes, factors = _sample(seed, discrete)
-    found = _infomec(codes, factors, discrete)
+    result = _infomec(codes, factors, discrete)
     for name in SCORES:
-        assert -0.01 <= found[name] <= 1 + 1e-12, name  # balanced weights fit rare classes at the others' cost
-    assert (found["nmi"] >= 0).all()
+        assert -0.01 <= result[name] <= 1 + 1e-12, name  # balanced weights fit rare classes at the others' cost
+    assert (result["nmi"] >= 0).all()
     for metric in (mig, modularity, sap):
         assert 0 <= metric(codes, factors)["score"] <= 1
 
