@@ -59,8 +59,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chromium():
-    with browser() as found:
-        yield found
+    with browser() as page:
+        yield page
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_it_shows_the_leaderboard_and_sorts(page, folder):
     assert page.one('th[aria-sort="descending"] button').get_attribute("data-sort") == "0"
     page.one('[data-sort="0"]').click()
     assert page.models() == sorted(means, key=means.get)
-    mse = next(place for place, column in enumerate(table["columns"]) if column["name"] == "mse.mse")
+    mse = next(index for index, column in enumerate(table["columns"]) if column["name"] == "mse.mse")
     page.one(f'[data-sort="{mse}"]').click()
     errors = {row["name"]: row["cells"][mse]["mean"] for row in table["rows"]}
     assert page.models() == sorted(errors, key=errors.get), "lower is better: the best comes first"
@@ -116,8 +116,8 @@ def test_it_filters_and_hides(page):
     page.one('#columns input[value="parameters"]').click()
     heads = page.texts(".board thead th")
     assert len(heads) == 11
-    assert any(text.startswith("parameters") for text in heads)
-    assert not any("modularity" in text for text in heads)
+    assert any(head.startswith("parameters") for head in heads)
+    assert not any("modularity" in head for head in heads)
 
 
 def test_it_switches_dataset_protocol_score_and_statistic(page, folder):
@@ -190,8 +190,8 @@ def test_a_run_opens_and_closes(page, folder):
     assert dialog.is_displayed()
     assert page.driver.switch_to.active_element.text == "Close"
     wanted = ["rooms3d · cpu · seed 0", "model.beta", "training.updates", "dci.disentanglement", "digest of the spec"]
-    for text in [*wanted, "latent 9 (inactive)", "floor_hue", "abc"]:
-        assert text in dialog.text, text
+    for part in [*wanted, "latent 9 (inactive)", "floor_hue", "abc"]:
+        assert part in dialog.text, part
     assert page.js("return document.querySelector('.sheet img').naturalWidth") > 100
     assert len(page.texts("#run polyline")) == 3
     page.js("document.querySelector('#run input[type=range]').value = 3")
@@ -241,9 +241,9 @@ def test_the_view_can_be_taken_as_csv_and_latex(page):
     assert [row["model"] for row in rows] == page.models()
     shown = page.texts(".board tbody tr td:nth-child(4) .value")
     assert [f"{float(row['dci.disentanglement']):.3f}" for row in rows] == shown
-    text = page.js("return viewTex()")
-    assert text.count(r"\\") == 1 + len(rows)
-    assert r"$\beta$-TCVAE & 3 & " in text
+    latex = page.js("return viewTex()")
+    assert latex.count(r"\\") == 1 + len(rows)
+    assert r"$\beta$-TCVAE & 3 & " in latex
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -349,9 +349,9 @@ def test_hostile_text_is_shown_and_not_run(chromium, tmp_path):
     content = json.loads((failure / "failed.json").read_text()) | {"run_id": HOSTILE, "traceback": HOSTILE}
     (failure / "failed.json").write_text(json.dumps(content))
     write_report(tmp_path, figures=False, html=tmp_path / "x.html")
-    text = (tmp_path / "x.html").read_text(encoding="utf-8")
-    assert text.count("<script") == 2
-    assert "\u2028" not in text
+    html = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert html.count("<script") == 2
+    assert "\u2028" not in html
     chromium.complaints()
     chromium.open(tmp_path / "x.html")
     assert "{{7*7}}" in chromium.models()[0]

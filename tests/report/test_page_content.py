@@ -12,9 +12,9 @@ from support.page_data import HOSTILE, data
 
 def test_embedded_json_ends_no_element_and_round_trips():
     value = {"x": [HOSTILE, float("nan"), "<!--", "]]>", "\ud800"], "y": 1}
-    text = page_module.embed(value)
-    assert not set(text) & set("<>&\u2028\u2029")
-    assert json.loads(text) == {"x": [HOSTILE, None, "<!--", "]]>", "\\ud800"], "y": 1}
+    markup = page_module.embed(value)
+    assert not set(markup) & set("<>&\u2028\u2029")
+    assert json.loads(markup) == {"x": [HOSTILE, None, "<!--", "]]>", "\\ud800"], "y": 1}
 
 
 def test_refresh_is_asked_for_only_while_watching(tmp_path):

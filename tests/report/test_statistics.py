@@ -30,10 +30,10 @@ def slow_interval(values: list[float], level: float) -> tuple[float, float]:
     half = stats.t.ppf((1 + level) / 2, n - 1) * math.sqrt(n / (n - 1))
     ends = []
     for share in (stats.norm.cdf(-half), stats.norm.sf(-half)):
-        place = share * (len(means) - 1)
-        below = math.floor(place)
+        position = share * (len(means) - 1)
+        below = math.floor(position)
         above = min(below + 1, len(means) - 1)
-        ends.append(means[below] + (place - below) * (means[above] - means[below]))
+        ends.append(means[below] + (position - below) * (means[above] - means[below]))
     return ends[0], ends[1]
 
 
