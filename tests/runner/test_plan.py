@@ -40,8 +40,8 @@ def test_a_plan_needs_no_download(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("share", "said"), [(0.5, True), (1.4, False), (None, False)])
-def test_a_plan_says_when_bfloat16_pays(monkeypatch, tmp_path, share, said):
+@pytest.mark.parametrize(("share", "pays"), [(0.5, True), (1.4, False), (None, False)])
+def test_a_plan_says_when_bfloat16_pays(monkeypatch, tmp_path, share, pays):
     monkeypatch.setattr(plan, "_metric_seconds", lambda spec, dataset: 1.0)
     monkeypatch.setattr(plan, "cpu_computes_bfloat16", lambda: share is not None)
     trainer_of = plan._measured
@@ -52,6 +52,6 @@ def test_a_plan_says_when_bfloat16_pays(monkeypatch, tmp_path, share, said):
     )
     result = estimate(expand("ae", "shapes3d", "2", "smoke", []), Resources(devices="cpu", data=tmp_path))
     assert result.as_json()["bf16"] == share
-    assert ("--precision bf16 would take 50%" in str(result.table().caption)) == said
-    if not said:
+    assert ("--precision bf16 would take 50%" in str(result.table().caption)) == pays
+    if not pays:
         assert "bf16" not in str(result.table().caption)

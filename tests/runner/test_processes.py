@@ -55,9 +55,13 @@ def fail(argument, channel):
 @pytest.mark.thorough
 def test_nothing_is_imported_from_the_current_folder(hostile):
     """The command, the process that it starts and the forks of that: none imports a file that lies there."""
-    words = ["run", "--models", "ae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--out", "."]
+    arguments = ["run", "--models", "ae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--out", "."]
     done = subprocess.run(
-        [sys.executable, "-m", "disentangle_bench", *words], cwd=hostile, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "disentangle_bench", *arguments],
+        cwd=hostile,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert "1 finished" in done.stdout

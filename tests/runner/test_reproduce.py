@@ -34,13 +34,13 @@ def test_verdicts_and_reasons(tmp_path):
     lines = path.read_text().splitlines()
     lines[3] = lines[3][:-1] + ("1" if lines[3][-1] != "1" else "2")
     path.write_text("\n".join(lines))
-    found = compare(before, after)
-    verdicts = {row.score.partition(" ")[0]: row.verdict for row in found.comparisons}
+    comparison = compare(before, after)
+    verdicts = {row.score.partition(" ")[0]: row.verdict for row in comparison.comparisons}
     assert verdicts == {"dci.disentanglement": "equal", "dci.completeness": "close", "mse.mse": "different",
                         "infomec.modularity": "equal"}  # fmt: skip
-    assert found.training == f"training first differs at update {lines[3].split(',')[0]}"
-    assert found.reasons == ["torch: 2.0 then, 2.1 now", "package version: 0.1.0 then, 0.2.0 now"]
-    assert not found.agrees
+    assert comparison.training == f"training first differs at update {lines[3].split(',')[0]}"
+    assert comparison.reasons == ["torch: 2.0 then, 2.1 now", "package version: 0.1.0 then, 0.2.0 now"]
+    assert not comparison.agrees
     assert compare(before, before).training == "training is equal in all 60 rows of its history"
     assert compare(before, before).agrees
     (before.folder / "history.csv").unlink()

@@ -38,19 +38,21 @@ def test_killed_while_it_works(tmp_path, smoke_grid):
     """Kills of the whole process group: weights, history, codes and scores are those undisturbed."""
     whole = contents(smoke_grid[0])
     out = tmp_path / "parts"
-    words = [*RUN, "--models", "factor_qvae", "--jobs", "1", *OFTEN, "--out", str(out)]
+    command = [*RUN, "--models", "factor_qvae", "--jobs", "1", *OFTEN, "--out", str(out)]
     moments = random.Random(0)
     seen = set()
     for _ in range(4):
-        command = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        beat = begun(command, out, seen)
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        beat = begun(process, out, seen)
         if beat is None:
             break
         time.sleep(moments.uniform(0, 1.0))
-        kill_all(command, out)
+        kill_all(process, out)
         seen.add(beat["pid"])
     assert len(seen) >= 2
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     (run_id,) = (name for name in whole if "factor_qvae" in name)
     assert contents(out) == {run_id: whole[run_id]}
@@ -69,15 +71,15 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, smoke_grid):
     if mounted.returncode:
         pytest.skip("a small file system cannot be mounted here (needs root)")
     try:
-        words = [*ONE, "--out", str(small / "out")]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+        command = [*ONE, "--out", str(small / "out")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 1, done.stderr
         assert "No space left on device" in done.stderr
         assert "the disk is full: make room" in done.stderr
         assert "Traceback" not in done.stderr
         assert not list(small.glob("out/runs/*/record.json"))
         subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
-        done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         (run_id,) = contents(small / "out")
         assert contents(small / "out")[run_id] == contents(smoke_grid[0])[run_id]

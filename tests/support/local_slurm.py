@@ -77,8 +77,8 @@ class LocalSlurm:
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
         files = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
-        words = [f"--{option}={self.folder / 'munge' / name}" for option, name in files.items()]
-        self._spawn("munged", "--foreground", "--force", *words)
+        options = [f"--{option}={self.folder / 'munge' / name}" for option, name in files.items()]
+        self._spawn("munged", "--foreground", "--force", *options)
         _wait(lambda: (self.folder / "munge" / "socket").exists(), "munged did not start")
         self.start_controller()
         self._spawn("slurmd", "-D")
@@ -93,9 +93,9 @@ class LocalSlurm:
         """End slurmctld; jobs go on, Slurm's commands fail."""
         self._end("slurmctld")
 
-    def command(self, *words: str) -> str:
+    def command(self, *arguments: str) -> str:
         """What one of Slurm's commands prints; empty if it fails."""
-        done = subprocess.run(words, capture_output=True, text=True, env=self.environment, timeout=60)
+        done = subprocess.run(arguments, capture_output=True, text=True, env=self.environment, timeout=60)
         return done.stdout if done.returncode == 0 else ""
 
     def stop(self) -> None:
@@ -109,12 +109,12 @@ class LocalSlurm:
         for name in ("slurmd", "slurmctld", "munged"):
             self._end(name)
 
-    def _spawn(self, name: str, *words: str) -> None:
+    def _spawn(self, name: str, *arguments: str) -> None:
         program = _program(name)
         assert program
         with (self.folder / f"{name}.out").open("ab") as output:
             self._daemons[name] = subprocess.Popen(
-                [program, *words], env=self.environment, stdout=output, stderr=output, start_new_session=True
+                [program, *arguments], env=self.environment, stdout=output, stderr=output, start_new_session=True
             )
 
     def _end(self, name: str) -> None:

@@ -24,9 +24,9 @@ from support.grid_runs import contents
 def both(command, slurm):
     """``both("--models", "qlae")`` are the same command for this machine and for Slurm."""
 
-    def make(*words, slurm_words="poll=0.5"):
-        there = ["--executor", "slurm", "--slurm", slurm_words]
-        return command("here", *words), command("there", *words, *there, environment=slurm.environment)
+    def make(*options, slurm_options="poll=0.5"):
+        there = ["--executor", "slurm", "--slurm", slurm_options]
+        return command("here", *options), command("there", *options, *there, environment=slurm.environment)
 
     return make
 
@@ -38,8 +38,8 @@ def queue(slurm, form="%A|%T"):
 def job_of(pid):
     """The job of a process, in the form that Slurm's commands take for one of an array; and its own number."""
     variables = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-    found = dict(variable.partition("=")[::2] for variable in variables)
-    return f"{found['SLURM_ARRAY_JOB_ID']}_{found['SLURM_ARRAY_TASK_ID']}", found["SLURM_JOB_ID"]
+    environment = dict(variable.partition("=")[::2] for variable in variables)
+    return f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}", environment["SLURM_JOB_ID"]
 
 
 def restarts(slurm, job):
@@ -169,9 +169,9 @@ def test_a_whole_grid_with_everything_at_once(both, slurm):
     restarted in between.
     """
     limits = "poll=0.5,time=1,signal_delay_s=5"
-    _, long_there = both(*LONG[:-1], "training.updates=2500", slurm_words=limits)
-    words = ("--models", "beta_vae,factor_vae,qlae", "--seeds", "1", "--set", "training.updates=150")
-    here, there = both(*words, slurm_words=limits)
+    _, long_there = both(*LONG[:-1], "training.updates=2500", slurm_options=limits)
+    options = ("--models", "beta_vae,factor_vae,qlae", "--seeds", "1", "--set", "training.updates=150")
+    here, there = both(*options, slurm_options=limits)
     long_there.start()
     long_run, _ = long_there.training()
     ((limited, _),) = queue(slurm)
@@ -197,7 +197,7 @@ def test_a_whole_grid_with_everything_at_once(both, slurm):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("option", "message"),
     [
         ("gpu", "--slurm 'gpu' is not understood: give key=value"),
         ("time=", "--slurm 'time=' is not understood"),
@@ -209,16 +209,16 @@ def test_a_whole_grid_with_everything_at_once(both, slurm):
         ("partion=gpu", "unknown key of --slurm 'partion'. Did you mean 'partition'?"),
     ],
 )
-def test_malformed_words(given, said):
-    with pytest.raises(BenchError, match=said):
-        parse_slurm(given)
+def test_malformed_words(option, message):
+    with pytest.raises(BenchError, match=message):
+        parse_slurm(option)
 
 
-def parse_slurm(given):
+def parse_slurm(option):
     pytest.importorskip("submitit", reason="submitit is not installed: pip install '.[slurm]'")
     from disentangle_bench.runner.executors.slurm import parse
 
-    return parse(Resources(executor_settings=given, threads=2, jobs=3))
+    return parse(Resources(executor_settings=option, threads=2, jobs=3))
 
 
 def test_words_that_submitit_does_not_know_go_to_sbatch():
@@ -251,7 +251,7 @@ def test_the_time_a_job_has_left(left, expected):
 
 @pytest.mark.slow
 def test_what_slurm_refuses_is_one_line(both):
-    _, there = both("--models", "qlae", "--seeds", "1", slurm_words="partition=nowhere")
+    _, there = both("--models", "qlae", "--seeds", "1", slurm_options="partition=nowhere")
     status, printed = there.start().wait()
     assert status == 2, printed
     assert "Slurm did not take the jobs: Batch job submission failed: Invalid partition" in printed
@@ -271,8 +271,8 @@ def test_the_script_in_the_documentation(command, slurm, tmp_path, undisturbed):
     )
     (tmp_path / "runs.sh").write_text(script.replace("results/cpu", "there"))
     there = command("there", *LONG)
-    words = [sys.executable, "-m", "disentangle_bench", "plan", *GRID, *LONG, "--keep", "--out", str(there.out)]
-    run_id = subprocess.check_output(words, text=True)
+    plan_command = [sys.executable, "-m", "disentangle_bench", "plan", *GRID, *LONG, "--keep", "--out", str(there.out)]
+    run_id = subprocess.check_output(plan_command, text=True)
     (tmp_path / "runs.txt").write_text(run_id)
     submit = ["sbatch", "--parsable", "--array=1-1", f"--chdir={tmp_path}", str(tmp_path / "runs.sh")]
     array = slurm.command(*submit).strip()
