@@ -132,8 +132,8 @@ def test_tables_pairs_and_arrays_are_imported_as_their_file(dbench, tmp_path):
     np.save(tmp_path / "y.npy", factors.to_numpy())
     expected = value(import_codes(tmp_path / "c.npz", tmp_path / "file", **MIG))
     inputs = {"table": ["c.csv", *COLUMNS], "pair": ["--codes", "z.npy", "--factors", "y.npy"]}
-    for out, words in inputs.items():
-        done = dbench("import", *words, *WORDS[:-1], out)
+    for out, options in inputs.items():
+        done = dbench("import", *options, *WORDS[:-1], out)
         assert done.returncode == 0, done.stderr
         (record,) = runs.load_records(tmp_path / out)
         assert value(record) == expected
@@ -151,13 +151,13 @@ def test_tables_pairs_and_arrays_are_imported_as_their_file(dbench, tmp_path):
 
 def test_other_columns_of_one_file_are_other_codes(dbench, tmp_path):
     table(tmp_path / "c").to_csv(tmp_path / "c.csv", index=False)
-    words = ["import", "c.csv", *COLUMNS, *WORDS]
-    assert dbench(*words).returncode == 0
-    assert dbench(*words).returncode == 0
-    assert "has other codes" in one_line(dbench(*words, "--codes-columns", "z0,z1"))
+    arguments = ["import", "c.csv", *COLUMNS, *WORDS]
+    assert dbench(*arguments).returncode == 0
+    assert dbench(*arguments).returncode == 0
+    assert "has other codes" in one_line(dbench(*arguments, "--codes-columns", "z0,z1"))
     swapped = ",".join(reversed(CARD.factor_names))
-    assert f"another order: name {CARD.factor_names[0]}," in one_line(dbench(*words, "--factors-columns", swapped))
-    assert "--codes and --factors go together" in one_line(dbench(*words, "--codes", "z.npy"))
+    assert f"another order: name {CARD.factor_names[0]}," in one_line(dbench(*arguments, "--factors-columns", swapped))
+    assert "--codes and --factors go together" in one_line(dbench(*arguments, "--codes", "z.npy"))
     assert "no codes were given" in one_line(dbench("import", *WORDS))
 
 

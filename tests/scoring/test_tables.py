@@ -94,10 +94,10 @@ def test_the_figure_has_the_columns_names(dbench, tmp_path, monkeypatch):
 
 def test_options_say_what_a_table_cannot(dbench, tmp_path):
     FRAME.round().astype(int).to_csv(tmp_path / "data.csv", index=False)
-    words = ("score", "data.csv", *COLUMNS, *QUICK, "--out", "scores.json")
+    arguments = ("score", "data.csv", *COLUMNS, *QUICK, "--out", "scores.json")
     read = []
     for extra in ((), ("--continuous", "--n-train", "250")):
-        assert dbench(*words, *extra).returncode == 0
+        assert dbench(*arguments, *extra).returncode == 0
         read.append(json.loads((tmp_path / "scores.json").read_text()))
     assert [content["discrete"] for content in read] == [True, False]
     assert [content["images"] for content in read] == [{"train": 200, "test": 100}, {"train": 250, "test": 50}]
@@ -137,9 +137,9 @@ BAD_TABLES = {
 
 @pytest.mark.parametrize("name", BAD_TABLES)
 def test_bad_tables(dbench, tmp_path, name):
-    write, words, message = BAD_TABLES[name]
+    write, options, message = BAD_TABLES[name]
     write(tmp_path / "data.csv")
-    assert message in one_line(dbench("score", "data.csv", *words, "--out", "scores.json"))
+    assert message in one_line(dbench("score", "data.csv", *options, "--out", "scores.json"))
     assert not (tmp_path / "scores.json").exists()
 
 
@@ -172,8 +172,8 @@ def test_bad_pairs(dbench, tmp_path, name):
     (tmp_path / "broken.npy").write_bytes((tmp_path / "z.npy").read_bytes()[:-100])
     (tmp_path / "empty.npy").touch()
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing else PAR1")
-    words, message = BAD_PAIRS[name]
-    assert message in one_line(dbench("score", *words))
+    options, message = BAD_PAIRS[name]
+    assert message in one_line(dbench("score", *options))
 
 
 def test_parquet_without_pyarrow_says_what_to_install(dbench, tmp_path, monkeypatch):

@@ -93,13 +93,14 @@ def test_a_lock_that_is_a_link_empties_no_file(grid, tmp_path):
         assert (tmp_path / "precious").read_text() == "keep me"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', '{"schema": 1, "specs": [{"spec": 1, "seeds": 2}]}',
-                                  '{"schema": 1, "specs": 3}', '{"schema": 1, "spec": {}}'])  # fmt: skip
-def test_grids_and_specs_that_cannot_be_read_are_named(grid, text):
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1}',
+                                     '{"schema": 1, "specs": [{"spec": 1, "seeds": 2}]}',
+                                     '{"schema": 1, "specs": 3}', '{"schema": 1, "spec": {}}'])  # fmt: skip
+def test_grids_and_specs_that_cannot_be_read_are_named(grid, content):
     before = status.states(grid)
-    (grid / "grids" / "odd.json").write_text(text)
+    (grid / "grids" / "odd.json").write_text(content)
     (grid / "runs" / "odd").mkdir()
-    (grid / "runs" / "odd" / "spec.json").write_text(text)
+    (grid / "runs" / "odd" / "spec.json").write_text(content)
     problems: list[str] = []
     rows = status.states(grid, problems)
     assert rows[:-1] == before
@@ -152,10 +153,10 @@ def test_speed_and_time_left(grid):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (7200, "2.0 h"), (172800, "2.0 days")]
+    ("seconds", "expected"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (7200, "2.0 h"), (172800, "2.0 days")]
 )
-def test_durations(seconds, text):
-    assert status.duration(seconds) == text
+def test_durations(seconds, expected):
+    assert status.duration(seconds) == expected
 
 
 def test_heartbeats_are_seldom_and_cheap(tmp_path, monkeypatch):
