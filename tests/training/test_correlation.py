@@ -43,14 +43,14 @@ def law(card, pairs, kept):
     scaled = {
         name: np.arange(size) / (size - 1) for name, size in zip(card.factor_names, card.factor_sizes, strict=True)
     }
-    tables, words = [], []
+    tables, subscripts = [], []
     for first, second, sigma in pairs:
         tables.append(np.exp(-((scaled[first][:, None] - scaled[second][None]) ** 2) / (2 * sigma * sigma)))
-        words.append(letters[first] + letters[second])
+        subscripts.append(letters[first] + letters[second])
     for name in kept:
         tables.append(np.ones(len(scaled[name])))
-        words.append(letters[name])
-    table = np.einsum(",".join(words) + "->" + "".join(letters[name] for name in kept), *tables, optimize=True)
+        subscripts.append(letters[name])
+    table = np.einsum(",".join(subscripts) + "->" + "".join(letters[name] for name in kept), *tables, optimize=True)
     return table / table.sum()
 
 
@@ -139,7 +139,7 @@ def test_strength_is_the_total_correlation_of_the_factors():
 
 
 @pytest.mark.parametrize(
-    ("dataset", "text", "message"),
+    ("dataset", "correlation", "message"),
     [
         ("rooms3d", "single_9", "unknown correlation of rooms3d 'single_9'"),
         ("isaac3d", "single_1", "isaac3d has no named correlations: write pairs"),
@@ -150,9 +150,9 @@ def test_strength_is_the_total_correlation_of_the_factors():
         ("rooms3d", "floor_hue:wall_hue:x", "takes pairs FACTOR:FACTOR:SIGMA"),
     ],
 )
-def test_what_cannot_be_read_is_refused_before_training(dataset, text, message):
+def test_what_cannot_be_read_is_refused_before_training(dataset, correlation, message):
     with pytest.raises(BenchError, match=message) as caught:
-        resolve("beta_vae", dataset, "smoke", 0, [f"data.correlation={text}"])
+        resolve("beta_vae", dataset, "smoke", 0, [f"data.correlation={correlation}"])
     assert "\n" not in str(caught.value)
 
 

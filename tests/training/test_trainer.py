@@ -33,8 +33,8 @@ def test_learning_rate_is_half_a_cosine():
 
 def test_half_a_cosine_may_be_shorter_than_the_run_which_then_climbs_back(tmp_path):
     """As the scheduler that the released code of Baykal et al. 2024 steps at every update, over 2.6 half periods."""
-    words = ["training.updates=26", "training.half_cosine=10", "training.batch_size=2"]
-    trainer = Trainer(spec("beta_vae", *words), Blobs(), CPU)
+    changes = ["training.updates=26", "training.half_cosine=10", "training.batch_size=2"]
+    trainer = Trainer(spec("beta_vae", *changes), Blobs(), CPU)
     adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=1e-3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(adam, T_max=10, eta_min=1.25e-6)
     ours, theirs = [], []
