@@ -56,5 +56,5 @@ def test_rows_of_other_settings_or_versions_are_not_taken_for_the_protocols(tmp_
 
 
 def test_the_page_has_a_place_for_the_tables():
-    text = (ROOT / "docs" / "results" / "claims.md").read_text(encoding="utf-8")
-    assert "Not tested" in claims["page"](text, [])
+    page = (ROOT / "docs" / "results" / "claims.md").read_text(encoding="utf-8")
+    assert "Not tested" in claims["page"](page, [])

@@ -148,9 +148,9 @@ FINE = {
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_a_planted_violation_is_found(rule, tmp_path):
     for name, files in (("planted", PLANTED[rule]), ("fine", FINE[rule])):
-        for path, text in files.items():
+        for path, content in files.items():
             (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name / path).write_text(text)
+            (tmp_path / name / path).write_text(content)
     assert len(rule(tmp_path / "planted")) == 1
     assert rule(tmp_path / "fine") == []
 

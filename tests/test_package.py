@@ -30,8 +30,8 @@ def built(tmp_path_factory):
     kept = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, source, ignore=kept)
     out = tmp_path_factory.mktemp("dist")
-    words = [sys.executable, "-m", "build", "--outdir", str(out), str(source)]
-    done = subprocess.run(words, capture_output=True, text=True)
+    command = [sys.executable, "-m", "build", "--outdir", str(out), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode and "No matching distribution" in done.stdout + done.stderr:
         pytest.skip("the build system (setuptools, wheel) cannot be downloaded here")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -57,8 +57,8 @@ def installed(built, tmp_path_factory):
 def light(tmp_path_factory):
     """Python of a fresh environment with the light wheel and what it requires, downloaded by pip."""
     out, folder = tmp_path_factory.mktemp("light"), tmp_path_factory.mktemp("lightenv")
-    words = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(out), str(ROOT / "light")]
-    done = subprocess.run(words, capture_output=True, text=True)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(out), str(ROOT / "light")]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode and "No matching distribution" in done.stdout + done.stderr:
         pytest.skip("the build system (setuptools, wheel) cannot be downloaded here")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -78,15 +78,15 @@ def test_the_light_wheel_scores_and_reports_without_torch(light, tmp_path):
     np.savez(tmp_path / "codes.npz", codes=factors + 0.1 * rng.standard_normal((300, 2)), factors=factors)
     shutil.copytree(ROOT / "results" / "shipped" / "rooms3d-quick", tmp_path / "results")
 
-    def command(*words):
-        words = [light, "-m", "disentangle_bench", *words]
-        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    def command(*arguments):
+        arguments = [light, "-m", "disentangle_bench", *arguments]
+        return subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path)
 
     installed = subprocess.check_output([light, "-m", "pip", "list", "--format=freeze"], text=True)
     assert "disentangle-bench-light==" in installed
     assert not [line for line in installed.splitlines() if line.startswith(("torch==", "safetensors=="))]
-    for words in (["score", "codes.npz", "--out", "scores.json"], ["report", "results", "--html", "page.html"]):
-        done = command(*words)
+    for arguments in (["score", "codes.npz", "--out", "scores.json"], ["report", "results", "--html", "page.html"]):
+        done = command(*arguments)
         assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "scores.json").read_text())["scores"]
     assert (tmp_path / "page.html").stat().st_size > 100_000

@@ -98,8 +98,8 @@ def write(tmp_path, monkeypatch):
     """``write("model.py", MODEL)`` writes a file into the current folder and gives its name."""
     monkeypatch.chdir(tmp_path)
 
-    def make(name, text):
-        (tmp_path / name).write_text(text)
+    def make(name, source):
+        (tmp_path / name).write_text(source)
         return name
 
     return make
@@ -157,18 +157,18 @@ def test_metrics_datasets_and_networks_in_files(write):
 def test_the_command_in_a_failure_does_the_run(write):
     spec = resolve(write("tiny.py", MODEL), "rooms3d", "smoke", 0, ["training.updates=2"]).spec
     run("tiny.py", changes={"training.updates": 2})
-    words = runs.command(spec, db.load("results").folder).split()
-    models = words[words.index("--models") + 1]
+    arguments = runs.command(spec, db.load("results").folder).split()
+    models = arguments[arguments.index("--models") + 1]
     assert resolve(models, "rooms3d", "smoke", 0, ["training.updates=2"]).spec.run_id == spec.run_id
 
 
 def test_a_class_given_as_an_object(write):
     path = write("tiny.py", MODEL)
-    place = importlib.util.spec_from_file_location("tiny", path)
-    module = importlib.util.module_from_spec(place)
+    module_spec = importlib.util.spec_from_file_location("tiny", path)
+    module = importlib.util.module_from_spec(module_spec)
     sys.modules["tiny"] = module
     try:
-        place.loader.exec_module(module)
+        module_spec.loader.exec_module(module)
         assert run([module.Tiny])["Tiny"].spec.files["Tiny"].path.endswith("tiny.py")
     finally:
         del sys.modules["tiny"]
@@ -199,10 +199,10 @@ print(len(results), results.failures)
 def cells(*texts):
     """Execute cells as IPython does: their text is known to linecache. Return the notebook's namespace."""
     space = {"__name__": "__main__"}
-    for number, text in enumerate(texts):
-        name = f"<cell-{number}-{hash(text)}>"
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-        exec(compile(text, name, "exec"), space)
+    for number, source in enumerate(texts):
+        name = f"<cell-{number}-{hash(source)}>"
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        exec(compile(source, name, "exec"), space)
     return space
 
 
@@ -260,8 +260,8 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_faults_of_files_are_named_in_one_line(write, name):
-    text, message = FAULTS[name]
-    write("tiny.py", text if text.startswith("\n") or name == "a syntax error" else f"import torch\n\n\n{text}\n")
+    source, message = FAULTS[name]
+    write("tiny.py", source if source.startswith("\n") or name == "a syntax error" else f"import torch\n\n\n{source}\n")
     with pytest.raises(db.BenchError, match=message):
         db.plan("tiny.py:Tiny", "rooms3d", protocol="smoke")
 

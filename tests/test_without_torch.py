@@ -76,8 +76,8 @@ def folder(tmp_path):
 
 
 def test_commands_without_torch(folder):
-    words = [sys.executable, "-c", SCRIPT, json.dumps([*WORK, *REFUSED])]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=folder)
+    script_command = [sys.executable, "-c", SCRIPT, json.dumps([*WORK, *REFUSED])]
+    done = subprocess.run(script_command, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     for command, (status, _, errors, exception) in zip(WORK, lines, strict=False):

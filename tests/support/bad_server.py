@@ -47,9 +47,9 @@ def status(code, headers=None):
     return answer
 
 
-def page(text, kind="text/html; charset=utf-8", code=200):
+def page(document, kind="text/html; charset=utf-8", code=200):
     def answer(handler, content):
-        body = text.encode()
+        body = document.encode()
         handler.send_response(code)
         handler.send_header("Content-Type", kind)
         handler.send_header("Content-Length", str(len(body)))
