@@ -48,9 +48,9 @@ def smoke_grid(tmp_path_factory, worker_id):
     with FileLock(f"{shared}.lock"):
         if not printed.exists():
             shared.mkdir(exist_ok=True)
-            done = in_process([*arguments, "--out", str(out)], {}, shared)
-            assert done.returncode == 0, done.stderr
-            printed.write_text(done.stdout)
+            result = in_process([*arguments, "--out", str(out)], {}, shared)
+            assert result.returncode == 0, result.stderr
+            printed.write_text(result.stdout)
     return out, printed.read_text()
 
 

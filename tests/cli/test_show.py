@@ -12,10 +12,10 @@ from disentangle_bench.spec import flat
 
 
 def shown(dbench, *arguments):
-    done = dbench("show", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert all(len(line) <= 110 for line in done.stdout.splitlines())
-    return done.stdout
+    result = dbench("show", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert all(len(line) <= 110 for line in result.stdout.splitlines())
+    return result.stdout
 
 
 def test_only_what_differs_is_printed(dbench):
@@ -53,9 +53,9 @@ def test_set_is_for_both(dbench):
 
 
 def test_an_unknown_second_protocol(dbench):
-    done = dbench("show", "qlae", "rooms3d", "--against", "standart")
-    assert done.returncode == 2
-    assert "unknown protocol 'standart'. Did you mean 'standard'?" in done.stderr
+    result = dbench("show", "qlae", "rooms3d", "--against", "standart")
+    assert result.returncode == 2
+    assert "unknown protocol 'standart'. Did you mean 'standard'?" in result.stderr
 
 
 def test_a_key_that_one_of_them_lacks():

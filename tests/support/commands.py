@@ -17,11 +17,11 @@ LONG = ("--models", "beta_vae", "--seeds", "1", "--set", "training.updates=400")
 """A grid of one run that is long enough to be disturbed."""
 
 
-def until(condition, what, seconds=120):
+def until(condition, description, seconds=120):
     """Wait for something that is not None or empty, and give it."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        assert time.monotonic() < deadline, f"{description}: not within {seconds} s"
         time.sleep(0.05)
     return value
 
