@@ -150,9 +150,9 @@ def test_selected_settings_are_run_with_other_seeds_and_may_be_ranked(selection)
         assert spec.scoring == default.scoring
         assert spec.departures == ("tuned by mse, budget 16, space version 1",)
         assert is_ranked(spec)
-    changed = {"changes": ["training.updates=7"]}
+    options = {"changes": ["training.updates=7"]}
     with pytest.raises(BenchError, match=r"no settings for qlae rooms3d cpu training.updates=7: it has them for qlae"):
-        expand("qlae", "rooms3d", "2-3", "cpu", settings=selection, **changed)
+        expand("qlae", "rooms3d", "2-3", "cpu", settings=selection, **options)
 
 
 def test_seeds_of_the_search_and_edited_files_are_refused(selection):
