@@ -50,8 +50,8 @@ def test_mig_by_the_book() -> None:
 def test_modularity_by_the_book() -> None:
     result = modularity(CODES, FACTORS)
     squares = _plain_information(CODES, FACTORS) ** 2
-    plain = [1 - (sum(column) - max(column)) / (max(column) * 2) for column in squares.T]
-    assert result["score"] == pytest.approx(np.mean(plain), abs=1e-12)
+    scores = [1 - (sum(column) - max(column)) / (max(column) * 2) for column in squares.T]
+    assert result["score"] == pytest.approx(np.mean(scores), abs=1e-12)
 
 
 def test_sap_by_the_book() -> None:
@@ -149,8 +149,8 @@ def test_tripod_activity_is_the_interquartile_range() -> None:
     assert latents(codes, variant="hsu2023")["active_latents"].tolist() == [True, True, True]
     assert latents(grid, discrete=False, variant="tripod2024")["active_latents"].tolist() == [True, False, False]
     # Bare symbols stand on a grid from -1 to 1: one of 60 steps does not count, ten do.
-    few = np.column_stack([np.arange(N) % 61, np.arange(N) % 2, np.arange(N) % 21])
-    assert latents(few, discrete=True, variant="tripod2024")["active_latents"].tolist() == [True, False, True]
+    symbols = np.column_stack([np.arange(N) % 61, np.arange(N) % 2, np.arange(N) % 21])
+    assert latents(symbols, discrete=True, variant="tripod2024")["active_latents"].tolist() == [True, False, True]
 
 
 def test_scores_read_values_of_discrete_codes() -> None:

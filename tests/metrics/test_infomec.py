@@ -60,12 +60,12 @@ def test_a_duplicated_latent_lowers_compactness_only() -> None:
 def test_explicitness_is_fitted_on_training_rows_and_tested_on_the_rest() -> None:
     codes = FACTORS + 0.8 * NOISE
     result = infomec(codes, FACTORS, discrete=False, n_train=300)
-    again = infomec(codes[:300], FACTORS[:300], discrete=False)
+    training_result = infomec(codes[:300], FACTORS[:300], discrete=False)
     for name in ("modularity", "explicitness", "compactness"):
-        assert result[name] == again[name]
+        assert result[name] == training_result[name]
     assert 0 < result["explicitness_heldout"] < result["explicitness"] + 0.1
-    assert np.isnan(again["explicitness_heldout"])
-    assert again.notes == {"explicitness_heldout": "not defined: no test rows, or no factor varies"}
+    assert np.isnan(training_result["explicitness_heldout"])
+    assert training_result.notes == {"explicitness_heldout": "not defined: no test rows, or no factor varies"}
     shuffled = FACTORS.copy()
     shuffled[300:] = np.random.default_rng(1).permutation(shuffled[300:])
     assert infomec(codes, shuffled, discrete=False, n_train=300)["explicitness_heldout"] == 0.0  # clipped, not below
@@ -148,9 +148,12 @@ def test_one_factor_and_no_factor_that_varies() -> None:
 
 def test_symbols_and_factor_values_unseen_in_training() -> None:
     codes, factors = FACTORS.copy(), FACTORS.copy()
-    known = infomec(codes, factors, discrete=True, n_train=300)
+    known_result = infomec(codes, factors, discrete=True, n_train=300)
     codes[300, :] = 99  # its latents light no column
-    assert infomec(codes, factors, discrete=True, n_train=300)["explicitness_heldout"] < known["explicitness_heldout"]
+    assert (
+        infomec(codes, factors, discrete=True, n_train=300)["explicitness_heldout"]
+        < known_result["explicitness_heldout"]
+    )
     factors[300, :] = 99  # no probe could know these values: the row is left out
     assert infomec(codes, factors, discrete=True, n_train=300)["explicitness_heldout"] == pytest.approx(
         infomec(np.delete(codes, 300, 0), np.delete(factors, 300, 0), discrete=True, n_train=300)[
