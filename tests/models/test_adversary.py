@@ -131,19 +131,19 @@ def test_the_order_of_the_steps_matters(trainer, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "clock", "seen"),
+    ("name", "clock", "expected_steps"),
     [
         ("factor_qvae", "updates", [0, 1, 2]),
         ("factor_qvae", "optimiser_steps", [0, 2, 4]),
         ("beta_vae", "optimiser_steps", [0, 1, 2]),
     ],
 )
-def test_clock(tmp_path, name, clock, seen):
+def test_clock(tmp_path, name, clock, expected_steps):
     """The step that a model is told counts updates, or the steps of all optimisers."""
     changes = [f"training.clock={clock}", "training.batch_size=2"]
     trainer = Trainer(resolve(name, "rooms3d", "smoke", 0, changes).spec, Blobs(), torch.device("cpu"))
-    told, losses = [], trainer.model.losses
-    trainer.model.losses = lambda x, step, noise: (told.append(step), losses(x, step, noise))[1]
+    steps, losses = [], trainer.model.losses
+    trainer.model.losses = lambda x, step, noise: (steps.append(step), losses(x, step, noise))[1]
     for _ in range(3):
         trainer.update()
-    assert told == seen
+    assert steps == expected_steps
