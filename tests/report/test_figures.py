@@ -378,8 +378,8 @@ def test_a_notebooks_backend_and_the_users_settings_do_not_matter(tmp_path):
     settings.write_text("text.usetex: True\nfont.size: 40\n")
     environment = os.environ | {"MPLBACKEND": "module://no_such_backend", "MATPLOTLIBRC": str(settings)}
     code = f"from disentangle_bench.report import write_report; print(len(write_report({str(tmp_path)!r}).paths))"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
     plain = (tmp_path / "figures" / "rooms3d-cpu" / "scores.png").read_bytes()
     write_report(tmp_path)
     assert (tmp_path / "figures" / "rooms3d-cpu" / "scores.png").read_bytes() == plain

@@ -81,9 +81,9 @@ def test_package_versions_are_pooled_and_named_unless_they_are_asked_for():
 
 
 def test_changed_values_are_told_apart_though_their_names_are_the_same():
-    changed = {"changed": ("model.beta",)}
-    records = three("qlae", [0.1, 0.2, 0.3], settings={"latents": 10, "beta": 2.0}, **changed)
-    records += three("qlae", [0.7, 0.8, 0.9], settings={"latents": 10, "beta": 4.0}, **changed)
+    options = {"changed": ("model.beta",)}
+    records = three("qlae", [0.1, 0.2, 0.3], settings={"latents": 10, "beta": 2.0}, **options)
+    records += three("qlae", [0.7, 0.8, 0.9], settings={"latents": 10, "beta": 4.0}, **options)
     assert dict(board(records).set_index("changed")["mean"]) == pytest.approx(
         {"model.beta=2.0": 0.2, "model.beta=4.0": 0.8}
     )
@@ -162,9 +162,11 @@ def test_csv_round_trips_with_its_documented_types(tmp_path):
     records = three("qlae", [0.1, 0.2, 1 / 3]) + three("vq_vae", [None]) + three("NA", [0.5], changed=("model.beta",))
     table = board(records)
     leaderboard.write_csv(table, tmp_path / "leaderboard.csv")
-    read = leaderboard.read_csv(tmp_path / "leaderboard.csv")
-    assert {name: str(dtype).replace("string", "str") for name, dtype in read.dtypes.items()} == leaderboard.DTYPES
-    assert_frame_equal(read, table, rtol=1e-8, check_dtype=False)
+    read_table = leaderboard.read_csv(tmp_path / "leaderboard.csv")
+    assert {
+        name: str(dtype).replace("string", "str") for name, dtype in read_table.dtypes.items()
+    } == leaderboard.DTYPES
+    assert_frame_equal(read_table, table, rtol=1e-8, check_dtype=False)
     content = (tmp_path / "leaderboard.csv").read_bytes()
     assert b"\r" not in content
     assert content.startswith(",".join(leaderboard.DTYPES).encode() + b"\n")
