@@ -78,11 +78,11 @@ def test_a_checkpoint_that_can_be_read_and_not_used_is_skipped(spec, tmp_path, c
     for _ in range(2):
         trainer.update()
         trainer.save(tmp_path)
-    good = (tmp_path / PREVIOUS).read_bytes()
+    content = (tmp_path / PREVIOUS).read_bytes()
     state = read_checkpoint(tmp_path / CHECKPOINT)
     state["model"].popitem()
     write_checkpoint(tmp_path, state)
-    (tmp_path / PREVIOUS).write_bytes(good)
+    (tmp_path / PREVIOUS).write_bytes(content)
     resumed = Trainer(spec, dataset, device)
     resumed.restore(tmp_path)
     assert resumed.step == 1
@@ -116,9 +116,9 @@ class WrongShape(AE):
 )
 def test_a_plugin_that_breaks_the_contract_is_found_before_training(spec, monkeypatch, name, message):
     monkeypatch.setitem(MODELS.entries, "mine", Entry("mine", f"{__name__}:{name}", "", group="plugin"))
-    with pytest.raises(BenchError) as raised:
+    with pytest.raises(BenchError) as error:
         check_plugins([spec.model_copy(update={"model": "mine"})])
-    assert message in str(raised.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])

@@ -21,10 +21,10 @@ def command(tmp_path):
         return commands[-1]
 
     yield make
-    for each_command in commands:
-        if each_command.process and each_command.process.poll() is None:
-            each_command.process.kill()
-            each_command.process.communicate()
+    for command in commands:
+        if command.process and command.process.poll() is None:
+            command.process.kill()
+            command.process.communicate()
 
 
 @pytest.fixture(scope="session")

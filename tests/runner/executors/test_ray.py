@@ -81,13 +81,13 @@ def test_a_whole_grid_with_a_node_killed(command, cluster):
 
 @pytest.mark.thorough
 def test_a_run_goes_on_from_its_checkpoint_when_its_node_is_killed(there, cluster, undisturbed):
-    whole, nodes = cluster
+    ray_cluster, nodes = cluster
     there.start()
     run_id, beat = there.training()
     checkpoint = there.out / "runs" / run_id / "checkpoint.pt"
     until(checkpoint.exists, "a checkpoint")
     node = node_of(beat["pid"], nodes)
-    whole.remove_node(node, allow_graceful=False)
+    ray_cluster.remove_node(node, allow_graceful=False)
     until(lambda: there.training()[1]["pid"] != beat["pid"], "another process")
     _, second = there.training()
     assert node_of(second["pid"], [other for other in nodes if other is not node])

@@ -25,8 +25,8 @@ def both(command, slurm):
     """``both("--models", "qlae")`` are the same command for this machine and for Slurm."""
 
     def make(*options, slurm_options="poll=0.5"):
-        there = ["--executor", "slurm", "--slurm", slurm_options]
-        return command("here", *options), command("there", *options, *there, environment=slurm.environment)
+        executor_options = ["--executor", "slurm", "--slurm", slurm_options]
+        return command("here", *options), command("there", *options, *executor_options, environment=slurm.environment)
 
     return make
 
@@ -84,8 +84,8 @@ def test_a_job_told_to_end_is_requeued_also_while_slurmctld_is_away(both, slurm,
     jobs = {
         job: (number == job.partition("_")[0], beat["pid"]) for beat in beats for job, number in [job_of(beat["pid"])]
     }
-    ((told, pid),) = ((job, pid) for job, (is_array, pid) in jobs.items() if is_array)
-    (other,) = set(jobs) - {told}
+    ((requeued_job, pid),) = ((job, pid) for job, (is_array, pid) in jobs.items() if is_array)
+    (other,) = set(jobs) - {requeued_job}
     slurm.stop_controller()
     try:
         os.kill(pid, signal.SIGUSR2)
@@ -94,12 +94,12 @@ def test_a_job_told_to_end_is_requeued_also_while_slurmctld_is_away(both, slurm,
         assert there.process.poll() is None, "the command must wait for slurmctld"
     finally:
         slurm.start_controller()
-    until(lambda: restarts(slurm, told), "the requeue")
+    until(lambda: restarts(slurm, requeued_job), "the requeue")
     status, printed = there.wait()
     assert status == 0, printed
     assert "2 finished" in printed
     assert " retried" not in printed
-    assert (restarts(slurm, told), restarts(slurm, other)) == (1, 0)
+    assert (restarts(slurm, requeued_job), restarts(slurm, other)) == (1, 0)
     assert undisturbed.items() <= contents(there.out).items()
 
 
@@ -242,11 +242,11 @@ def test_times_as_sbatch_takes_them(time):
 
 
 @pytest.mark.parametrize(
-    ("left", "expected"),
+    ("time_left", "expected"),
     [("0:58", 58), ("1:00:01", 3601), ("2-00:00:10", 172810), ("UNLIMITED", float("inf")), ("INVALID", float("inf"))],
 )
-def test_the_time_a_job_has_left(left, expected):
-    assert seconds(left) == expected
+def test_the_time_a_job_has_left(time_left, expected):
+    assert seconds(time_left) == expected
 
 
 @pytest.mark.slow
