@@ -24,9 +24,9 @@ def grid(tmp_path):
     records.write_run(tmp_path, specs[0])
     runs.write_failure(runs.run_folder(tmp_path, specs[1]), specs[1], "Diverged\x1b[2J at update 7", "", tmp_path)
     runs.run_folder(tmp_path, specs[2]).mkdir()
-    odd = runs.run_folder(tmp_path, specs[4])
-    odd.mkdir()
-    (odd / "record.json").write_text("{")
+    damaged_folder = runs.run_folder(tmp_path, specs[4])
+    damaged_folder.mkdir()
+    (damaged_folder / "record.json").write_text("{")
     return tmp_path
 
 
@@ -129,10 +129,10 @@ def test_selection(grid, selection, names):
 
 def test_an_unknown_name_among_thousands_lists_ten(tmp_path):
     status.remember(tmp_path, [records.spec("qlae", seed) for seed in range(3000)])
-    with pytest.raises(BenchError) as raised:
+    with pytest.raises(BenchError) as error:
         Selection(patterns=("nope*",)).of(status.states(tmp_path))
-    assert len(str(raised.value)) < 700
-    assert "and 2990 more" in str(raised.value)
+    assert len(str(error.value)) < 700
+    assert "and 2990 more" in str(error.value)
 
 
 def test_speed_and_time_left(grid):
@@ -161,9 +161,9 @@ def test_durations(seconds, expected):
 
 def test_heartbeats_are_seldom_and_cheap(tmp_path, monkeypatch):
     """Two thousand beats within five seconds write the file once."""
-    written = []
-    monkeypatch.setattr(claims, "write_json", lambda path, content: written.append(content))
+    contents = []
+    monkeypatch.setattr(claims, "write_json", lambda path, content: contents.append(content))
     with claims.Heartbeat(tmp_path) as heartbeat:
         for step in range(2000):
             heartbeat.beat("training", step, 2000)
-    assert [content["done"] for content in written] == [0]
+    assert [content["done"] for content in contents] == [0]
