@@ -19,7 +19,7 @@ def assert_all_text_is_inside(figure: Figure) -> None:
         for tick in axis.get_major_ticks()
         if not axes.axison or not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
     ]
-    seen = 0
+    count = 0
     for text in figure.findobj(Text):
         if not text.get_visible() or not text.get_text().strip() or text in unseen:
             continue
@@ -30,8 +30,8 @@ def assert_all_text_is_inside(figure: Figure) -> None:
         assert box.y0 >= page.y0 - tolerance, text
         assert box.y1 <= page.y1 + tolerance, text
         assert text.get_fontsize() >= 6
-        seen += 1
-    assert seen >= 3
+        count += 1
+    assert count >= 3
     titles = [axes.title.get_window_extent(renderer) for axes in figure.axes if axes.get_title()]
     assert not any(one.overlaps(two) for one, two in itertools.combinations(titles, 2))
     for axes in figure.axes:
