@@ -64,8 +64,8 @@ def test_a_run_in_one_environment_has_no_parts(spec, tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["model", "dataset"])
 def test_what_has_another_version_than_planned_is_refused(spec, tmp_path, kind):
     planned = spec.model_copy(update={f"{kind}_version": 99})
-    ended, message = attempt(planned, tmp_path)
-    assert ended == "failed"
+    outcome, message = attempt(planned, tmp_path)
+    assert outcome == "failed"
     assert f"the {kind} {getattr(spec, kind)!r} is version " in message
     assert "planned with version 99: give dbench run or dbench plan --keep again" in message
     assert not list(tmp_path.glob("runs/*/checkpoint.pt"))

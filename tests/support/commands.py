@@ -59,11 +59,11 @@ class Command:
 
     def complete(self, count):
         """Run it to the end, which must be good, with this many runs finished now."""
-        status, printed = self.start().wait()
-        assert status == 0, printed
-        assert f"{count} finished" in printed, printed
-        assert "0 failed" in printed, printed
-        return printed
+        status, output = self.start().wait()
+        assert status == 0, output
+        assert f"{count} finished" in output, output
+        assert "0 failed" in output, output
+        return output
 
     def training(self, name=""):
         """Wait until a run of that name trains; its run id and its heartbeat."""

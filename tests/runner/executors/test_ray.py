@@ -72,10 +72,10 @@ def test_a_whole_grid_with_a_node_killed(command, cluster):
     there.start()
     run_id, beat = there.training()
     ray_cluster.remove_node(node_of(beat["pid"], nodes), allow_graceful=False)
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert f"{run_id} retried" in printed
-    assert "4 finished" in printed
+    status, output = there.wait()
+    assert status == 0, output
+    assert f"{run_id} retried" in output
+    assert "4 finished" in output
     assert contents(there.out) == contents(here.out)
 
 
@@ -92,9 +92,9 @@ def test_a_run_goes_on_from_its_checkpoint_when_its_node_is_killed(there, cluste
     _, second = there.training()
     assert node_of(second["pid"], [other for other in nodes if other is not node])
     assert second["done"] > 1, "from the checkpoint, not from the start"
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert f"{run_id} retried" in printed
+    status, output = there.wait()
+    assert status == 0, output
+    assert f"{run_id} retried" in output
     assert contents(there.out) == undisturbed
 
 
@@ -105,8 +105,8 @@ def test_a_process_lost_twice_is_a_failure(there):
     os.kill(first["pid"], signal.SIGKILL)
     until(lambda: there.training()[1]["pid"] != first["pid"], "a second process")
     os.kill(there.training()[1]["pid"], signal.SIGKILL)
-    status, printed = there.wait()
-    assert status == 1, printed
+    status, output = there.wait()
+    assert status == 1, output
     (failed,) = there.out.glob("runs/*/failed.json")
     assert "ended unexpectedly, 2 times: WorkerCrashedError" in json.loads(failed.read_text())["error"]
 
@@ -116,10 +116,10 @@ def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(there, undisturb
     there.start()
     run_id, _ = there.training()
     there.process.send_signal(signal.SIGINT)
-    status, printed = there.wait(60)
-    assert status == 130, printed
-    assert f"{run_id} stopped: stopped after update" in printed
-    assert "Traceback" not in printed
+    status, output = there.wait(60)
+    assert status == 130, output
+    assert f"{run_id} stopped: stopped after update" in output
+    assert "Traceback" not in output
     assert list(there.out.glob("runs/*/checkpoint.pt"))
     there.complete(1)
     assert contents(there.out) == undisturbed
@@ -153,7 +153,7 @@ def test_what_no_cluster_can_give(resources, message):
 @pytest.mark.slow
 def test_an_address_that_nobody_has_is_one_line(command):
     there = command("there", "--models", "qlae", "--seeds", "1", "--executor", "ray", "--ray", "address=127.0.0.1:9")
-    status, printed = there.start().wait()
-    assert status == 2, printed
-    assert "--ray address=127.0.0.1:9 cannot be reached" in printed
-    assert "Traceback" not in printed
+    status, output = there.start().wait()
+    assert status == 2, output
+    assert "--ray address=127.0.0.1:9 cannot be reached" in output
+    assert "Traceback" not in output

@@ -62,10 +62,10 @@ def test_a_cancelled_job_is_reported_and_the_same_command_goes_on(both, slurm, u
     run_id, _ = there.training()
     ((job, _),) = queue(slurm)
     slurm.command("scancel", job)
-    status, printed = there.wait()
-    assert status == 75, printed
-    assert f"left: {run_id}: stopped after update" in printed
-    assert "(its Slurm job was cancelled)" in printed
+    status, output = there.wait()
+    assert status == 75, output
+    assert f"left: {run_id}: stopped after update" in output
+    assert "(its Slurm job was cancelled)" in output
     assert list(there.out.glob("runs/*/checkpoint.pt"))
     assert not list(there.out.glob("runs/*/*ed.json"))
     assert not queue(slurm), "a cancelled job must not come back"
@@ -95,10 +95,10 @@ def test_a_job_told_to_end_is_requeued_also_while_slurmctld_is_away(both, slurm,
     finally:
         slurm.start_controller()
     until(lambda: restarts(slurm, requeued_job), "the requeue")
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert "2 finished" in printed
-    assert " retried" not in printed
+    status, output = there.wait()
+    assert status == 0, output
+    assert "2 finished" in output
+    assert " retried" not in output
     assert (restarts(slurm, requeued_job), restarts(slurm, other)) == (1, 0)
     assert undisturbed.items() <= contents(there.out).items()
 
@@ -115,9 +115,9 @@ def test_jobs_go_on_without_the_command_and_are_taken_over(both, slurm, undistur
     there.start()
     time.sleep(3)
     assert [row[0] for row in queue(slurm)] == [job], "no second job"
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert "1 finished" in printed
+    status, output = there.wait()
+    assert status == 0, output
+    assert "1 finished" in output
     assert contents(there.out) == undisturbed
 
 
@@ -127,9 +127,9 @@ def test_ctrl_c_cancels_the_jobs_with_checkpoints(both, slurm):
     there.start()
     there.training()
     there.process.send_signal(signal.SIGINT)
-    status, printed = there.wait(60)
-    assert status == 130, printed
-    assert "Traceback" not in printed
+    status, output = there.wait(60)
+    assert status == 130, output
+    assert "Traceback" not in output
     assert list(there.out.glob("runs/*/checkpoint.pt"))
     assert not queue(slurm)
 
@@ -140,9 +140,9 @@ def test_a_lost_job_is_submitted_once_more(both, slurm, undisturbed):
     there.start()
     _, first = there.training()
     os.kill(first["pid"], signal.SIGKILL)
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert " retried" in printed
+    status, output = there.wait()
+    assert status == 0, output
+    assert " retried" in output
     assert contents(there.out) == undisturbed
 
 
@@ -155,8 +155,8 @@ def test_a_job_lost_twice_is_a_failure(both, slurm):
     until(lambda: there.training()[1]["pid"] != first["pid"], "a second process")
     _, second = there.training()
     os.kill(second["pid"], signal.SIGKILL)
-    status, printed = there.wait()
-    assert status == 1, printed
+    status, output = there.wait()
+    assert status == 1, output
     (failed,) = there.out.glob("runs/*/failed.json")
     content = json.loads(failed.read_text())
     assert "ended unexpectedly, 2 times: Slurm says FAILED" in content["error"]
@@ -182,18 +182,18 @@ def test_a_whole_grid_with_everything_at_once(both, slurm):
     slurm.start_controller()
     cancelled, beat = there.training("factor_vae")
     slurm.command("scancel", job_of(beat["pid"])[0])
-    status, printed = there.wait()
-    assert status == 75, printed
-    assert f"left: {cancelled}: stopped " in printed
-    assert "2 finished" in printed
-    status, printed = long_there.wait()
-    assert status == 0, printed
+    status, output = there.wait()
+    assert status == 75, output
+    assert f"left: {cancelled}: stopped " in output
+    assert "2 finished" in output
+    status, output = long_there.wait()
+    assert status == 0, output
     assert restarts(slurm, limited) > 0, f"{long_run} was not at its limit"
     there.complete(1)
     here.complete(3)
-    ended = contents(there.out)
-    del ended[long_run]
-    assert ended == contents(here.out)
+    runs = contents(there.out)
+    del runs[long_run]
+    assert runs == contents(here.out)
 
 
 @pytest.mark.parametrize(
@@ -252,10 +252,10 @@ def test_the_time_a_job_has_left(time_left, expected):
 @pytest.mark.slow
 def test_what_slurm_refuses_is_one_line(both):
     _, there = both("--models", "qlae", "--seeds", "1", slurm_options="partition=nowhere")
-    status, printed = there.start().wait()
-    assert status == 2, printed
-    assert "Slurm did not take the jobs: Batch job submission failed: Invalid partition" in printed
-    assert "Traceback" not in printed
+    status, output = there.start().wait()
+    assert status == 2, output
+    assert "Slurm did not take the jobs: Batch job submission failed: Invalid partition" in output
+    assert "Traceback" not in output
     assert not list(there.out.glob("slurm/*"))
 
 
