@@ -45,7 +45,11 @@ def parameters(value):
 @pytest.mark.parametrize("name", DESCRIBED)
 def test_a_docstring_names_every_parameter(name):
     docstring = inspect.getdoc(DESCRIBED[name])
-    missing = [one for one in parameters(DESCRIBED[name]) if one not in PLAIN and f"``{one}" not in docstring]
+    missing = [
+        parameter
+        for parameter in parameters(DESCRIBED[name])
+        if parameter not in PLAIN and f"``{parameter}" not in docstring
+    ]
     assert not missing
 
 

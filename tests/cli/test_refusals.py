@@ -171,8 +171,8 @@ def test_list_names_everything(printed):
 def test_list_names_the_families_of_protocols(printed):
     rows = [line.split() for line in printed("list", "protocols").splitlines() if "-correlated-" in line]
     assert [row[0] for row in rows] == ["cpu-correlated-SET", "standard-correlated-SET"]
-    for family, *words in rows:
-        sets = [word.strip(",") for word in words if "_" in word]
+    for family, *names in rows:
+        sets = [word.strip(",") for word in names if "_" in word]
         assert len(sets) == 13
         for name in sets:
             assert protocol(family.replace("SET", name)).data.correlation == name
@@ -236,11 +236,11 @@ def test_show_says_where_each_value_comes_from(printed):
 
 
 def test_the_command_ends_with_the_leaderboard_and_what_is_next(smoke_grid):
-    out, printed = smoke_grid
+    out, output = smoke_grid
     for name in ("beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"):
-        assert name in printed
-    assert "6 finished, 0 skipped, 0 failed" in printed
-    assert f"dbench report {out}" in printed
+        assert name in output
+    assert "6 finished, 0 skipped, 0 failed" in output
+    assert f"dbench report {out}" in output
 
 
 def test_finished_runs_are_skipped(dbench, smoke_grid, tmp_path):

@@ -120,8 +120,8 @@ def test_each_criterion_selects_by_its_own_number(copy, by):
                    for point, seed in codes}  # fmt: skip
     else:
         module = selection.metric_module("dci")
-        numbers = {key: -module.score(one, variant=module.CARD.default_variant, rng=0).scores["disentanglement"]
-                   for key, one in codes.items()}  # fmt: skip
+        numbers = {key: -module.score(evaluation, variant=module.CARD.default_variant, rng=0).scores["disentanglement"]
+                   for key, evaluation in codes.items()}  # fmt: skip
     means = [np.mean([numbers[point, seed] for seed in (0, 1)]) for point in range(3)]
     assert f"point {int(np.argmin(means))} of 3" in result.stdout
 
@@ -272,7 +272,7 @@ def test_the_figure_has_the_expected_best_of_the_points(copy):
     default, drawn = 0.3, np.array([0.1, 0.5, 0.2, 0.9])
     for n in range(5):
         for higher, best in ((True, max), (False, min)):
-            exact = np.mean([best(default, *one) for one in combinations(drawn, n)] if n else default)
+            exact = np.mean([best(default, *sample) for sample in combinations(drawn, n)] if n else default)
             assert expected_best(default, drawn, higher)[n] == pytest.approx(exact)
     budget_figure = figure(copy / "found", "budget")
     values = {key: record.scores[0]["value"] for key, record in loaded(copy, "ae").items()}

@@ -59,13 +59,13 @@ def test_an_unknown_second_protocol(dbench):
 
 
 def test_a_key_that_one_of_them_lacks():
-    one = resolve("beta_vae", "rooms3d", "quick", 0)
-    metrics = {name: variant for name, variant in one.spec.scoring.metrics.items() if name != "mse"}
-    scoring = one.spec.scoring.model_copy(update={"metrics": {**metrics, "mig": "chen2018"}})
+    resolved = resolve("beta_vae", "rooms3d", "quick", 0)
+    metrics = {name: variant for name, variant in resolved.spec.scoring.metrics.items() if name != "mse"}
+    scoring = resolved.spec.scoring.model_copy(update={"metrics": {**metrics, "mig": "chen2018"}})
     other = Resolved(
-        one.spec.model_copy(update={"scoring": scoring}), one.sources | {"scoring.metrics.mig": "somewhere"}
+        resolved.spec.model_copy(update={"scoring": scoring}), resolved.sources | {"scoring.metrics.mig": "somewhere"}
     )
-    lacking, added = differences(one, other)
+    lacking, added = differences(resolved, other)
     assert (lacking.key, lacking.second, added.key, added.first) == (
         "scoring.metrics.mse",
         None,
@@ -73,10 +73,10 @@ def test_a_key_that_one_of_them_lacks():
         None,
     )
     assert added.second == ("chen2018", "somewhere")
-    lines = comparison(one, other)
+    lines = comparison(resolved, other)
     assert re.search(r"heldout \[1\] +-$", lines[1])
     assert re.search(r"- +chen2018 \[2\]$", lines[2])
-    assert f"{len(flat(one.spec)) - 1} values are equal" in lines
+    assert f"{len(flat(resolved.spec)) - 1} values are equal" in lines
 
 
 @pytest.mark.parametrize("model", MODELS.names("all"))

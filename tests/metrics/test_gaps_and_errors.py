@@ -78,8 +78,8 @@ def test_only_training_rows_are_read() -> None:
 
 def test_one_latent_has_no_rival() -> None:
     assert mig(FACTORS[:, :1], FACTORS[:, :1])["score"] == pytest.approx(1.0)
-    one = sap(CODES[:, :1], FACTORS, n_train=200)
-    assert one["gaps"].tolist() == one["accuracy"][:, 0].tolist()
+    result = sap(CODES[:, :1], FACTORS, n_train=200)
+    assert result["gaps"].tolist() == result["accuracy"][:, 0].tolist()
 
 
 def test_constant_factors_are_left_out() -> None:
@@ -104,9 +104,9 @@ def test_latents_that_know_nothing_are_not_modular() -> None:
 def test_a_constant_latent_is_not_modular_from_rounding(seed: int) -> None:
     rng = np.random.default_rng(seed)
     factors = rng.integers(0, [10, 10, 10, 8, 4, 15], (10_000, 6))
-    one = modularity(np.column_stack([np.full(10_000, 0.1), factors[:, 0]]), factors)
-    assert one.by_latent[0] == 0.0
-    assert one.score == pytest.approx(0.5, abs=1e-4)
+    result = modularity(np.column_stack([np.full(10_000, 0.1), factors[:, 0]]), factors)
+    assert result.by_latent[0] == 0.0
+    assert result.score == pytest.approx(0.5, abs=1e-4)
     collapsed = np.full((10_000, 4), rng.normal())
     assert modularity(collapsed, factors).score == 0.0
     assert mig(collapsed, factors).score == 0.0

@@ -137,10 +137,10 @@ def test_a_constant_factor_is_left_out() -> None:
 
 
 def test_one_factor_and_no_factor_that_varies() -> None:
-    one = infomec(FACTORS, FACTORS[:, :1], discrete=True)
-    assert np.isnan(one["modularity"])
-    assert one.notes["modularity"] == "not defined: fewer than two factors vary"
-    assert one["compactness"] > 0.9
+    result = infomec(FACTORS, FACTORS[:, :1], discrete=True)
+    assert np.isnan(result["modularity"])
+    assert result.notes["modularity"] == "not defined: fewer than two factors vary"
+    assert result["compactness"] > 0.9
     none = infomec(FACTORS, np.zeros((N, 2), int), discrete=True, n_train=300)
     assert all(np.isnan(none[name]) for name in SCORES)
     assert set(none.notes) == {*SCORES, "factors"}

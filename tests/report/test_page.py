@@ -327,8 +327,8 @@ def test_it_fits_and_can_be_read(page, folder, width, scheme):
 def test_it_prints(page):
     import base64
 
-    printed = page.driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True, "printBackground": True})
-    pages = base64.b64decode(printed["data"]).count(b"/Type /Page\n")
+    pdf = page.driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True, "printBackground": True})
+    pages = base64.b64decode(pdf["data"]).count(b"/Type /Page\n")
     assert 1 <= pages <= 12
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not page.one("#controls").is_displayed()

@@ -54,9 +54,9 @@ def test_ctrl_c_in_the_command_ends_it_with_all_its_processes(tmp_path):
     )
     assert process.stderr.readline() == "[1/300] runs scored\n"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    printed, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert printed == ""
+    assert output == ""
     *lines, last = errors.splitlines()
     assert last == "interrupted: give the same command again to resume"
     assert len(lines) < 250

@@ -28,8 +28,8 @@ WRITERS = {
 }
 
 
-def rows(printed):
-    return list(csv.reader(io.StringIO(printed)))
+def rows(output):
+    return list(csv.reader(io.StringIO(output)))
 
 
 @pytest.fixture(scope="module")

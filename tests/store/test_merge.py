@@ -200,13 +200,13 @@ def test_cells_of_results_csv_are_no_formulas_and_no_escapes(tmp_path):
 
 def test_starting_a_grid_removes_what_killed_processes_left(tmp_path):
     (tmp_path / "grids").mkdir()
-    ended = 2**22 + 1  # above the largest process id
+    pid = 2**22 + 1  # above the largest process id
     from disentangle_bench import atomic
 
-    leftovers = [tmp_path / f".results-{atomic._host()}-{ended}-abcdefgh.tmp.csv",
-            tmp_path / "grids" / f".x-{atomic._host()}-{ended}-abcdefgh.tmp.json"]  # fmt: skip
+    leftovers = [tmp_path / f".results-{atomic._host()}-{pid}-abcdefgh.tmp.csv",
+            tmp_path / "grids" / f".x-{atomic._host()}-{pid}-abcdefgh.tmp.json"]  # fmt: skip
     alive = tmp_path / f".results-{atomic._host()}-{os.getpid()}-abcdefgh.tmp.csv"
-    elsewhere = tmp_path / f".results-000000-{ended}-abcdefgh.tmp.csv"
+    elsewhere = tmp_path / f".results-000000-{pid}-abcdefgh.tmp.csv"
     for path in (*leftovers, alive, elsewhere, tmp_path / ".mine.tmp"):
         path.write_text("")
     status.remember(tmp_path, SPECS)

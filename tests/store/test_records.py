@@ -178,8 +178,8 @@ def test_run_moves_a_damaged_record_aside_and_does_the_run_again(tmp_path, monke
     content = (folder / "record.json").read_bytes()
     (folder / "record.json").write_bytes(content[:-20])
     monkeypatch.setattr(runner, "run_one", lambda *arguments, **options: (folder / "record.json").write_bytes(content))
-    ended = runner.attempt(spec, tmp_path, Resources(data=tmp_path), lambda *arguments: None, lambda: False)
-    assert ended == ("done", "")
+    outcome = runner.attempt(spec, tmp_path, Resources(data=tmp_path), lambda *arguments: None, lambda: False)
+    assert outcome == ("done", "")
     assert (folder / "record.damaged-1.json").read_bytes() == content[:-20]
     assert runs.is_finished(folder)
     monkeypatch.setattr(runner, "run_one", lambda *arguments, **options: pytest.fail("it is finished"))

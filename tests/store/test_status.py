@@ -67,10 +67,10 @@ def test_asking_takes_no_claim_away(grid):
         pass
     from threading import Event, Thread
 
-    ended = Event()
+    end = Event()
 
     def ask():
-        while not ended.is_set():
+        while not end.is_set():
             claims.is_claimed(folder)
 
     asking = Thread(target=ask)
@@ -80,7 +80,7 @@ def test_asking_takes_no_claim_away(grid):
             with claims.claimed(folder):
                 pass
     finally:
-        ended.set()
+        end.set()
         asking.join()
 
 

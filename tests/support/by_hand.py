@@ -529,7 +529,7 @@ def curvatures(p, z, moves):
     variances = []
     for of_layer in zip(*differences, strict=True):
         mean = sum(of_layer) / len(of_layer)
-        variances.append((sum((one - mean) ** 2 for one in of_layer) / len(of_layer)).mean())
+        variances.append((sum((difference - mean) ** 2 for difference in of_layer) / len(of_layer)).mean())
     return variances
 
 

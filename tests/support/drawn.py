@@ -33,7 +33,9 @@ def assert_all_text_is_inside(figure: Figure) -> None:
         count += 1
     assert count >= 3
     titles = [axes.title.get_window_extent(renderer) for axes in figure.axes if axes.get_title()]
-    assert not any(one.overlaps(two) for one, two in itertools.combinations(titles, 2))
+    assert not any(
+        first_title.overlaps(second_title) for first_title, second_title in itertools.combinations(titles, 2)
+    )
     for axes in figure.axes:
         for axis, low, high in ((axes.xaxis, "x0", "x1"), (axes.yaxis, "y0", "y1")):
             view = sorted(axis.get_view_interval())
@@ -43,5 +45,5 @@ def assert_all_text_is_inside(figure: Figure) -> None:
                 if axes.axison and tick.label1.get_text() and view[0] <= tick.get_loc() <= view[1]
             ]
             labels.sort(key=lambda box: getattr(box, low))
-            for one, two in itertools.pairwise(labels):
-                assert getattr(one, high) <= getattr(two, low) + 1, axes.get_title()
+            for first_label, second_label in itertools.pairwise(labels):
+                assert getattr(first_label, high) <= getattr(second_label, low) + 1, axes.get_title()

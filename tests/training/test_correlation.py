@@ -166,7 +166,7 @@ def test_a_set_chosen_by_hand_is_off_protocol_and_the_familys_is_ranked():
     assert family.protocol == "standard-correlated-single_1"
     assert family.training == plain.training
     assert family.scoring == plain.scoring
-    assert len({one.digest for one in (by_hand, family, plain)}) == 3
+    assert len({spec.digest for spec in (by_hand, family, plain)}) == 3
     assert is_ranked(RunSpec.model_validate_json(family.model_dump_json()))
     assert resolve("beta_vae", "rooms3d", "cpu-correlated-conf_1", 0).spec.training.network == "conv64"
     with pytest.raises(BenchError, match="dsprites 'triple_1'"):
