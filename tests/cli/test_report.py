@@ -46,15 +46,15 @@ def test_a_group_of_metrics_is_what_is_there_of_it(dbench, out):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("words", "message"),
     [
         (["--metrics", "mig"], "unknown metric 'mig'"),
         (["--format", "xls"], "unknown format 'xls'"),
         (["--group-by", "seed"], "unknown grouping 'seed'"),
     ],
 )
-def test_what_is_unknown_is_one_line(dbench, out, options, message):
-    result = dbench("report", out, *options)
+def test_what_is_unknown_is_one_line(dbench, out, words, message):
+    result = dbench("report", out, *words)
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1

@@ -212,7 +212,7 @@ def test_a_pickle_is_refused_unread(dbench, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("words", "message"),
     [
         (["--metrics", "dcl"], "unknown metric 'dcl'. Did you mean 'dci'?"),
         (["--variant", "hsu2024"], "unknown variant 'hsu2024'. Did you mean 'hsu2023'?"),
@@ -222,9 +222,9 @@ def test_a_pickle_is_refused_unread(dbench, tmp_path):
         (["--out", "."], "is a folder"),
     ],
 )
-def test_bad_words(dbench, tmp_path, options, message):
+def test_bad_words(dbench, tmp_path, words, message):
     np.savez(tmp_path / "codes.npz", codes=CODES, factors=FACTORS)
-    assert message in one_line(dbench("score", "codes.npz", *options))
+    assert message in one_line(dbench("score", "codes.npz", *words))
 
 
 @pytest.fixture

@@ -228,7 +228,7 @@ def test_python_searches_selects_and_runs_as_the_command_does(copy, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("words", "message"),
     [
         ({"search": 0}, "--search 0 is no number of points"),
         ({"search": 2.5}, "--search 2.5 is no number of points"),
@@ -239,11 +239,11 @@ def test_python_searches_selects_and_runs_as_the_command_does(copy, monkeypatch)
         ({"search": 2, "settings": "chosen.toml"}, "give one of them"),
     ],
 )
-def test_searches_in_python_that_cannot_be(tmp_path, monkeypatch, options, message):
+def test_searches_in_python_that_cannot_be(tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     write_inputs(tmp_path)
     with pytest.raises(BenchError, match=re.escape(message)):
-        db.run(**PYTHON, seeds=1, jobs=0, **options)
+        db.run(**PYTHON, seeds=1, jobs=0, **words)
     assert not (tmp_path / "results").exists()
 
 
@@ -319,7 +319,7 @@ def test_an_adaptive_search_resumes_its_study(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("words", "message"),
     [
         (["--by", "mse", "--set", "model.weight_decay=1,2"], "--search decides model.weight_decay"),
         (["--by", "mse", "--set", "training.updates=1,2"], "takes one value of each --set"),
@@ -329,8 +329,8 @@ def test_an_adaptive_search_resumes_its_study(folder, tmp_path, monkeypatch):
         ([], "give --by and a criterion"),
     ],
 )
-def test_adaptive_searches_that_cannot_be(tmp_path, options, message):
+def test_adaptive_searches_that_cannot_be(tmp_path, words, message):
     pytest.importorskip("optuna")
     write_inputs(tmp_path)
-    assert message in one_line(in_process([*SEARCH, *MODELS, "--sampler", "tpe", *options], {}, tmp_path))
+    assert message in one_line(in_process([*SEARCH, *MODELS, "--sampler", "tpe", *words], {}, tmp_path))
     assert not (tmp_path / "found").exists()

@@ -92,7 +92,7 @@ def test_a_mark_of_a_search_does_not_change_the_run_and_tuning_does():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("words", "message"),
     [
         ({"protocol": "factorqvae2024"}, "factorqvae2024 has no test images that a search leaves alone"),
         ({"changes": ["training.split=seed"]}, "has no test images that a search leaves alone"),
@@ -102,10 +102,10 @@ def test_a_mark_of_a_search_does_not_change_the_run_and_tuning_does():
         ({"search": Search(100_001)}, "means 100,001 runs"),
     ],
 )
-def test_searches_that_cannot_be(options, message):
+def test_searches_that_cannot_be(words, message):
     defaults = {"models": "qlae", "datasets": "rooms3d", "seeds": "1", "protocol": "smoke", "search": Search(2)}
     with pytest.raises(BenchError, match=message):
-        expand(**defaults | options)
+        expand(**defaults | words)
 
 
 def test_a_small_space_says_how_many_points_it_has(monkeypatch):

@@ -131,14 +131,14 @@ def test_the_order_of_the_steps_matters(trainer, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "clock", "expected_steps"),
+    ("name", "clock", "seen"),
     [
         ("factor_qvae", "updates", [0, 1, 2]),
         ("factor_qvae", "optimiser_steps", [0, 2, 4]),
         ("beta_vae", "optimiser_steps", [0, 1, 2]),
     ],
 )
-def test_clock(tmp_path, name, clock, expected_steps):
+def test_clock(tmp_path, name, clock, seen):
     """The step that a model is told counts updates, or the steps of all optimisers."""
     changes = [f"training.clock={clock}", "training.batch_size=2"]
     trainer = Trainer(resolve(name, "rooms3d", "smoke", 0, changes).spec, Blobs(), torch.device("cpu"))
@@ -146,4 +146,4 @@ def test_clock(tmp_path, name, clock, expected_steps):
     trainer.model.losses = lambda x, step, noise: (steps.append(step), losses(x, step, noise))[1]
     for _ in range(3):
         trainer.update()
-    assert steps == expected_steps
+    assert steps == seen
