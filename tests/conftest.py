@@ -27,10 +27,10 @@ def dbench(tmp_path):
     A command that needs another Python path, as for a plug-in, gets a process in any case.
     """
 
-    def run(*words, env=None, cwd=tmp_path, process=False, input=None):
+    def run(*arguments, env=None, cwd=tmp_path, process=False, input=None):
         env = env or {}
         invoke = in_subprocess if process or "PYTHONPATH" in env else in_process
-        return invoke([str(word) for word in words], env, cwd, input)
+        return invoke([str(argument) for argument in arguments], env, cwd, input)
 
     return run
 
@@ -43,15 +43,15 @@ def smoke_grid(tmp_path_factory, worker_id):
     """
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "smoke"
-    words = ["run", "--models", "all", "--datasets", "rooms3d", "--seeds", "1", "--protocol", "smoke"]
-    out, printed = shared / "results", shared / "printed.txt"
+    arguments = ["run", "--models", "all", "--datasets", "rooms3d", "--seeds", "1", "--protocol", "smoke"]
+    out, output_file = shared / "results", shared / "printed.txt"
     with FileLock(f"{shared}.lock"):
-        if not printed.exists():
+        if not output_file.exists():
             shared.mkdir(exist_ok=True)
-            done = in_process([*words, "--out", str(out)], {}, shared)
-            assert done.returncode == 0, done.stderr
-            printed.write_text(done.stdout)
-    return out, printed.read_text()
+            result = in_process([*arguments, "--out", str(out)], {}, shared)
+            assert result.returncode == 0, result.stderr
+            output_file.write_text(result.stdout)
+    return out, output_file.read_text()
 
 
 @pytest.fixture

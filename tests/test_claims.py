@@ -41,8 +41,8 @@ def test_a_contrast_says_what_its_interval_says_and_no_more(results):
 
 
 def test_a_claim_turned_round_is_spoken_against(results):
-    turned = claims["Claim"]("turned", (claims["Row"]("q_vae"),), (claims["Row"]("factor_qvae"),))
-    row = next(row for row in claims["contrasts"](turned, results) if row.score == "dci.disentanglement")
+    reversed_claim = claims["Claim"]("turned", (claims["Row"]("q_vae"),), (claims["Row"]("factor_qvae"),))
+    row = next(row for row in claims["contrasts"](reversed_claim, results) if row.score == "dci.disentanglement")
     assert claims["verdict"](row) == "against"
     assert row.probability == 0
 
@@ -56,5 +56,5 @@ def test_rows_of_other_settings_or_versions_are_not_taken_for_the_protocols(tmp_
 
 
 def test_the_page_has_a_place_for_the_tables():
-    text = (ROOT / "docs" / "results" / "claims.md").read_text(encoding="utf-8")
-    assert "Not tested" in claims["page"](text, [])
+    page = (ROOT / "docs" / "results" / "claims.md").read_text(encoding="utf-8")
+    assert "Not tested" in claims["page"](page, [])

@@ -73,11 +73,11 @@ def main_job(folder):
     steps = [shlex.split(step) for step in command.split(" && ")]
     assert steps[0] == ["pip", "install", "."]
     outputs = []
-    for words in steps[1:]:
-        assert words[0] == "dbench"
-        done = in_subprocess(words[1:], {}, folder, seconds=LONG_SECONDS)
-        assert done.returncode == 0, done.stderr
-        outputs.append(done.stdout)
+    for step in steps[1:]:
+        assert step[0] == "dbench"
+        result = in_subprocess(step[1:], {}, folder, seconds=LONG_SECONDS)
+        assert result.returncode == 0, result.stderr
+        outputs.append(result.stdout)
     return outputs
 
 
@@ -113,26 +113,26 @@ def test_commands_in_pages_exist(page):
     """Each ``dbench COMMAND`` with options in a code block: the command has these options."""
     code = "\n".join(blocks(page, "bash") + blocks(page, "console")).replace("\\\n", " ")
     for line in code.splitlines():
-        for words in re.findall(r"dbench ([^&|#]+)", line):
+        for arguments in re.findall(r"dbench ([^&|#]+)", line):
             command = main
-            for word in (rest := shlex.split(words)):
+            for word in (rest := shlex.split(arguments)):
                 if isinstance(command, click.Group):
                     assert word in command.commands, line
                     command = command.commands[word]
-            known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+            option_names = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
             for word in rest:
                 if word.startswith("--"):
-                    assert word.split("=")[0] in known, line
+                    assert word.split("=")[0] in option_names, line
 
 
 @pytest.mark.slow
 def test_the_first_hour_as_it_stands(quick, tmp_path):
     """The marked commands of the page, one after another; the runs of the first are those of the main job."""
     shutil.copytree(quick[0] / "results" / "quick" / "runs", tmp_path / "results" / "first" / "runs")
-    text = (ROOT / "docs" / "first_hour.md").read_text()
-    for command in re.findall(r"<!-- walk -->\n```bash\n(.*?)\n```", text):
-        done = in_subprocess(shlex.split(command)[1:], {}, tmp_path, seconds=LONG_SECONDS)
-        assert done.returncode == 0, done.stderr
+    markdown = (ROOT / "docs" / "first_hour.md").read_text()
+    for command in re.findall(r"<!-- walk -->\n```bash\n(.*?)\n```", markdown):
+        result = in_subprocess(shlex.split(command)[1:], {}, tmp_path, seconds=LONG_SECONDS)
+        assert result.returncode == 0, result.stderr
     assert (tmp_path / "results" / "first" / "report.html").exists()
 
 
@@ -152,10 +152,10 @@ def leaves(menu):
 
 
 def test_every_page_is_in_the_menu_once():
-    listed = sorted(leaves(yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)["nav"]))
+    menu_pages = sorted(leaves(yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)["nav"]))
     pages = {str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")}
     notebooks = {f"notebooks/{path.stem}.md" for path in ROOT.glob("docs/notebooks/*.ipynb")}
-    assert listed == sorted(pages | MADE | notebooks)
+    assert menu_pages == sorted(pages | MADE | notebooks)
 
 
 GRIDS = [
@@ -175,29 +175,29 @@ def test_grids_in_pages_expand(block, tmp_path):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_point_to_files(page):
-    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+    markdown = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", markdown):
         if not target.startswith(("http:", "https:")):
             assert (page.parent / target).exists() or str(Path(target)).removeprefix("../") in MADE, target
 
 
 @pytest.mark.parametrize("model", sorted(path.stem for path in ROOT.glob("baselines/*.toml")))
 def test_every_model_has_a_page(model):
-    text = (ROOT / "docs" / "models" / f"{model}.md").read_text()
+    markdown = (ROOT / "docs" / "models" / f"{model}.md").read_text()
     for part in ("**Paper.**", "## What it computes", "## Departures"):
-        assert part in text
+        assert part in markdown
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_every_protocol_has_a_page_with_every_choice(name):
     """Each value of training and scoring that ``dbench show`` prints, and a reason."""
-    text = (ROOT / "docs" / "protocols" / f"{name}.md").read_text()
+    markdown = (ROOT / "docs" / "protocols" / f"{name}.md").read_text()
     for key, value in flat(resolve("beta_vae", "rooms3d", name, 0).spec).items():
         if not key.startswith("model."):
             row = rf"^\| `{re.escape(key)}` \| `{re.escape(str(value))}` \| .{{5,}} \|$"
-            assert re.search(row, text, re.MULTILINE), key
-    assert f"ersion {PROTOCOLS[name].version}" in text
-    assert ("**Ranked" in text) == PROTOCOLS[name].ranked
+            assert re.search(row, markdown, re.MULTILINE), key
+    assert f"ersion {PROTOCOLS[name].version}" in markdown
+    assert ("**Ranked" in markdown) == PROTOCOLS[name].ranked
     assert f"[`{name}`]({name}.md)" in (ROOT / "docs" / "protocols" / "index.md").read_text()
 
 
@@ -208,10 +208,10 @@ def test_the_figure_of_schedules_can_be_drawn(tmp_path):
 
 
 def test_the_design_shows_every_module():
-    text = (ROOT / "docs" / "design.md").read_text()
-    assert runpy.run_path(str(ROOT / "docs" / "tree.py"))["page"](text) == text, "run python docs/tree.py"
+    markdown = (ROOT / "docs" / "design.md").read_text()
+    assert runpy.run_path(str(ROOT / "docs" / "tree.py"))["page"](markdown) == markdown, "run python docs/tree.py"
     for path in ROOT.glob("disentangle_bench/**/[!_]*.py"):
-        assert f"| `{path.relative_to(ROOT / 'disentangle_bench').as_posix()}` |" in text
+        assert f"| `{path.relative_to(ROOT / 'disentangle_bench').as_posix()}` |" in markdown
 
 
 def test_versions_agree():

@@ -98,8 +98,8 @@ def write(tmp_path, monkeypatch):
     """``write("model.py", MODEL)`` writes a file into the current folder and gives its name."""
     monkeypatch.chdir(tmp_path)
 
-    def make(name, text):
-        (tmp_path / name).write_text(text)
+    def make(name, source):
+        (tmp_path / name).write_text(source)
         return name
 
     return make
@@ -112,12 +112,12 @@ def run(models, datasets="rooms3d", changes=FEW, jobs=0, out="results"):
 def test_a_model_in_a_file_runs_in_another_process_and_is_loaded_again(write):
     results = run(write("tiny.py", MODEL), jobs=1)
     assert results.failures == {}
-    done = results["Tiny"]
-    file = done.spec.files["Tiny"]
+    result = results["Tiny"]
+    file = result.spec.files["Tiny"]
     assert file.path.endswith("tiny.py")
     assert (results.folder / "plugins" / f"{file.sha256}.py").read_text() == MODEL
-    assert done.spec.model_version == int(file.sha256[:13], 16)
-    record = json.loads((done.folder / "record.json").read_text())
+    assert result.spec.model_version == int(file.sha256[:13], 16)
+    record = json.loads((result.folder / "record.json").read_text())
     assert record["spec"]["files"]["Tiny"] == {"path": file.path, "sha256": file.sha256}
     # In a process that has never seen the file, and after it is gone.
     write("tiny.py", "")
@@ -127,8 +127,8 @@ def test_a_model_in_a_file_runs_in_another_process_and_is_loaded_again(write):
 
 def test_a_changed_file_is_another_version_and_its_path_is_not(write, capsys):
     first = resolve(write("tiny.py", MODEL), "rooms3d", "smoke", 0).spec
-    moved = resolve(write("other.py", MODEL) + ":Tiny", "rooms3d", "smoke", 0).spec
-    assert first.run_id == moved.run_id
+    moved_spec = resolve(write("other.py", MODEL) + ":Tiny", "rooms3d", "smoke", 0).spec
+    assert first.run_id == moved_spec.run_id
     run("tiny.py")
     assert "new version" not in capsys.readouterr().err
     results = run(write("tiny.py", MODEL + "\n# changed\n"))
@@ -157,18 +157,18 @@ def test_metrics_datasets_and_networks_in_files(write):
 def test_the_command_in_a_failure_does_the_run(write):
     spec = resolve(write("tiny.py", MODEL), "rooms3d", "smoke", 0, ["training.updates=2"]).spec
     run("tiny.py", changes={"training.updates": 2})
-    words = runs.command(spec, db.load("results").folder).split()
-    models = words[words.index("--models") + 1]
+    arguments = runs.command(spec, db.load("results").folder).split()
+    models = arguments[arguments.index("--models") + 1]
     assert resolve(models, "rooms3d", "smoke", 0, ["training.updates=2"]).spec.run_id == spec.run_id
 
 
 def test_a_class_given_as_an_object(write):
     path = write("tiny.py", MODEL)
-    place = importlib.util.spec_from_file_location("tiny", path)
-    module = importlib.util.module_from_spec(place)
+    module_spec = importlib.util.spec_from_file_location("tiny", path)
+    module = importlib.util.module_from_spec(module_spec)
     sys.modules["tiny"] = module
     try:
-        place.loader.exec_module(module)
+        module_spec.loader.exec_module(module)
         assert run([module.Tiny])["Tiny"].spec.files["Tiny"].path.endswith("tiny.py")
     finally:
         del sys.modules["tiny"]
@@ -192,17 +192,17 @@ results = db.run([Tiny], "rooms3d", protocol="smoke", seeds=1, changes={FEW!r}, 
 print(len(results), results.failures)
 """
     )
-    done = subprocess.run([sys.executable, write("script.py", script)], capture_output=True, text=True)
-    assert done.stdout.split("\n")[:2] == ["once", "1 {}"], done.stdout + done.stderr
+    result = subprocess.run([sys.executable, write("script.py", script)], capture_output=True, text=True)
+    assert result.stdout.split("\n")[:2] == ["once", "1 {}"], result.stdout + result.stderr
 
 
 def cells(*texts):
     """Execute cells as IPython does: their text is known to linecache. Return the notebook's namespace."""
     space = {"__name__": "__main__"}
-    for number, text in enumerate(texts):
-        name = f"<cell-{number}-{hash(text)}>"
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-        exec(compile(text, name, "exec"), space)
+    for number, source in enumerate(texts):
+        name = f"<cell-{number}-{hash(source)}>"
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        exec(compile(source, name, "exec"), space)
     return space
 
 
@@ -226,8 +226,8 @@ def test_a_class_of_a_notebook_is_a_plugin_with_what_it_needs_of_other_cells(tmp
     assert "print(" not in source.text
     results = run([space["Tiny"]])
     assert results.failures == {}
-    changed = cells(first.replace("3.0", "4.0"), second, model)
-    assert plugins.of_class(changed["Tiny"])[0].file.sha256 != source.file.sha256
+    namespace = cells(first.replace("3.0", "4.0"), second, model)
+    assert plugins.of_class(namespace["Tiny"])[0].file.sha256 != source.file.sha256
 
 
 def test_what_a_notebook_cannot_hand_over_is_named():
@@ -260,8 +260,8 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_faults_of_files_are_named_in_one_line(write, name):
-    text, message = FAULTS[name]
-    write("tiny.py", text if text.startswith("\n") or name == "a syntax error" else f"import torch\n\n\n{text}\n")
+    source, message = FAULTS[name]
+    write("tiny.py", source if source.startswith("\n") or name == "a syntax error" else f"import torch\n\n\n{source}\n")
     with pytest.raises(db.BenchError, match=message):
         db.plan("tiny.py:Tiny", "rooms3d", protocol="smoke")
 
@@ -279,5 +279,5 @@ def test_a_changed_copy_is_refused(write):
     (copy,) = (results.folder / "plugins").iterdir()
     copy.write_text("import os\n")
     code = "import disentangle_bench as db; db.load('results')['Tiny'].model()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "was changed: give the same dbench run again" in done.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "was changed: give the same dbench run again" in result.stderr

@@ -41,9 +41,9 @@ def test_numbers_in_the_models_pages_are_those_of_the_shipped_records():
     expected = script(ROOT / "docs" / "models" / "expected.py")
     pages = expected.pages(expected.SHIPPED)
     assert len(pages) == 17
-    for page, text in pages.items():
-        assert page.read_text() == text, f"run python docs/models/expected.py: {page.name} has other numbers"
-        assert "`dci.disentanglement` |" in text
+    for page, content in pages.items():
+        assert page.read_text() == content, f"run python docs/models/expected.py: {page.name} has other numbers"
+        assert "`dci.disentanglement` |" in content
 
 
 def test_the_example_of_equal_budgets_has_the_numbers_of_its_records():

@@ -115,16 +115,16 @@ def test_tables_and_report(results):
     assert set(board["metric"]) == {"dci"}
     assert set(board["model"]) == set(db.list_models("every"))
     assert "<table" in results._repr_html_()
-    written = db.report(results.folder, html=True, figures=False, formats=["csv"])
-    assert results.folder / "report.html" in written.paths
-    assert "QLAE" in written._repr_html_()
+    report = db.report(results.folder, html=True, figures=False, formats=["csv"])
+    assert results.folder / "report.html" in report.paths
+    assert "QLAE" in report._repr_html_()
 
 
 def test_a_finished_run_is_not_done_again(squares, results):
     record = results["ae", 0].folder / "record.json"
     before = record.stat().st_mtime_ns
-    again = db.run(["ae"], [squares], seeds="0-0", out=results.folder, **FEW)
-    assert len(again) == len(MODELS.names("every"))
+    rerun = db.run(["ae"], [squares], seeds="0-0", out=results.folder, **FEW)
+    assert len(rerun) == len(MODELS.names("every"))
     assert record.stat().st_mtime_ns == before
 
 

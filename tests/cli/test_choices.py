@@ -15,11 +15,11 @@ from support import records
 SPECS = [records.spec("qlae", 0), records.spec("qlae", 1), records.spec("vq_vae", 0), records.spec("vq_vae", 1)]
 
 
-def dbench(*words, status=0, **options):
-    done = CliRunner().invoke(main, list(map(str, words)), **options)
-    assert done.exit_code == status, done.output
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
-    return done.stdout if status == 0 else done.stderr
+def dbench(*arguments, status=0, **options):
+    result = CliRunner().invoke(main, list(map(str, arguments)), **options)
+    assert result.exit_code == status, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    return result.stdout if status == 0 else result.stderr
 
 
 @pytest.fixture
@@ -80,10 +80,10 @@ def test_watching_ends_when_nothing_is_pending(out, monkeypatch):
 
 def test_wrong_folders_have_one_text(tmp_path):
     (tmp_path / "foreign").mkdir()
-    for words in (["status"], ["report"], ["merge", "--out", tmp_path / "x"], ["rm", "--models", "x"], ["score"]):
-        assert "is not a results folder" in dbench(words[0], tmp_path / "foreign", *words[1:], status=2)
-        if words[0] != "score":  # which takes files too
-            assert "there is no results folder" in dbench(words[0], tmp_path / "nowhere", *words[1:], status=2)
+    for arguments in (["status"], ["report"], ["merge", "--out", tmp_path / "x"], ["rm", "--models", "x"], ["score"]):
+        assert "is not a results folder" in dbench(arguments[0], tmp_path / "foreign", *arguments[1:], status=2)
+        if arguments[0] != "score":  # which takes files too
+            assert "there is no results folder" in dbench(arguments[0], tmp_path / "nowhere", *arguments[1:], status=2)
     assert not (tmp_path / "x").exists()
 
 

@@ -50,8 +50,8 @@ def dbench(tmp_path, monkeypatch):
     monkeypatch.setenv("DBENCH_DATA", str(folder))
     monkeypatch.chdir(tmp_path)
 
-    def run(*words, **options):
-        result = CliRunner().invoke(data, list(map(str, words)), **options)
+    def run(*arguments, **options):
+        result = CliRunner().invoke(data, list(map(str, arguments)), **options)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == 0, result.output
@@ -170,12 +170,12 @@ def test_path_of_what_is_not_there(dbench):
 @pytest.mark.parametrize("name", registry.DATASETS.entries)
 def test_info_says_what_the_card_does(dbench, name):
     card = registry.DATASETS.load(name).card
-    text = dbench("info", name)
+    output = dbench("info", name)
     for part in (card.summary, card.licence, card.citation, *card.factor_names, *card.notes, card.resized):
-        assert part in text
+        assert part in output
     for file in card.files:
         for part in (file.name, file.sha256, file.md5, *file.urls):
-            assert part in text
+            assert part in output
 
 
 def test_info_of_a_users_file(dbench, tmp_path):
@@ -190,11 +190,11 @@ def test_show_draws_a_sheet(dbench, tmp_path, name):
     rows = len(registry.DATASETS.load(name).card.factor_names) + 2
     assert sheet.shape[1] == 130 + 15 * 68
     assert rows * 80 < sheet.shape[0] < rows * 160
-    again = tmp_path / "again.png"
-    dbench("show", name, "--out", again)
-    assert again.read_bytes() == (tmp_path / f"{name}.png").read_bytes()
-    dbench("show", name, "--out", again, "--seed", 1)
-    assert again.read_bytes() != (tmp_path / f"{name}.png").read_bytes()
+    second_path = tmp_path / "again.png"
+    dbench("show", name, "--out", second_path)
+    assert second_path.read_bytes() == (tmp_path / f"{name}.png").read_bytes()
+    dbench("show", name, "--out", second_path, "--seed", 1)
+    assert second_path.read_bytes() != (tmp_path / f"{name}.png").read_bytes()
 
 
 def test_show_draws_a_list_of_images(dbench, tmp_path):
@@ -219,8 +219,8 @@ def test_lines_tell_speed_and_time_left(capsys, monkeypatch):
     clock = iter([0.0, 1.0, 20.0, 30.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     with progress.downloads() as report:
-        for done in (0, 10, 200, 300):
-            report("downloading x", done * 10**6, 300 * 10**6)
+        for megabytes in (0, 10, 200, 300):
+            report("downloading x", megabytes * 10**6, 300 * 10**6)
     assert capsys.readouterr().err.splitlines() == [
         "downloading x: 0 kB of 300 MB",
         "downloading x: 200 MB of 300 MB, 10.0 MB/s, 10 s left",
@@ -237,8 +237,8 @@ def test_help_imports_nothing_heavy():
         "heavy = {'torch', 'h5py', 'pandas', 'numpy', 'requests', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("command", ["list", "info shapes3d", "path"])
@@ -251,8 +251,8 @@ def test_looking_needs_no_torch(command, tmp_path):
         "assert result.exit_code == 0, result.output\n"
         "sys.exit('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_second_process_is_told_that_it_waits(tmp_path, caplog):
@@ -261,8 +261,8 @@ def test_a_second_process_is_told_that_it_waits(tmp_path, caplog):
         "with filelock.FileLock(sys.argv[1]):\n"
         "    print('held', flush=True); sys.stdin.readline()\n"
     )
-    words = [sys.executable, "-c", code, str(tmp_path / "x.lock")]
-    holder = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", code, str(tmp_path / "x.lock")]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
     threading.Timer(0.2, lambda: holder.communicate("go\n")).start()
     with caplog.at_level(logging.WARNING), locked(tmp_path / "x"):

@@ -31,16 +31,16 @@ def out(tmp_path):
     return tmp_path / "out"
 
 
-def ends_well(*words):
-    done = CliRunner().invoke(main, list(map(str, words)), color=True)
-    assert done.exception is None or isinstance(done.exception, SystemExit), (words, done.exc_info)
-    assert done.exit_code in (0, 1, 2), (words, done.output)
-    assert "\x1b" not in done.output
-    assert "Traceback" not in done.output
-    return done
+def ends_well(*arguments):
+    result = CliRunner().invoke(main, list(map(str, arguments)), color=True)
+    assert result.exception is None or isinstance(result.exception, SystemExit), (arguments, result.exc_info)
+    assert result.exit_code in (0, 1, 2), (arguments, result.output)
+    assert "\x1b" not in result.output
+    assert "Traceback" not in result.output
+    return result
 
 
-def all_end_well(out, odd, name):
+def all_end_well(out, run_folder, name):
     """Every command that reads the file; ``rm`` last: it must be able to remove what is odd."""
     ends_well("status", out, "--all")
     if name.endswith((".npz", ".csv")):
@@ -49,13 +49,13 @@ def all_end_well(out, odd, name):
         ends_well("report", out, "--no-figures", "--format", "md")
     ends_well("merge", out, "--out", out.parent / "merged")
     shutil.rmtree(out.parent / "merged", ignore_errors=True)
-    assert ends_well("rm", out, odd.name, "--yes").exit_code == 0
-    assert not os.path.lexists(odd)
+    assert ends_well("rm", out, run_folder.name, "--yes").exit_code == 0
+    assert not os.path.lexists(run_folder)
 
 
-def mutations(text, rng):
+def mutations(original, rng):
     """Yield ways to damage a file: cut, flipped bits, other values in JSON."""
-    data = text.encode() if isinstance(text, str) else text
+    data = original.encode() if isinstance(original, str) else original
     yield data[: len(data) // 2]
     flipped = bytearray(data)
     flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
@@ -77,22 +77,22 @@ def mutations(text, rng):
 @pytest.mark.parametrize("name", FILES)
 def test_a_damaged_file(out, name):
     rng = random.Random(name)
-    good = records.write_run(out, records.spec("ae", 0))
-    records.write_history(good, "ae", 0)
-    records.write_matrices(good)
+    run_folder = records.write_run(out, records.spec("ae", 0))
+    records.write_history(run_folder, "ae", 0)
+    records.write_matrices(run_folder)
     if name == "pictures.npz":
-        records.write_pictures(good, latents=2, m=2, steps=2, side=16)
+        records.write_pictures(run_folder, latents=2, m=2, steps=2, side=16)
     if name in ("failed.json", "spec.json", "progress.json"):
-        (good / "record.json").unlink()
+        (run_folder / "record.json").unlink()
         source = next(out.glob(f"runs/*/{name}"), None)
-        text = source.read_bytes() if source else b'{"schema": 1, "phase": "x", "done": 1, "total": 2}'
-        (good / name).write_bytes(text)
-    text = (good / name).read_bytes()
-    kept = shutil.copytree(good, out.parent / "kept")
-    for damaged in mutations(text, rng):
-        (good / name).write_bytes(damaged)
-        all_end_well(out, good, name)
-        shutil.copytree(kept, good)
+        content = source.read_bytes() if source else b'{"schema": 1, "phase": "x", "done": 1, "total": 2}'
+        (run_folder / name).write_bytes(content)
+    content = (run_folder / name).read_bytes()
+    backup = shutil.copytree(run_folder, out.parent / "kept")
+    for damaged in mutations(content, rng):
+        (run_folder / name).write_bytes(damaged)
+        all_end_well(out, run_folder, name)
+        shutil.copytree(backup, run_folder)
 
 
 def fifo(path):
@@ -114,13 +114,13 @@ def endless(path):
 @pytest.mark.parametrize("plant", [fifo, folder, circle, endless])
 @pytest.mark.parametrize("name", [*FILES, claims.LOCK])
 def test_something_else_in_place_of_a_file(out, name, plant):
-    odd = out / "runs" / "odd"
-    odd.mkdir()
-    plant(odd / name)
+    run_folder = out / "runs" / "odd"
+    run_folder.mkdir()
+    plant(run_folder / name)
     if name == claims.LOCK and plant is folder:
         ends_well("status", out)
     else:
-        all_end_well(out, odd, name)
+        all_end_well(out, run_folder, name)
 
 
 @pytest.mark.parametrize("path", ["runs/file", "grids/x.json", "runs/odd/record.json", "results.csv"])
@@ -129,7 +129,7 @@ def test_odd_names_and_texts(out, path):
     (out / path).write_text("\x1b[31m=1\x00")
     (out / "runs" / "a\x1b[2Jb").mkdir()
     (out / "runs" / "a\x1b[2Jb" / "record.json").write_text("{")
-    for words in (["status", out], ["report", out, "--no-figures"], ["merge", out, "--out", out.parent / "m"]):
-        ends_well(*words)
+    for arguments in (["status", out], ["report", out, "--no-figures"], ["merge", out, "--out", out.parent / "m"]):
+        ends_well(*arguments)
     assert Path(out / "runs" / "a\x1b[2Jb").exists()
     ends_well("rm", out, "a\x1b[2Jb", "--yes")

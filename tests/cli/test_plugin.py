@@ -16,10 +16,10 @@ def command(tmp_path, monkeypatch):
     """``command("check", "x.py")``: exit status and output of the command, run in this process in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*words):
-        done = CliRunner().invoke(main, list(map(str, words)))
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done.exit_code, done.output
+    def run(*arguments):
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result.exit_code, result.output
 
     return run
 
@@ -29,8 +29,8 @@ def test_a_template_passes_its_check(command, tmp_path, kind):
     status, output = command("new", kind, "my_thing")
     assert status == 0
     assert "Next: dbench check my_thing.py" in output
-    text = (tmp_path / "my_thing.py").read_text()
-    assert "$" not in text
+    source = (tmp_path / "my_thing.py").read_text()
+    assert "$" not in source
     status, output = command("check", "my_thing.py")
     assert status == 0, output
     assert output.splitlines()[-1] == "every point holds"
@@ -39,7 +39,7 @@ def test_a_template_passes_its_check(command, tmp_path, kind):
     status, output = command("new", kind, "my_thing")
     assert status == 2
     assert "is there already" in output
-    assert (tmp_path / "my_thing.py").read_text() == text
+    assert (tmp_path / "my_thing.py").read_text() == source
 
 
 def test_names_and_kinds_of_new_are_checked(command):
@@ -70,10 +70,10 @@ def test_each_fault_of_a_model_is_one_clear_line(command, tmp_path, name):
     (old, new), message = BROKEN[name]
     command("new", "model", "my_thing")
     path = tmp_path / "my_thing.py"
-    text = path.read_text()
-    assert old in text
+    source = path.read_text()
+    assert old in source
     path.write_text(
-        text.replace(old, new).replace("import disentangle_bench", "import torch\nimport disentangle_bench")
+        source.replace(old, new).replace("import disentangle_bench", "import torch\nimport disentangle_bench")
     )
     status, output = command("check", "my_thing.py")
     assert status in (1, 2)
@@ -100,9 +100,9 @@ def test_info_has_versions_and_folders(command, monkeypatch, tmp_path):
 @pytest.mark.thorough
 def test_metrics_that_were_asked_for_are_in_the_table(command, tmp_path):
     command("new", "metric", "mine")
-    words = ["run", "--models", "ae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--jobs", "1"]
-    words += ["--set", "training.updates=2", "--set", "scoring.train_images=100", "--set", "scoring.test_images=40"]
-    status, output = command(*words, "--metrics", "sap,mine.py")
+    arguments = ["run", "--models", "ae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--jobs", "1"]
+    arguments += ["--set", "training.updates=2", "--set", "scoring.train_images=100", "--set", "scoring.test_images=40"]
+    status, output = command(*arguments, "--metrics", "sap,mine.py")
     assert status == 0, output
     assert "sap" in output
     assert "mine" in output
@@ -112,7 +112,7 @@ def test_metrics_that_were_asked_for_are_in_the_table(command, tmp_path):
     status, output = command("score", "results", "--metrics", "modularity", "--jobs", "1")
     assert status == 0, output
     assert "modularity" in output
-    status, output = command(*words, "--metrics", "nonsense")
+    status, output = command(*arguments, "--metrics", "nonsense")
     assert status == 2
     assert "unknown metric 'nonsense'" in output
 
@@ -121,15 +121,15 @@ def test_metrics_that_were_asked_for_are_in_the_table(command, tmp_path):
 def test_a_new_users_path(tmp_path):
     """Four commands from nothing to a report with one's own model in it, and no other file is touched."""
 
-    def dbench(*words):
-        command = [sys.executable, "-m", "disentangle_bench", *words]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def dbench(*arguments):
+        command = [sys.executable, "-m", "disentangle_bench", *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
 
     dbench("new", "model", "x")
     dbench("check", "x.py")
-    words = ("--models", "all,x.py", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1")
-    assert "7 finished" in dbench("run", *words)
+    options = ("--models", "all,x.py", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1")
+    assert "7 finished" in dbench("run", *options)
     assert "X" in dbench("report", "--no-figures")
     assert {path.name for path in tmp_path.iterdir()} == {"x.py", "results"}

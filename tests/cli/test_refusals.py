@@ -24,10 +24,10 @@ RUN = ("run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "sm
 
 
 def changed(**options):
-    words = list(RUN)
+    arguments = list(RUN)
     for key, value in options.items():
-        words[words.index(f"--{key}") + 1] = value
-    return words
+        arguments[arguments.index(f"--{key}") + 1] = value
+    return arguments
 
 
 BAD_INPUT = {
@@ -65,27 +65,27 @@ def refused(tmp_path, monkeypatch):
     """``refused("list", "nonsense")``: the one line with which the command ends, run in this process."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*words):
-        done = CliRunner().invoke(main, list(map(str, words)))
-        assert done.exit_code == 2, done.output
-        assert done.stdout == ""
-        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-        assert done.stderr.startswith("Error: ")
-        return done.stderr
+    def run(*arguments):
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exit_code == 2, result.output
+        assert result.stdout == ""
+        assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+        assert result.stderr.startswith("Error: ")
+        return result.stderr
 
     return run
 
 
 @pytest.mark.parametrize("name", BAD_INPUT)
 def test_bad_input(refused, tmp_path, name):
-    words, message = BAD_INPUT[name]
-    assert message in refused(*words)
+    arguments, message = BAD_INPUT[name]
+    assert message in refused(*arguments)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_input_of_the_real_command(dbench, tmp_path):
-    words, message = BAD_INPUT["model"]
-    assert message in one_line(dbench(*words, process=True))
+    arguments, message = BAD_INPUT["model"]
+    assert message in one_line(dbench(*arguments, process=True))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,17 +141,17 @@ def printed(tmp_path, monkeypatch):
     """``printed("list", "models")``: what the command prints, run in this process."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*words):
-        done = CliRunner().invoke(main, list(map(str, words)))
-        assert done.exit_code == 0, done.output
-        return done.stdout
+    def run(*arguments):
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exit_code == 0, result.output
+        return result.stdout
 
     return run
 
 
 def test_dry_run_prints_the_grid_and_writes_nothing(printed, tmp_path):
-    words = ("run", "--models", "all", "--datasets", "rooms3d,shapes3d", "--seeds", "0-1", "--dry-run")
-    *lines, counts = printed(*words).splitlines()
+    arguments = ("run", "--models", "all", "--datasets", "rooms3d,shapes3d", "--seeds", "0-1", "--dry-run")
+    *lines, counts = printed(*arguments).splitlines()
     assert len(lines) == 6 * 2 * 2
     assert all(line.startswith("to do") and "-standard-" in line for line in lines)
     assert counts == "24 to do, 0 skipped"
@@ -171,8 +171,8 @@ def test_list_names_everything(printed):
 def test_list_names_the_families_of_protocols(printed):
     rows = [line.split() for line in printed("list", "protocols").splitlines() if "-correlated-" in line]
     assert [row[0] for row in rows] == ["cpu-correlated-SET", "standard-correlated-SET"]
-    for family, *words in rows:
-        sets = [word.strip(",") for word in words if "_" in word]
+    for family, *names in rows:
+        sets = [word.strip(",") for word in names if "_" in word]
         assert len(sets) == 13
         for name in sets:
             assert protocol(family.replace("SET", name)).data.correlation == name
@@ -192,11 +192,11 @@ def test_help_names_the_values_that_the_code_takes(printed):
     assert tuple(selection.CRITERIA) == options.CRITERIA
     assert Tuning.model_fields["sampler"].annotation.__args__ == options.SAMPLERS
     assert Training.model_fields["precision"].annotation.__args__ == options.PRECISIONS
-    text = printed("run", "--help")
-    sections = [text.index(title) for title in ("What to run:", "Where and how:", "Results and resuming:")]
+    output = printed("run", "--help")
+    sections = [output.index(title) for title in ("What to run:", "Where and how:", "Results and resuming:")]
     assert sections == sorted(sections)
     for values in ("--executor [local|slurm|ray]", "--rerun [missing|failed|all]", "--precision [fp32|tf32|bf16]"):
-        assert values in text
+        assert values in output
 
 
 def test_every_command_and_option_has_help():
@@ -212,8 +212,8 @@ def test_every_command_and_option_has_help():
 
 def test_a_reader_that_stops_early_is_no_error():
     """``dbench show ... | head``: the pipe is closed before the command writes."""
-    words = [sys.executable, "-m", "disentangle_bench", "show", "qlae", "rooms3d"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "disentangle_bench", "show", "qlae", "rooms3d"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.stderr.read() == ""
     process.wait(timeout=60)
@@ -236,18 +236,18 @@ def test_show_says_where_each_value_comes_from(printed):
 
 
 def test_the_command_ends_with_the_leaderboard_and_what_is_next(smoke_grid):
-    out, printed = smoke_grid
+    out, output = smoke_grid
     for name in ("beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"):
-        assert name in printed
-    assert "6 finished, 0 skipped, 0 failed" in printed
-    assert f"dbench report {out}" in printed
+        assert name in output
+    assert "6 finished, 0 skipped, 0 failed" in output
+    assert f"dbench report {out}" in output
 
 
 def test_finished_runs_are_skipped(dbench, smoke_grid, tmp_path):
     out = shutil.copytree(smoke_grid[0], tmp_path / "copy")
     records = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")}
-    done = dbench(*changed(models="all"), "--out", out)
-    assert "0 finished, 6 skipped, 0 failed" in done.stdout
+    result = dbench(*changed(models="all"), "--out", out)
+    assert "0 finished, 6 skipped, 0 failed" in result.stdout
     assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")} == records
 
 
@@ -278,20 +278,20 @@ class Plugin(Model):
 """
     env = plugin("sick_vae", source)
     assert "sick_vae" in dbench("list", "models", env=env).stdout
-    words = changed(models="sick_vae,qlae")
-    done = dbench(*words, "--out", "results", env=env)
-    assert done.returncode == 1, done.stderr
-    assert "1 finished, 0 skipped, 1 failed" in done.stdout
-    assert "Diverged: loss.autoencoder" in done.stderr
-    assert "not finite at update 6 of 20" in done.stderr
+    arguments = changed(models="sick_vae,qlae")
+    result = dbench(*arguments, "--out", "results", env=env)
+    assert result.returncode == 1, result.stderr
+    assert "1 finished, 0 skipped, 1 failed" in result.stdout
+    assert "Diverged: loss.autoencoder" in result.stderr
+    assert "not finite at update 6 of 20" in result.stderr
     (failed,) = (tmp_path / "results" / "runs").glob("*sick_vae*/failed.json")
     content = json.loads(failed.read_text())
     assert "Traceback" in content["traceback"]
     assert "--models sick_vae" in content["command"]
     assert not (failed.parent / "record.json").exists()
     # The failed run is tried again and the finished one is not.
-    again = dbench(*words, "--out", "results", env=env)
-    assert "0 finished, 1 skipped, 1 failed" in again.stdout
+    second_result = dbench(*arguments, "--out", "results", env=env)
+    assert "0 finished, 1 skipped, 1 failed" in second_result.stdout
 
 
 @pytest.mark.thorough
@@ -302,8 +302,8 @@ def test_a_broken_plugin_is_named(dbench, plugin):
 
 
 def test_set_marks_a_record_as_off_protocol(dbench, tmp_path):
-    done = dbench(*RUN, "--set", "training.updates=3", "--set", "model.kl_weight=1e-4", "--out", "results")
-    assert done.returncode == 0, done.stderr
+    result = dbench(*RUN, "--set", "training.updates=3", "--set", "model.kl_weight=1e-4", "--out", "results")
+    assert result.returncode == 0, result.stderr
     (record,) = (tmp_path / "results" / "runs").glob("*/record.json")
     content = json.loads(record.read_text())
     assert content["spec"]["changed"] == ["training.updates=3"]  # kl_weight was 1e-4 already

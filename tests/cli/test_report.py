@@ -21,26 +21,28 @@ def out(tmp_path_factory):
 
 def test_it_prints_table_files_and_what_is_missing(dbench, tmp_path):
     out = synthetic.write_grid(tmp_path / "small", ("qlae",), seeds=1, companions=False)
-    done = dbench("report", out, "--format", "csv,tex", "--html", out / "x.html", "--metrics", "dci,mse.mse")
-    assert done.returncode == 0, done.stderr
-    assert "rooms3d, cpu" in done.stdout
-    assert "disentanglement" in done.stdout
-    assert "modularity" not in done.stdout
-    assert "psnr" not in done.stdout
-    assert str(out / "leaderboard.tex") in done.stdout
-    assert str(out / "x.html") in done.stdout
-    assert "leaderboard.md" not in done.stdout
-    assert "rooms3d, cpu: no history.csv for" in done.stderr
+    result = dbench("report", out, "--format", "csv,tex", "--html", out / "x.html", "--metrics", "dci,mse.mse")
+    assert result.returncode == 0, result.stderr
+    assert "rooms3d, cpu" in result.stdout
+    assert "disentanglement" in result.stdout
+    assert "modularity" not in result.stdout
+    assert "psnr" not in result.stdout
+    assert str(out / "leaderboard.tex") in result.stdout
+    assert str(out / "x.html") in result.stdout
+    assert "leaderboard.md" not in result.stdout
+    assert "rooms3d, cpu: no history.csv for" in result.stderr
     figures = out / "figures" / "rooms3d-cpu"
     count = len([path for path in figures.iterdir() if path.suffix in (".png", ".pdf", ".gif")])
-    assert done.stdout.count(str(figures)) == 1, "figures are one line"
-    assert f"{figures} ({count} figure files)\n" in done.stdout.partition("disentanglement")[0], "the scores come last"
+    assert result.stdout.count(str(figures)) == 1, "figures are one line"
+    assert f"{figures} ({count} figure files)\n" in result.stdout.partition("disentanglement")[0], (
+        "the scores come last"
+    )
 
 
 def test_a_group_of_metrics_is_what_is_there_of_it(dbench, out):
-    done = dbench("report", out, "--metrics", "all", "--no-figures")
-    assert done.returncode == 0, done.stderr
-    assert "modularity" in done.stdout
+    result = dbench("report", out, "--metrics", "all", "--no-figures")
+    assert result.returncode == 0, result.stderr
+    assert "modularity" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -52,11 +54,11 @@ def test_a_group_of_metrics_is_what_is_there_of_it(dbench, out):
     ],
 )
 def test_what_is_unknown_is_one_line(dbench, out, words, message):
-    done = dbench("report", out, *words)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""
+    result = dbench("report", out, *words)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
 
 
 def test_open_opens_the_page_that_was_written(out, monkeypatch, capsys):
@@ -70,12 +72,12 @@ def test_open_opens_the_page_that_was_written(out, monkeypatch, capsys):
 
 def test_watching_makes_the_report_again_when_a_run_is_finished_and_only_then(tmp_path):
     (tmp_path / "runs").mkdir()
-    made, said = [], []
+    run_counts, messages = [], []
 
     def make():
         if not list((tmp_path / "runs").glob("*/record.json")):
             raise BenchError("no run is finished yet")
-        made.append(len(list((tmp_path / "runs").iterdir())))
+        run_counts.append(len(list((tmp_path / "runs").iterdir())))
 
     def sleep(seconds):
         assert seconds >= 15
@@ -86,9 +88,9 @@ def test_watching_makes_the_report_again_when_a_run_is_finished_and_only_then(tm
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        watch(tmp_path, make, said.append, sleep)
-    assert made == [1, 2]
-    assert said == ["waiting: no run is finished yet"]
+        watch(tmp_path, make, messages.append, sleep)
+    assert run_counts == [1, 2]
+    assert messages == ["waiting: no run is finished yet"]
 
 
 def test_watching_an_empty_folder_waits_and_an_error_of_a_full_one_ends_it(tmp_path):
@@ -103,12 +105,12 @@ def test_watching_an_empty_folder_waits_and_an_error_of_a_full_one_ends_it(tmp_p
 
 def test_watch_writes_a_page_that_looks_again_and_ends_with_an_interrupt(tmp_path):
     out = synthetic.write_grid(tmp_path / "results", ("qlae",), seeds=1, companions=False)
-    words = [sys.executable, "-m", "disentangle_bench", "report", str(out), "--watch", "--no-figures"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "disentangle_bench", "report", str(out), "--watch", "--no-figures"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert "report.html" in process.stdout.readline()
-        text = (out / "report.html").read_text(encoding="utf-8")
-        assert json.dumps({"refresh": 15})[1:-1].replace(" ", "") in text
+        page = (out / "report.html").read_text(encoding="utf-8")
+        assert json.dumps({"refresh": 15})[1:-1].replace(" ", "") in page
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 130

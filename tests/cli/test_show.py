@@ -11,16 +11,16 @@ from disentangle_bench.registry import MODELS
 from disentangle_bench.spec import flat
 
 
-def shown(dbench, *words):
-    done = dbench("show", *words)
-    assert done.returncode == 0, done.stderr
-    assert all(len(line) <= 110 for line in done.stdout.splitlines())
-    return done.stdout
+def shown(dbench, *arguments):
+    result = dbench("show", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert all(len(line) <= 110 for line in result.stdout.splitlines())
+    return result.stdout
 
 
 def test_only_what_differs_is_printed(dbench):
-    text = shown(dbench, "factor_vae", "rooms3d", "--protocol", "standard", "--against", "factorqvae2024")
-    heading, *lines = text.splitlines()
+    output = shown(dbench, "factor_vae", "rooms3d", "--protocol", "standard", "--against", "factorqvae2024")
+    heading, *lines = output.splitlines()
     assert heading.split() == ["standard", "factorqvae2024"]
     rows = {line.split()[0]: line for line in lines[: lines.index("")]}
     assert "training.batch_size" not in rows
@@ -34,8 +34,8 @@ def test_only_what_differs_is_printed(dbench):
 
 
 def test_every_number_has_its_source_below(dbench):
-    text = shown(dbench, "factor_vae", "rooms3d", "--against", "factorqvae2024")
-    table, sources = text.split("values are equal")
+    output = shown(dbench, "factor_vae", "rooms3d", "--against", "factorqvae2024")
+    table, sources = output.split("values are equal")
     assert set(re.findall(r"\[\d\]", table)) == set(re.findall(r"^\[\d\]", sources, flags=re.MULTILINE))
     (number,) = re.findall(r"(\[\d\])$", next(line for line in table.splitlines() if "training.updates" in line))
     assert f"{number} protocol factorqvae2024, version 1: 100000 steps of 2 optimisers" in sources
@@ -47,25 +47,25 @@ def test_a_line_says_that_nothing_differs(dbench):
 
 
 def test_set_is_for_both(dbench):
-    words = ("beta_vae", "rooms3d", "--protocol", "quick", "--against", "smoke")
-    assert "training.updates" in shown(dbench, *words)
-    assert "training.updates" not in shown(dbench, *words, "--set", "training.updates=10")
+    arguments = ("beta_vae", "rooms3d", "--protocol", "quick", "--against", "smoke")
+    assert "training.updates" in shown(dbench, *arguments)
+    assert "training.updates" not in shown(dbench, *arguments, "--set", "training.updates=10")
 
 
 def test_an_unknown_second_protocol(dbench):
-    done = dbench("show", "qlae", "rooms3d", "--against", "standart")
-    assert done.returncode == 2
-    assert "unknown protocol 'standart'. Did you mean 'standard'?" in done.stderr
+    result = dbench("show", "qlae", "rooms3d", "--against", "standart")
+    assert result.returncode == 2
+    assert "unknown protocol 'standart'. Did you mean 'standard'?" in result.stderr
 
 
 def test_a_key_that_one_of_them_lacks():
-    one = resolve("beta_vae", "rooms3d", "quick", 0)
-    metrics = {name: variant for name, variant in one.spec.scoring.metrics.items() if name != "mse"}
-    scoring = one.spec.scoring.model_copy(update={"metrics": {**metrics, "mig": "chen2018"}})
+    resolved = resolve("beta_vae", "rooms3d", "quick", 0)
+    metrics = {name: variant for name, variant in resolved.spec.scoring.metrics.items() if name != "mse"}
+    scoring = resolved.spec.scoring.model_copy(update={"metrics": {**metrics, "mig": "chen2018"}})
     other = Resolved(
-        one.spec.model_copy(update={"scoring": scoring}), one.sources | {"scoring.metrics.mig": "somewhere"}
+        resolved.spec.model_copy(update={"scoring": scoring}), resolved.sources | {"scoring.metrics.mig": "somewhere"}
     )
-    lacking, added = differences(one, other)
+    lacking, added = differences(resolved, other)
     assert (lacking.key, lacking.second, added.key, added.first) == (
         "scoring.metrics.mse",
         None,
@@ -73,19 +73,19 @@ def test_a_key_that_one_of_them_lacks():
         None,
     )
     assert added.second == ("chen2018", "somewhere")
-    lines = comparison(one, other)
+    lines = comparison(resolved, other)
     assert re.search(r"heldout \[1\] +-$", lines[1])
     assert re.search(r"- +chen2018 \[2\]$", lines[2])
-    assert f"{len(flat(one.spec)) - 1} values are equal" in lines
+    assert f"{len(flat(resolved.spec)) - 1} values are equal" in lines
 
 
 @pytest.mark.parametrize("model", MODELS.names("all"))
 def test_differences_and_equal_values_are_all_values(model):
     first, second = resolve(model, "rooms3d", "standard", 0), resolve(model, "rooms3d", "factorqvae2024", 0)
     a, b = flat(first.spec), flat(second.spec)
-    found = {difference.key: difference for difference in differences(first, second)}
+    difference_by_key = {difference.key: difference for difference in differences(first, second)}
     for key in a:
-        assert (key in found) == (a[key] != b[key])
-        if key in found:
-            assert found[key].first == (a[key], first.sources[key])
-            assert found[key].second == (b[key], second.sources[key])
+        assert (key in difference_by_key) == (a[key] != b[key])
+        if key in difference_by_key:
+            assert difference_by_key[key].first == (a[key], first.sources[key])
+            assert difference_by_key[key].second == (b[key], second.sources[key])

@@ -19,16 +19,16 @@ model.codebook = ["global", "per_latent"]
 """
 
 
-def written(tmp_path, text):
+def written(tmp_path, content):
     path = tmp_path / "ablation.toml"
-    path.write_text(text)
+    path.write_text(content)
     return path
 
 
 def test_a_file_expands_to_all_combinations(tmp_path):
     specs = expand("factor_qvae", "rooms3d", "2", "smoke", (), written(tmp_path, ABLATION))
-    found = [(spec.seed, spec.settings["gamma"], spec.settings["codebook"]) for spec in specs]
-    assert found == [(s, g, c) for s in (0, 1) for g in (0, 1e-5, 1e-4) for c in ("global", "per_latent")]
+    combinations = [(spec.seed, spec.settings["gamma"], spec.settings["codebook"]) for spec in specs]
+    assert combinations == [(s, g, c) for s in (0, 1) for g in (0, 1e-5, 1e-4) for c in ("global", "per_latent")]
     assert len({spec.digest for spec in specs}) == 12
     # gamma 1e-4 with the global codebook is the baseline itself: that run is by the protocol.
     assert [spec.changed for spec in specs if not spec.changed] == [(), ()]
@@ -37,13 +37,13 @@ def test_a_file_expands_to_all_combinations(tmp_path):
 def test_a_file_and_lists_of_set_multiply(tmp_path):
     specs = expand("factor_qvae", "rooms3d", "1", "smoke", ["model.symbols=8,16"], written(tmp_path, ABLATION))
     assert len(specs) == 12
-    listed = expand("factor_qvae", "rooms3d", "1", "smoke", ["model.symbols=8,16", "model.gamma=0,1e-5,1e-4",
+    listed_specs = expand("factor_qvae", "rooms3d", "1", "smoke", ["model.symbols=8,16", "model.gamma=0,1e-5,1e-4",
                     "model.codebook=global,per_latent"])  # fmt: skip
-    assert {spec.digest for spec in listed} == {spec.digest for spec in specs}
+    assert {spec.digest for spec in listed_specs} == {spec.digest for spec in specs}
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("content", "message"),
     [
         ("[grid]\nmodel.gamma = 1e-4\n", r"model.gamma = 0.0001 is no list of numbers or texts"),
         ("[grid]\nmodel.gamma = []\n", r"model.gamma = \[\] is no list"),
@@ -55,11 +55,11 @@ def test_a_file_and_lists_of_set_multiply(tmp_path):
         ("[grid]\nmodel.symbols = [" + "9" * 5000 + "]", "is not valid TOML"),
     ],
 )
-def test_bad_files_are_named(tmp_path, text, message):
-    path = written(tmp_path, text)
-    with pytest.raises(BenchError, match=message) as caught:
+def test_bad_files_are_named(tmp_path, content, message):
+    path = written(tmp_path, content)
+    with pytest.raises(BenchError, match=message) as error:
         read_grid(path)
-    assert str(path) in str(caught.value)
+    assert str(path) in str(error.value)
 
 
 def test_a_missing_file_and_a_key_given_twice(tmp_path):
@@ -78,9 +78,9 @@ def test_an_unknown_key_in_a_file_is_an_error(tmp_path):
 
 def test_a_grid_of_too_many_runs_is_counted_and_refused(monkeypatch):
     values = ",".join(map(str, range(1, 101)))
-    words = [f"model.{key}={values}" for key in ("symbols", "latents", "weight_decay")]
+    changes = [f"model.{key}={values}" for key in ("symbols", "latents", "weight_decay")]
     with pytest.raises(BenchError, match="means 1,000,000 runs, and a grid has at most 100,000"):
-        expand("qlae", "rooms3d", "1", "smoke", words)
+        expand("qlae", "rooms3d", "1", "smoke", changes)
     monkeypatch.setattr(grids, "MOST_RUNS", 11)
     with pytest.raises(BenchError, match="this grid means 12 runs, and a grid has at most 11"):
         expand("paper", "rooms3d", "2", "smoke")

@@ -50,9 +50,9 @@ def test_a_file_is_a_protocol(mine):
 
 def test_its_digest_is_in_the_name_of_the_spec(mine):
     first = resolve("qlae", "rooms3d", mine(), 0).spec
-    again = resolve("qlae", "rooms3d", mine(), 0).spec
+    second = resolve("qlae", "rooms3d", mine(), 0).spec
     other = resolve("qlae", "rooms3d", mine("dose_updates = 100"), 0).spec
-    assert first.protocol == again.protocol != other.protocol
+    assert first.protocol == second.protocol != other.protocol
     assert all(spec.protocol.startswith("mine@") for spec in (first, other))
 
 
@@ -82,10 +82,10 @@ def test_built_in_protocols_say_it_themselves():
     ],
 )
 def test_bad_files_are_named(mine, more, message):
-    with pytest.raises(BenchError, match=message) as caught:
+    with pytest.raises(BenchError, match=message) as error:
         protocol(mine(more))
-    assert "mine.toml" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert "mine.toml" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_missing_file_and_a_name_that_is_taken(mine, tmp_path):
@@ -126,9 +126,9 @@ def test_a_plug_in_adds_a_protocol(mine, monkeypatch):
 )
 def test_a_broken_plug_in_is_named(monkeypatch, content, message):
     monkeypatch.setattr(protocols, "entry_points", lambda group: [Point("mine", content)])
-    with pytest.raises(BenchError, match=message) as caught:
+    with pytest.raises(BenchError, match=message) as error:
         protocol("mine")
-    assert "package:PROTOCOL" in str(caught.value)
+    assert "package:PROTOCOL" in str(error.value)
 
 
 def test_validation_images_can_be_scored_off_protocol():

@@ -66,7 +66,7 @@ def test_specs_are_frozen():
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"),
+    ("option", "seeds"),
     [
         ("5", [0, 1, 2, 3, 4]),
         ("1", [0]),
@@ -79,24 +79,24 @@ def test_specs_are_frozen():
         (" 1, 4", [1, 4]),
     ],
 )
-def test_seeds(text, seeds):
-    assert parse_seeds(text) == seeds
+def test_seeds(option, seeds):
+    assert parse_seeds(option) == seeds
 
 
 @pytest.mark.parametrize(
-    "text",
+    "option",
     ["", "0", "-3", "1.5", "a", "3-", "5-2", "1,,2", "1;2", "0x5", "=", ",", "=3,4", "5" * 5000, "1-" + "5" * 5000],
 )
-def test_bad_seeds(text):
-    with pytest.raises(BenchError, match="is not understood: give how many") as caught:
-        parse_seeds(text)
-    assert len(str(caught.value)) < 400
+def test_bad_seeds(option):
+    with pytest.raises(BenchError, match="is not understood: give how many") as error:
+        parse_seeds(option)
+    assert len(str(error.value)) < 400
 
 
-@pytest.mark.parametrize("text", ["1000000000000", "0-1000000000000", "100001"])
-def test_too_many_seeds_are_refused_before_they_are_listed(text):
+@pytest.mark.parametrize("option", ["1000000000000", "0-1000000000000", "100001"])
+def test_too_many_seeds_are_refused_before_they_are_listed(option):
     with pytest.raises(BenchError, match=r"runs, and a grid has at most 100,000: give fewer values"):
-        parse_seeds(text)
+        parse_seeds(option)
 
 
 DEEP = "[" * 3000
@@ -117,14 +117,14 @@ DEEP = "[" * 3000
     ],
 )
 def test_extreme_values_are_refused_in_one_line(word, message):
-    with pytest.raises(BenchError, match=message) as caught:
+    with pytest.raises(BenchError, match=message) as error:
         resolve("qlae", "rooms3d", "smoke", 0, [word])
-    assert len(str(caught.value)) < 600
-    assert "\n" not in str(caught.value)
+    assert len(str(error.value)) < 600
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("key", "suggestion"),
     [
         ("training.lr", "training.learning_rate"),
         ("lr", "training.learning_rate"),
@@ -134,10 +134,12 @@ def test_extreme_values_are_refused_in_one_line(word, message):
         ("training.batchsize", "training.batch_size"),
     ],
 )
-def test_a_mistaken_key_suggests_the_one_that_is_meant(given, meant):
-    with pytest.raises(BenchError, match=f"Did you mean '{meant}'.* Allowed: {meant}, .* and [0-9]+ more") as caught:
-        resolve("qlae", "rooms3d", "smoke", 0, [f"{given}=1"])
-    assert str(caught.value).count(",") == 9, "ten names, nearest first"
+def test_a_mistaken_key_suggests_the_one_that_is_meant(key, suggestion):
+    with pytest.raises(
+        BenchError, match=f"Did you mean '{suggestion}'.* Allowed: {suggestion}, .* and [0-9]+ more"
+    ) as error:
+        resolve("qlae", "rooms3d", "smoke", 0, [f"{key}=1"])
+    assert str(error.value).count(",") == 9, "ten names, nearest first"
 
 
 def test_a_grid_has_whole_comparisons_first():

@@ -19,22 +19,22 @@ def page(name):
 
 @pytest.mark.parametrize("name", DATASETS.entries)
 def test_a_page_agrees_with_the_card(name):
-    card, text = DATASETS.load(name).card, page(name)
-    assert name in text.split("\n## ", 1)[0]
+    card, markdown = DATASETS.load(name).card, page(name)
+    assert name in markdown.split("\n## ", 1)[0]
     if name != "mpi3d_real_complex":  # told as a difference to the others
-        rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", text, flags=re.MULTILINE)
+        rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", markdown, flags=re.MULTILINE)
         assert rows == [(f, str(n)) for f, n in zip(card.factor_names, card.factor_sizes, strict=True)]
-    assert f"{len(card.grid):,}" in text
+    assert f"{len(card.grid):,}" in markdown
     for file in card.files:
         for part in (file.name, file.urls[0], file.sha256, file.md5, f"{file.size:,}" if file.size else ""):
-            assert part in text
-    for figure in re.findall(r"\]\((figures/[^)]+)\)", text):
+            assert part in markdown
+    for figure in re.findall(r"\]\((figures/[^)]+)\)", markdown):
         assert (DOCS / figure).is_file()
 
 
 def test_the_table_of_datasets_is_complete():
-    text = (DOCS / "index.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| \[(\w+)\]\(\w+\.md\) \| ([\d,]+) \|", text, flags=re.MULTILINE))
+    markdown = (DOCS / "index.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| \[(\w+)\]\(\w+\.md\) \| ([\d,]+) \|", markdown, flags=re.MULTILINE))
     assert rows == {name: f"{len(DATASETS.load(name).card.grid):,}" for name in DATASETS.entries}
 
 

@@ -42,8 +42,8 @@ def promising(path, shape, key="images", method=zipfile.ZIP_STORED):
         for name, array in arrays.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, array)
-            text = header.getvalue() if name == key else content.getvalue()
-            archive.writestr(f"{name}.npy", text, compress_type=method)
+            member = header.getvalue() if name == key else content.getvalue()
+            archive.writestr(f"{name}.npy", member, compress_type=method)
 
 
 def patched(path, offset, value):
@@ -185,8 +185,8 @@ def test_images_can_be_resized(tmp_path):
     dataset = custom_class(f"{path}?resize=32").load(tmp_path / "data")
     assert dataset.card.image_shape == (3, 32, 32)
     assert dataset.card.resized == "16 x 16 to 32 x 32"
-    wanted = np.asarray(Image.fromarray(IMAGES[5]).resize((32, 32), Image.Resampling.BICUBIC))
-    np.testing.assert_array_equal(dataset.images([5])[0], wanted)
+    expected = np.asarray(Image.fromarray(IMAGES[5]).resize((32, 32), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(dataset.images([5])[0], expected)
     assert dataset.card.version != custom_class(str(path)).card.version
     check_dataset(dataset)
 
@@ -247,20 +247,20 @@ def test_images_without_factors_are_opened_with_a_warning(tmp_path, caplog, name
 def test_images_without_factors_are_trained_and_scored_by_what_needs_none(dbench, tmp_path):
     """The record names the metrics that are left out, and everything that reads it works."""
     np.savez(tmp_path / "a.npz", images=np.random.default_rng(0).integers(256, size=(60, 64, 64, 1), dtype=np.uint8))
-    words = ["--datasets", "a.npz", "--models", "qlae", "--protocol", "smoke", "--seeds", 1, "--jobs", 0]
-    done = dbench("run", *words, "--out", "out", "--data-dir", "data")
-    assert done.returncode == 0, done.stderr
+    arguments = ["--datasets", "a.npz", "--models", "qlae", "--protocol", "smoke", "--seeds", 1, "--jobs", 0]
+    result = dbench("run", *arguments, "--out", "out", "--data-dir", "data")
+    assert result.returncode == 0, result.stderr
     (record,) = runs.load_records(tmp_path / "out")
     assert {row["metric"] for row in record.scores} == {"mse", "latents"}
     assert record.content["notes"]["dci"] == {"dci": "left out: the dataset has no factors"}
     assert record.spec.settings["latents"] == 10
-    for words in (
+    for arguments in (
         ["report", "out", "--html", "page.html", "--no-figures"],
         ["score", "out"],
         ["data", "show", "a.npz"],
     ):
-        done = dbench(*words)
-        assert done.returncode == 0, done.stderr
+        result = dbench(*arguments)
+        assert result.returncode == 0, result.stderr
     assert "no factors" in dbench("data", "info", "a.npz").stdout
     assert {row["metric"] for row in runs.load_records(tmp_path / "out")[0].scores} == {"mse", "latents"}
 
@@ -301,10 +301,10 @@ def test_a_comma_in_a_path_is_quoted(tmp_path):
     assert DATASETS.names(f'"{path}", rooms3d') == [path, "rooms3d"]
 
 
-@pytest.mark.parametrize("text", ['"', "a\nb", '"x', ",,", '""', "\0"])
-def test_odd_lists_of_names_are_one_line(text):
+@pytest.mark.parametrize("names", ['"', "a\nb", '"x', ",,", '""', "\0"])
+def test_odd_lists_of_names_are_one_line(names):
     with pytest.raises(BenchError):
-        DATASETS.names(text)
+        DATASETS.names(names)
 
 
 UNUSABLE = {
@@ -358,8 +358,8 @@ COMMANDS = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_odd_commands_are_one_line(name, tmp_path, monkeypatch):
     monkeypatch.setenv("DBENCH_DATA", str(tmp_path))
-    words, message = COMMANDS[name]
-    result = CliRunner().invoke(main, ["data", *words])
+    arguments, message = COMMANDS[name]
+    result = CliRunner().invoke(main, ["data", *arguments])
     assert result.exit_code == 2
     assert message in result.output
     assert "Traceback" not in result.output

@@ -43,19 +43,19 @@ def test_the_golden_figures_are_there():
 def test_golden_boosted_trees(name):
     """What is left are draws between equally good splits: scikit-learn with another random_state differs as much."""
     arrays, golden = load(name)
-    wanted = golden["dci_gbt"]
-    found = dci(arrays["codes"], arrays["factors"], n_train=int(arrays["n_train"]))
+    expected = golden["dci_gbt"]
+    result = dci(arrays["codes"], arrays["factors"], n_train=int(arrays["n_train"]))
     bound = 0.0015 if arrays["discrete"] else 0.002
-    assert found["disentanglement"] == pytest.approx(wanted["disentanglement"], abs=bound)
-    assert found["completeness"] == pytest.approx(wanted["completeness"], abs=bound)
-    assert found["informativeness"] == pytest.approx(wanted["informativeness_test"], abs=0.005)
-    assert found["informativeness_train"] == pytest.approx(wanted["informativeness_train"], abs=0.005)
-    np.testing.assert_allclose(found["importance"], wanted["importance"], atol=0.015)
-    assert found["importance"].shape == (arrays["codes"].shape[1], arrays["factors"].shape[1])
+    assert result["disentanglement"] == pytest.approx(expected["disentanglement"], abs=bound)
+    assert result["completeness"] == pytest.approx(expected["completeness"], abs=bound)
+    assert result["informativeness"] == pytest.approx(expected["informativeness_test"], abs=0.005)
+    assert result["informativeness_train"] == pytest.approx(expected["informativeness_train"], abs=0.005)
+    np.testing.assert_allclose(result["importance"], expected["importance"], atol=0.015)
+    assert result["importance"].shape == (arrays["codes"].shape[1], arrays["factors"].shape[1])
     if len(arrays["codes"]) >= 10_000:  # where nothing but rounding and rare draws is left
-        np.testing.assert_allclose(found["importance"], wanted["importance"], atol=0.001)
+        np.testing.assert_allclose(result["importance"], expected["importance"], atol=0.001)
         for ours, theirs in zip(SCORES, ("disentanglement", "completeness", "informativeness_test"), strict=False):
-            assert found[ours] == pytest.approx(wanted[theirs], abs=5e-4)
+            assert result[ours] == pytest.approx(expected[theirs], abs=5e-4)
 
 
 # The forest is scikit-learn's own and takes seconds: the variant's choices show on the quick files already.
@@ -65,11 +65,11 @@ QUICK = ("perfect_discrete", "mixed_discrete10", "noise_discrete16")
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.thorough) for n in NAMES])
 def test_golden_random_forest(name):
     arrays, golden = load(name)
-    wanted = golden["dci_rf_tripod2024"]
-    found = dci(arrays["codes"], arrays["factors"], n_train=int(arrays["n_train"]), variant="tripod2024")
-    assert found["disentanglement"] == pytest.approx(wanted["D"], abs=1e-6)
-    assert found["completeness"] == pytest.approx(wanted["C"], abs=1e-6)
-    assert found["informativeness"] == pytest.approx(wanted["I"], abs=1e-6)
+    expected = golden["dci_rf_tripod2024"]
+    result = dci(arrays["codes"], arrays["factors"], n_train=int(arrays["n_train"]), variant="tripod2024")
+    assert result["disentanglement"] == pytest.approx(expected["D"], abs=1e-6)
+    assert result["completeness"] == pytest.approx(expected["C"], abs=1e-6)
+    assert result["informativeness"] == pytest.approx(expected["I"], abs=1e-6)
 
 
 @pytest.mark.parametrize("n_train", [400, 300])
@@ -88,28 +88,28 @@ def test_the_scores_of_a_matrix_done_by_hand(monkeypatch):
     matrix = np.array([[1.0, 0.5], [0.0, 0.5]])
     fit = (matrix, np.array([1.0, 0.5]), np.array([1.0, 1.0]))
     monkeypatch.setattr("disentangle_bench.metrics._dci._boosted", lambda *_: fit)
-    found = dci(np.arange(6).reshape(3, 2), [[0, 1], [1, 0], [1, 1]])
+    result = dci(np.arange(6).reshape(3, 2), [[0, 1], [1, 0], [1, 1]])
     h = -(2 / 3) * np.log2(2 / 3) - (1 / 3) * np.log2(1 / 3)
-    assert found.disentanglement == pytest.approx(0.75 * (1 - h) + 0.25, abs=1e-8)
-    assert found.completeness == pytest.approx(0.5 * 1 + 0.5 * 0, abs=1e-8)
-    assert (found.informativeness, found.informativeness_train) == (0.75, 1.0)
+    assert result.disentanglement == pytest.approx(0.75 * (1 - h) + 0.25, abs=1e-8)
+    assert result.completeness == pytest.approx(0.5 * 1 + 0.5 * 0, abs=1e-8)
+    assert (result.informativeness, result.informativeness_train) == (0.75, 1.0)
 
 
 def test_codes_that_are_the_factors_score_one():
     rng = np.random.default_rng(1)
     factors = np.stack([rng.integers(0, size, 900) for size in (2, 3, 5)], axis=1)
     for codes in (factors, factors.astype(np.float32), -3.5 * factors):
-        found = dci(codes, factors)
-        assert all(found[name] == pytest.approx(1, abs=1e-6) for name in SCORES)
-        np.testing.assert_allclose(found["importance"], np.eye(3), atol=1e-6)
+        result = dci(codes, factors)
+        assert all(result[name] == pytest.approx(1, abs=1e-6) for name in SCORES)
+        np.testing.assert_allclose(result["importance"], np.eye(3), atol=1e-6)
 
 
 def test_independent_noise_scores_about_zero():
     rng = np.random.default_rng(2)
-    found = dci(rng.normal(size=(1200, 5)), rng.integers(0, 4, (1200, 3)))
-    assert 0 <= found["disentanglement"] < 0.02
-    assert 0 <= found["completeness"] < 0.02
-    assert found["informativeness"] == pytest.approx(0.25, abs=0.05)
+    result = dci(rng.normal(size=(1200, 5)), rng.integers(0, 4, (1200, 3)))
+    assert 0 <= result["disentanglement"] < 0.02
+    assert 0 <= result["completeness"] < 0.02
+    assert result["informativeness"] == pytest.approx(0.25, abs=0.05)
 
 
 def test_a_twin_latent_costs_completeness_and_not_disentanglement():
@@ -121,8 +121,8 @@ def test_a_twin_latent_costs_completeness_and_not_disentanglement():
 
 def test_mixing_latents_costs_disentanglement():
     factors, codes = factors_and_codes(4)
-    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
-    assert dci(codes @ turned, factors)["disentanglement"] < dci(codes, factors)["disentanglement"] - 0.2
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    assert dci(codes @ rotation, factors)["disentanglement"] < dci(codes, factors)["disentanglement"] - 0.2
 
 
 @settings(max_examples=8, deadline=None)
@@ -164,9 +164,9 @@ def test_a_rising_map_of_a_latent_changes_nothing(cells, seed, power):
     assert ("sorted lists" in plain.notes["splits"]) == (cells == 1024)
     scaled, bent = codes * 2.0**power, codes.copy()
     bent[:, 1] = np.unique(codes[:, 1], return_inverse=True)[1]  # a value's rank: the extreme rising map
-    again, ranked = dci(scaled, factors), dci(bent, factors)
-    assert all(again[name] == plain[name] for name in SCORES)
-    assert ranked["importance"].tobytes() == plain["importance"].tobytes() == again["importance"].tobytes()
+    scaled_result, ranked = dci(scaled, factors), dci(bent, factors)
+    assert all(scaled_result[name] == plain[name] for name in SCORES)
+    assert ranked["importance"].tobytes() == plain["importance"].tobytes() == scaled_result["importance"].tobytes()
     assert ranked["informativeness_train"] == plain["informativeness_train"]
     assert ranked["informativeness"] == pytest.approx(plain["informativeness"], abs=0.02)
 
@@ -186,9 +186,9 @@ def test_tripod_never_reads_the_rows_after_n_train():
     factors, codes = factors_and_codes(6)
     spoiled = codes.copy()
     spoiled[200:] = 7.0
-    found, other = (dci(c, factors, n_train=200, variant="tripod2024") for c in (codes, spoiled))
-    assert all(found[name] == other[name] for name in SCORES)
-    assert found.notes["split"] == "fitted on 180 of the 200 training rows, scored on the other 20"
+    result, other = (dci(c, factors, n_train=200, variant="tripod2024") for c in (codes, spoiled))
+    assert all(result[name] == other[name] for name in SCORES)
+    assert result.notes["split"] == "fitted on 180 of the 200 training rows, scored on the other 20"
 
 
 def test_a_third_is_kept_for_the_test_if_nothing_is_said():
@@ -200,15 +200,15 @@ def test_a_third_is_kept_for_the_test_if_nothing_is_said():
 def test_score_is_what_the_suite_calls():
     factors, codes = factors_and_codes(8)
     result = score(Evaluation(Codes(codes), factors, 200), variant=CARD.default_variant, rng=3)
-    found = dci(codes, factors, n_train=200, rng=3)
+    direct_result = dci(codes, factors, n_train=200, rng=3)
     assert CARD.default_variant == "locatello2019"
     assert (
         result.scores
-        == {name: found[name] for name in SCORES}
-        == {c.name: found[c.name] for c in CARD.scores_of(CARD.default_variant)}
+        == {name: direct_result[name] for name in SCORES}
+        == {c.name: direct_result[c.name] for c in CARD.scores_of(CARD.default_variant)}
     )
-    assert result.arrays["importance"].tobytes() == found["importance"].tobytes()
-    assert result.notes == found.notes
+    assert result.arrays["importance"].tobytes() == direct_result["importance"].tobytes()
+    assert result.notes == direct_result.notes
 
 
 def test_torch_tensors_and_float16_are_read():
@@ -223,35 +223,35 @@ def test_torch_tensors_and_float16_are_read():
 def test_a_constant_latent_has_no_importance():
     factors, codes = factors_and_codes(10, n=120)
     codes[:, 1] = 4
-    found = dci(codes, factors)
-    assert found["importance"][1].tolist() == [0, 0, 0]
-    np.testing.assert_allclose(found["importance"].sum(axis=0), 1)
+    result = dci(codes, factors)
+    assert result["importance"][1].tolist() == [0, 0, 0]
+    np.testing.assert_allclose(result["importance"].sum(axis=0), 1)
 
 
 @pytest.mark.parametrize("variant", ["locatello2019", "tripod2024"])
 def test_all_latents_constant_score_zero_and_guess_the_most_frequent_value(variant):
     factors = np.array([[0, 1], [0, 1], [0, 2], [1, 0]] * 30)
-    found = dci(np.zeros((120, 4)), factors, variant=variant)
-    assert (found["disentanglement"], found["completeness"]) == (0, 0)
-    assert found.notes["disentanglement"] == "0: no latent helps to tell any factor"
-    assert not found["importance"].any()
-    assert found["informativeness_train"] == pytest.approx((0.75 + 0.5) / 2, abs=0.02)
+    result = dci(np.zeros((120, 4)), factors, variant=variant)
+    assert (result["disentanglement"], result["completeness"]) == (0, 0)
+    assert result.notes["disentanglement"] == "0: no latent helps to tell any factor"
+    assert not result["importance"].any()
+    assert result["informativeness_train"] == pytest.approx((0.75 + 0.5) / 2, abs=0.02)
 
 
 def test_a_constant_factor_is_left_out():
     factors, codes = factors_and_codes(11, n=120)
     padded = np.insert(factors, 1, 5, axis=1)
-    found, plain = dci(codes, padded), dci(codes, factors)
-    assert all(found[name] == plain[name] for name in SCORES)
-    assert found["importance"].shape == (3, 4)
-    assert not found["importance"][:, 1].any()
-    assert found.notes["factors"] == "left out of every score, constant over the training rows: 1"
+    result, plain = dci(codes, padded), dci(codes, factors)
+    assert all(result[name] == plain[name] for name in SCORES)
+    assert result["importance"].shape == (3, 4)
+    assert not result["importance"][:, 1].any()
+    assert result.notes["factors"] == "left out of every score, constant over the training rows: 1"
 
 
 def test_no_factor_varies():
-    found = dci(np.arange(12).reshape(6, 2), np.ones((6, 2)))
-    assert all(np.isnan(found[name]) for name in SCORES)
-    assert all(found.notes[name] == "not defined: no factor varies" for name in SCORES)
+    result = dci(np.arange(12).reshape(6, 2), np.ones((6, 2)))
+    assert all(np.isnan(result[name]) for name in SCORES)
+    assert all(result.notes[name] == "not defined: no factor varies" for name in SCORES)
 
 
 def test_one_latent_or_one_factor_leaves_an_entropy_to_base_one_undefined():
@@ -267,23 +267,23 @@ def test_one_latent_or_one_factor_leaves_an_entropy_to_base_one_undefined():
 
 def test_values_never_seen_in_training_count_as_errors():
     factors = np.array([[0], [1], [2]] * 20 + [[0], [1], [2], [9]])
-    found = dci(np.repeat(factors, 2, axis=1), factors, n_train=60)
-    assert (found["informativeness"], found["informativeness_train"]) == (0.75, 1.0)
-    assert found.notes["informativeness"].startswith("1 of 4 test labels never occur")
+    result = dci(np.repeat(factors, 2, axis=1), factors, n_train=60)
+    assert (result["informativeness"], result["informativeness_train"]) == (0.75, 1.0)
+    assert result.notes["informativeness"].startswith("1 of 4 test labels never occur")
 
 
 def test_no_test_rows():
     factors, codes = factors_and_codes(13, n=60)
-    found = dci(codes, factors, n_train=60)
-    assert np.isnan(found["informativeness"])
-    assert found.notes["informativeness"] == "not defined: no test rows"
-    assert found["disentanglement"] > 0.3
+    result = dci(codes, factors, n_train=60)
+    assert np.isnan(result["informativeness"])
+    assert result.notes["informativeness"] == "not defined: no test rows"
+    assert result["disentanglement"] > 0.3
 
 
 def test_two_training_rows_suffice_and_one_does_not():
-    found = dci(np.array([[0.0, 1], [1, 1], [2, 1]]), [[0], [1], [1]], n_train=2)
-    assert found["importance"].tolist() == [[1.0], [0.0]]
-    assert found["informativeness"] == 1
+    result = dci(np.array([[0.0, 1], [1, 1], [2, 1]]), [[0], [1], [1]], n_train=2)
+    assert result["importance"].tolist() == [[1.0], [0.0]]
+    assert result["informativeness"] == 1
     with pytest.raises(BenchError, match=r"^1 of 3 rows are for training; dci needs two or more"):
         dci(np.eye(3), [[0], [1], [1]], n_train=1)
 

@@ -49,11 +49,11 @@ def test_identity_codes_are_perfect_and_noise_is_chance(metric) -> None:  # type
 
 def test_factor_vae_votes_name_the_factor_of_each_latent() -> None:
     codes = np.column_stack([7.0 * FACTORS[:, 2], np.full(N, 0.1), 0.1 * FACTORS[:, 0], FACTORS[:, 1]])
-    found = factor_vae_score(codes, FACTORS, n_train=600)
-    assert found["votes"][[0, 2, 3]].argmax(axis=1).tolist() == [2, 0, 1]  # whatever the latents' scales
-    assert found["votes"][1].sum() == 0
-    assert found["votes"].sum() == 10_000
-    assert found["votes"].sum(axis=0) == pytest.approx([10_000 / 3] * 3, rel=0.1)
+    result = factor_vae_score(codes, FACTORS, n_train=600)
+    assert result["votes"][[0, 2, 3]].argmax(axis=1).tolist() == [2, 0, 1]  # whatever the latents' scales
+    assert result["votes"][1].sum() == 0
+    assert result["votes"].sum() == 10_000
+    assert result["votes"].sum(axis=0) == pytest.approx([10_000 / 3] * 3, rel=0.1)
 
 
 def test_factor_vae_votes_do_not_depend_on_the_units_of_latents_that_count() -> None:
@@ -66,31 +66,31 @@ def test_factor_vae_votes_do_not_depend_on_the_units_of_latents_that_count() -> 
 
 @pytest.mark.parametrize("scale", [0.0, 0.01])
 def test_factor_vae_score_without_a_latent_that_counts_is_zero_as_in_the_study(scale: float) -> None:
-    found = factor_vae_score(0.1 + scale * FACTORS, FACTORS, n_train=600)
-    assert found.score == 0.0
-    assert found.notes == {"score": "0: no latent has a standard deviation of 0.05 or more"}
+    result = factor_vae_score(0.1 + scale * FACTORS, FACTORS, n_train=600)
+    assert result.score == 0.0
+    assert result.notes == {"score": "0: no latent has a standard deviation of 0.05 or more"}
 
 
 def test_latents_under_the_studys_threshold_cast_no_vote() -> None:
     codes = FACTORS / FACTORS[:600].std(axis=0, ddof=1)
     for deviation, votes in ((0.0501, True), (0.0499, False)):
-        found = factor_vae_score(codes * [1, 1, deviation], FACTORS, n_train=600)
-        assert found.votes[2].any() == votes
-        assert found.score == pytest.approx(1.0 if votes else 2 / 3, abs=0.05)
+        result = factor_vae_score(codes * [1, 1, deviation], FACTORS, n_train=600)
+        assert result.votes[2].any() == votes
+        assert result.score == pytest.approx(1.0 if votes else 2 / 3, abs=0.05)
 
 
 def test_a_constant_latent_in_float64_takes_no_votes() -> None:
     """Its variance is 1e-33 from rounding, not 0."""
     constant = np.full((N, 1), 0.1)
-    found = factor_vae_score(np.hstack([FACTORS, constant]), FACTORS, n_train=600)
-    assert found.score > 0.99
-    assert found.votes[3].sum() == 0
+    result = factor_vae_score(np.hstack([FACTORS, constant]), FACTORS, n_train=600)
+    assert result.score > 0.99
+    assert result.votes[3].sum() == 0
 
 
 def test_beta_vae_points_are_smallest_where_the_factor_is_held() -> None:
-    found = beta_vae_score(FACTORS, FACTORS, n_train=600)
-    assert np.diag(found["mean_difference"]).tolist() == [0.0, 0.0, 0.0]
-    other = found["mean_difference"][~np.eye(3, dtype=bool)]
+    result = beta_vae_score(FACTORS, FACTORS, n_train=600)
+    assert np.diag(result["mean_difference"]).tolist() == [0.0, 0.0, 0.0]
+    other = result["mean_difference"][~np.eye(3, dtype=bool)]
     assert other == pytest.approx(np.full(6, 1.6), abs=0.15)  # mean distance of two draws of 0..4
 
 
@@ -106,17 +106,17 @@ def test_same_seed_same_score(metric) -> None:  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("metric", METRICS)
 def test_factors_that_cannot_be_held_are_left_out(metric) -> None:  # type: ignore[no-untyped-def]
     factors = np.column_stack([FACTORS, np.zeros(N, int), np.arange(N)])  # constant, and never twice the same
-    found = metric(FACTORS, factors, n_train=600)
-    assert found.notes == {"factors": "left out, too few rows share a value or constant: 3, 4"}
-    assert found["score"] > 0.99
+    result = metric(FACTORS, factors, n_train=600)
+    assert result.notes == {"factors": "left out, too few rows share a value or constant: 3, 4"}
+    assert result["score"] > 0.99
     with pytest.raises(BenchError, match="can hold 1 of 3 factors fixed; it needs two"):
         metric(FACTORS, factors[:, 2:], n_train=600)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_without_test_rows_the_same_serve_for_both(metric) -> None:  # type: ignore[no-untyped-def]
-    found = metric(FACTORS, FACTORS)
-    assert found.notes == {"score": "trained and tested on the same rows: there are no test rows"}
+    result = metric(FACTORS, FACTORS)
+    assert result.notes == {"score": "trained and tested on the same rows: there are no test rows"}
 
 
 @pytest.mark.parametrize(("score", "metric"), [(score_factor_vae, factor_vae_score), (score_beta_vae, beta_vae_score)])

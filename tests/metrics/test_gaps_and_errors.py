@@ -39,25 +39,25 @@ def _entropy(column: np.ndarray) -> float:
 
 
 def test_mig_by_the_book() -> None:
-    found = mig(CODES, FACTORS)
+    result = mig(CODES, FACTORS)
     table = _plain_information(CODES, FACTORS)
-    np.testing.assert_allclose(found["information"], table, atol=1e-12)
+    np.testing.assert_allclose(result["information"], table, atol=1e-12)
     gaps = [(np.sort(row)[-1] - np.sort(row)[-2]) / _entropy(FACTORS[:, i]) for i, row in enumerate(table)]
-    assert found["score"] == pytest.approx(np.mean(gaps), abs=1e-12)
-    assert found["gaps"] == pytest.approx(gaps)
+    assert result["score"] == pytest.approx(np.mean(gaps), abs=1e-12)
+    assert result["gaps"] == pytest.approx(gaps)
 
 
 def test_modularity_by_the_book() -> None:
-    found = modularity(CODES, FACTORS)
+    result = modularity(CODES, FACTORS)
     squares = _plain_information(CODES, FACTORS) ** 2
-    plain = [1 - (sum(column) - max(column)) / (max(column) * 2) for column in squares.T]
-    assert found["score"] == pytest.approx(np.mean(plain), abs=1e-12)
+    scores = [1 - (sum(column) - max(column)) / (max(column) * 2) for column in squares.T]
+    assert result["score"] == pytest.approx(np.mean(scores), abs=1e-12)
 
 
 def test_sap_by_the_book() -> None:
     from sklearn.svm import LinearSVC
 
-    found = sap(CODES, FACTORS, n_train=200)
+    result = sap(CODES, FACTORS, n_train=200)
     gaps = []
     for i in range(3):
         accuracy = []
@@ -65,8 +65,8 @@ def test_sap_by_the_book() -> None:
             machine = LinearSVC(C=0.01, class_weight="balanced").fit(CODES[:200, [j]], FACTORS[:200, i])
             accuracy.append(machine.score(CODES[200:, [j]], FACTORS[200:, i]))
         gaps.append(sorted(accuracy)[-1] - sorted(accuracy)[-2])
-    assert found["score"] == pytest.approx(np.mean(gaps), abs=1e-12)
-    assert found.notes == {}
+    assert result["score"] == pytest.approx(np.mean(gaps), abs=1e-12)
+    assert result.notes == {}
 
 
 def test_only_training_rows_are_read() -> None:
@@ -78,23 +78,23 @@ def test_only_training_rows_are_read() -> None:
 
 def test_one_latent_has_no_rival() -> None:
     assert mig(FACTORS[:, :1], FACTORS[:, :1])["score"] == pytest.approx(1.0)
-    one = sap(CODES[:, :1], FACTORS, n_train=200)
-    assert one["gaps"].tolist() == one["accuracy"][:, 0].tolist()
+    result = sap(CODES[:, :1], FACTORS, n_train=200)
+    assert result["gaps"].tolist() == result["accuracy"][:, 0].tolist()
 
 
 def test_constant_factors_are_left_out() -> None:
     constant = np.column_stack([FACTORS, np.full(N, 2)])
     for metric in (mig, sap):
-        found = metric(CODES, constant, n_train=200)
-        assert found["score"] == metric(CODES, FACTORS, n_train=200)["score"]
-        assert found.notes["factors"] == "left out, constant over the training rows: 3"
+        result = metric(CODES, constant, n_train=200)
+        assert result["score"] == metric(CODES, FACTORS, n_train=200)["score"]
+        assert result.notes["factors"] == "left out, constant over the training rows: 3"
         assert np.isnan(metric(CODES, constant[:, 3:], n_train=200)["score"])
 
 
 def test_latents_that_know_nothing_are_not_modular() -> None:
-    found = modularity(np.column_stack([FACTORS, np.ones(N)]), FACTORS)
-    assert found["by_latent"][3] == 0.0
-    assert found["by_latent"][:3].min() > 0.99
+    result = modularity(np.column_stack([FACTORS, np.ones(N)]), FACTORS)
+    assert result["by_latent"][3] == 0.0
+    assert result["by_latent"][:3].min() > 0.99
     alone = modularity(FACTORS, FACTORS[:, :1])
     assert np.isnan(alone["score"])
     assert alone.notes == {"score": "not defined: one factor, two are needed"}
@@ -104,9 +104,9 @@ def test_latents_that_know_nothing_are_not_modular() -> None:
 def test_a_constant_latent_is_not_modular_from_rounding(seed: int) -> None:
     rng = np.random.default_rng(seed)
     factors = rng.integers(0, [10, 10, 10, 8, 4, 15], (10_000, 6))
-    one = modularity(np.column_stack([np.full(10_000, 0.1), factors[:, 0]]), factors)
-    assert one.by_latent[0] == 0.0
-    assert one.score == pytest.approx(0.5, abs=1e-4)
+    result = modularity(np.column_stack([np.full(10_000, 0.1), factors[:, 0]]), factors)
+    assert result.by_latent[0] == 0.0
+    assert result.score == pytest.approx(0.5, abs=1e-4)
     collapsed = np.full((10_000, 4), rng.normal())
     assert modularity(collapsed, factors).score == 0.0
     assert mig(collapsed, factors).score == 0.0
@@ -129,15 +129,15 @@ def test_mse_and_psnr() -> None:
 
 def test_active_latents_and_perplexity() -> None:
     symbols = np.column_stack([np.arange(N) % 4, np.zeros(N, int), np.arange(N) % 2 * 5])
-    found = latents(symbols, discrete=True)
-    assert found["active_latents"].tolist() == [True, False, True]
-    assert found["perplexities"] == pytest.approx([4.0, 1.0, 2.0])
-    assert (found["active"], found["perplexity"]) == (2.0, pytest.approx(7 / 3))
-    continuous = latents(CODES * [1, 0.01, 1e-3], discrete=False)
-    assert continuous["active_latents"].tolist() == [True, False, False]
-    assert np.isnan(continuous["perplexity"])
-    result = score_latents(Evaluation(Codes(CODES), FACTORS, 200), variant="hsu2023", rng=0)
-    assert result.notes == {"perplexity": "not defined: continuous codes have no symbols"}
+    symbol_result = latents(symbols, discrete=True)
+    assert symbol_result["active_latents"].tolist() == [True, False, True]
+    assert symbol_result["perplexities"] == pytest.approx([4.0, 1.0, 2.0])
+    assert (symbol_result["active"], symbol_result["perplexity"]) == (2.0, pytest.approx(7 / 3))
+    continuous_result = latents(CODES * [1, 0.01, 1e-3], discrete=False)
+    assert continuous_result["active_latents"].tolist() == [True, False, False]
+    assert np.isnan(continuous_result["perplexity"])
+    evaluation_result = score_latents(Evaluation(Codes(CODES), FACTORS, 200), variant="hsu2023", rng=0)
+    assert evaluation_result.notes == {"perplexity": "not defined: continuous codes have no symbols"}
 
 
 def test_tripod_activity_is_the_interquartile_range() -> None:
@@ -149,8 +149,8 @@ def test_tripod_activity_is_the_interquartile_range() -> None:
     assert latents(codes, variant="hsu2023")["active_latents"].tolist() == [True, True, True]
     assert latents(grid, discrete=False, variant="tripod2024")["active_latents"].tolist() == [True, False, False]
     # Bare symbols stand on a grid from -1 to 1: one of 60 steps does not count, ten do.
-    few = np.column_stack([np.arange(N) % 61, np.arange(N) % 2, np.arange(N) % 21])
-    assert latents(few, discrete=True, variant="tripod2024")["active_latents"].tolist() == [True, False, True]
+    symbols = np.column_stack([np.arange(N) % 61, np.arange(N) % 2, np.arange(N) % 21])
+    assert latents(symbols, discrete=True, variant="tripod2024")["active_latents"].tolist() == [True, False, True]
 
 
 def test_scores_read_values_of_discrete_codes() -> None:

@@ -22,26 +22,26 @@ def test_there_are_discrete_and_continuous_golden_files() -> None:
 
 @pytest.mark.parametrize(("name", "variant"), CASES)
 def test_infomec(name: str, variant: str) -> None:
-    given = load(name)
-    expected = given.expected[f"infomec_{variant}"]
-    found = infomec(given.codes, given.factors, discrete=given.discrete, n_train=given.n_train, variant=variant)
+    case = load(name)
+    expected = case.expected[f"infomec_{variant}"]
+    result = infomec(case.codes, case.factors, discrete=case.discrete, n_train=case.n_train, variant=variant)
     # The originals break ties with unseeded noise, so their own continuous scores differ by up to 5e-5 among runs.
-    close = 1e-9 if given.discrete else 1e-4
-    assert found["modularity"] == pytest.approx(expected["infom"], abs=close)
-    assert found["compactness"] == pytest.approx(expected["infoc"], abs=close)
-    np.testing.assert_allclose(found["nmi"], expected["nmi"], atol=close)
+    close = 1e-9 if case.discrete else 1e-4
+    assert result["modularity"] == pytest.approx(expected["infom"], abs=close)
+    assert result["compactness"] == pytest.approx(expected["infoc"], abs=close)
+    np.testing.assert_allclose(result["nmi"], expected["nmi"], atol=close)
     # A fit that is cut off at the iteration cap carries the rounding of every step with it.
-    assert found["explicitness"] == pytest.approx(expected["infoe"], abs=2e-4)
-    assert found["active"].tolist() == expected["active_latents"]
-    assert found.notes == {}
+    assert result["explicitness"] == pytest.approx(expected["infoe"], abs=2e-4)
+    assert result["active"].tolist() == expected["active_latents"]
+    assert result.notes == {}
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("metric", [mig, modularity, sap], ids=lambda metric: metric.__name__)
 def test_locatello2019(name: str, metric) -> None:  # type: ignore[no-untyped-def]
-    given = load(name)
-    found = metric(given.codes, given.factors, n_train=given.n_train)
-    assert found["score"] == pytest.approx(given.expected[f"{metric.__name__}_locatello2019"], abs=1e-9)
+    case = load(name)
+    result = metric(case.codes, case.factors, n_train=case.n_train)
+    assert result["score"] == pytest.approx(case.expected[f"{metric.__name__}_locatello2019"], abs=1e-9)
 
 
 SLOW = ["mixed_discrete10", "full_continuous", "full_discrete64"]
@@ -51,18 +51,18 @@ SLOW = ["mixed_discrete10", "full_continuous", "full_discrete64"]
     "name", ["mixed_continuous", "perfect_discrete", *(pytest.param(name, marks=pytest.mark.thorough) for name in SLOW)]
 )
 def test_infomec_is_what_scikit_learn_gives(name: str) -> None:
-    given = load(name)
-    rows, factors = given.n_train, given.factors
-    ours = infomec(given.codes, factors, discrete=given.discrete, n_train=rows)
-    scaled = standardise(given.codes, given.codes[:rows])
-    if given.discrete:
-        information = sklearn_oracles.plug_in_information(given.codes[:rows], factors[:rows])
+    case = load(name)
+    rows, factors = case.n_train, case.factors
+    ours = infomec(case.codes, factors, discrete=case.discrete, n_train=rows)
+    scaled = standardise(case.codes, case.codes[:rows])
+    if case.discrete:
+        information = sklearn_oracles.plug_in_information(case.codes[:rows], factors[:rows])
     else:
         information = sklearn_oracles.nearest_neighbour_information(scaled[:rows], factors[:rows], 10, 0)
     entropies = [scipy.stats.entropy(np.bincount(column[:rows])) for column in factors.T]
     np.testing.assert_allclose(ours.nmi, information / np.array(entropies)[:, None], atol=1e-12)
     tasks = [(column, np.arange(rows, len(factors)), int(column.max()) + 1) for column in factors.T]
-    losses = sklearn_oracles.probe_losses(given.codes if given.discrete else None, scaled, rows, tasks, 100)
+    losses = sklearn_oracles.probe_losses(case.codes if case.discrete else None, scaled, rows, tasks, 100)
     probed = 1 - losses / np.log([[classes] for _, _, classes in tasks])
     np.testing.assert_allclose(ours.explicitness_by_factor, probed[:, 0], atol=5e-4)
     # Held-out losses of separable codes grow with the norm of the coefficients, and so do their differences.

@@ -19,12 +19,12 @@ SCORES = ("modularity", "explicitness", "explicitness_heldout", "compactness")
 
 def test_modularity_and_compactness_are_the_papers_formulas() -> None:
     codes = np.column_stack([FACTORS[:, 0], FACTORS[:, 0] // 2, FACTORS[:, 1] + 4 * (FACTORS[:, 2] > 1)])
-    found = infomec(codes, FACTORS, discrete=True)
-    nmi, (k, d) = found["nmi"], found["nmi"].shape
+    result = infomec(codes, FACTORS, discrete=True)
+    nmi, (k, d) = result["nmi"], result["nmi"].shape
     by_latent = [(max(column) / sum(column) - 1 / k) / (1 - 1 / k) for column in nmi.T]
     by_factor = [(max(row) / sum(row) - 1 / d) / (1 - 1 / d) for row in nmi]
-    assert found["modularity"] == pytest.approx(np.mean(by_latent), abs=1e-12)
-    assert found["compactness"] == pytest.approx(np.mean(by_factor), abs=1e-12)
+    assert result["modularity"] == pytest.approx(np.mean(by_latent), abs=1e-12)
+    assert result["compactness"] == pytest.approx(np.mean(by_factor), abs=1e-12)
     assert nmi[0, 0] == pytest.approx(1.0)
     assert 0.4 < nmi[0, 1] < 0.6
 
@@ -44,10 +44,10 @@ def test_identity_codes_are_perfect_up_to_the_bias() -> None:
 
 def test_noise_scores_about_nothing() -> None:
     rng = np.random.default_rng(5)
-    found = infomec(rng.integers(0, 4, (3000, 3)), rng.integers(0, 4, (3000, 2)), discrete=True, n_train=2000)
-    assert found["nmi"].max() < 0.01
-    assert 0 <= found["explicitness"] < 0.01  # the floor: 27 free coefficients on 2,000 rows
-    assert found["explicitness_heldout"] < 0.005
+    result = infomec(rng.integers(0, 4, (3000, 3)), rng.integers(0, 4, (3000, 2)), discrete=True, n_train=2000)
+    assert result["nmi"].max() < 0.01
+    assert 0 <= result["explicitness"] < 0.01  # the floor: 27 free coefficients on 2,000 rows
+    assert result["explicitness_heldout"] < 0.005
 
 
 def test_a_duplicated_latent_lowers_compactness_only() -> None:
@@ -59,13 +59,13 @@ def test_a_duplicated_latent_lowers_compactness_only() -> None:
 
 def test_explicitness_is_fitted_on_training_rows_and_tested_on_the_rest() -> None:
     codes = FACTORS + 0.8 * NOISE
-    found = infomec(codes, FACTORS, discrete=False, n_train=300)
-    again = infomec(codes[:300], FACTORS[:300], discrete=False)
+    result = infomec(codes, FACTORS, discrete=False, n_train=300)
+    training_result = infomec(codes[:300], FACTORS[:300], discrete=False)
     for name in ("modularity", "explicitness", "compactness"):
-        assert found[name] == again[name]
-    assert 0 < found["explicitness_heldout"] < found["explicitness"] + 0.1
-    assert np.isnan(again["explicitness_heldout"])
-    assert again.notes == {"explicitness_heldout": "not defined: no test rows, or no factor varies"}
+        assert result[name] == training_result[name]
+    assert 0 < result["explicitness_heldout"] < result["explicitness"] + 0.1
+    assert np.isnan(training_result["explicitness_heldout"])
+    assert training_result.notes == {"explicitness_heldout": "not defined: no test rows, or no factor varies"}
     shuffled = FACTORS.copy()
     shuffled[300:] = np.random.default_rng(1).permutation(shuffled[300:])
     assert infomec(codes, shuffled, discrete=False, n_train=300)["explicitness_heldout"] == 0.0  # clipped, not below
@@ -89,58 +89,58 @@ def test_heldout_variant_ranks_the_score_of_the_test_rows(discrete: bool) -> Non
 
 
 def test_heldout_variant_without_test_rows_says_so() -> None:
-    found = infomec(FACTORS, FACTORS, discrete=True, variant="heldout2026")
-    assert np.isnan(found["explicitness"])
-    assert found["explicitness_in_sample"] > 0.99
-    assert found.notes == {"explicitness": "not defined: no test rows, or no factor varies"}
+    result = infomec(FACTORS, FACTORS, discrete=True, variant="heldout2026")
+    assert np.isnan(result["explicitness"])
+    assert result["explicitness_in_sample"] > 0.99
+    assert result.notes == {"explicitness": "not defined: no test rows, or no factor varies"}
 
 
 @pytest.mark.parametrize("discrete", [True, False])
 @pytest.mark.parametrize("variant", CARD.variants)
 def test_no_active_latent(discrete: bool, variant: str) -> None:
-    found = infomec(np.full((N, 2), 3), FACTORS, discrete=discrete, variant=variant)
-    assert not found["active"].any()
-    assert found["modularity"] == found["compactness"] == 0.0
+    result = infomec(np.full((N, 2), 3), FACTORS, discrete=discrete, variant=variant)
+    assert not result["active"].any()
+    assert result["modularity"] == result["compactness"] == 0.0
     in_sample = "explicitness_in_sample" if variant == "heldout2026" else "explicitness"
-    assert found[in_sample] == pytest.approx(0.0, abs=1e-3)
-    assert found.notes["modularity"] == "0: no latent is active"
-    assert found.notes["compactness"] == "0: no latent is active, two are needed"
+    assert result[in_sample] == pytest.approx(0.0, abs=1e-3)
+    assert result.notes["modularity"] == "0: no latent is active"
+    assert result.notes["compactness"] == "0: no latent is active, two are needed"
 
 
 def test_one_active_latent() -> None:
-    found = infomec(np.column_stack([FACTORS[:, 0], np.zeros(N, int)]), FACTORS, discrete=True)
-    assert found["active"].tolist() == [True, False]
-    assert found["compactness"] == 0.0
-    assert found.notes["compactness"] == "0: one latent is active, two are needed"
-    assert found["modularity"] > 0.9
+    result = infomec(np.column_stack([FACTORS[:, 0], np.zeros(N, int)]), FACTORS, discrete=True)
+    assert result["active"].tolist() == [True, False]
+    assert result["compactness"] == 0.0
+    assert result.notes["compactness"] == "0: one latent is active, two are needed"
+    assert result["modularity"] > 0.9
 
 
 def test_zero_information_counts_as_evenly_spread() -> None:
     grid = np.stack(np.meshgrid(*[np.arange(2)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     codes, factors = grid, grid[:, :2]  # the third latent tells of nothing, exactly
-    found = infomec(codes, factors, discrete=True)
-    assert found["nmi"][:, 2].tolist() == [0.0, 0.0]
-    assert found["modularity"] == pytest.approx(2 / 3)
-    assert found["compactness"] == pytest.approx(1.0)
+    result = infomec(codes, factors, discrete=True)
+    assert result["nmi"][:, 2].tolist() == [0.0, 0.0]
+    assert result["modularity"] == pytest.approx(2 / 3)
+    assert result["compactness"] == pytest.approx(1.0)
 
 
 def test_a_constant_factor_is_left_out() -> None:
     codes = FACTORS[:, :2] + 0.5 * NOISE[:, :2]
     with_constant = np.column_stack([FACTORS[:, 0], np.full(N, 7), FACTORS[:, 1]])
-    found = infomec(codes, with_constant, discrete=False, n_train=300)
+    result = infomec(codes, with_constant, discrete=False, n_train=300)
     without = infomec(codes, FACTORS[:, :2], discrete=False, n_train=300)
     for name in SCORES:
-        assert found[name] == without[name], name
-    assert found["nmi"][1].tolist() == [0.0, 0.0]
-    assert np.isnan(found["explicitness_by_factor"][1])
-    assert found.notes == {"factors": "left out of every score, constant over the training rows: 1"}
+        assert result[name] == without[name], name
+    assert result["nmi"][1].tolist() == [0.0, 0.0]
+    assert np.isnan(result["explicitness_by_factor"][1])
+    assert result.notes == {"factors": "left out of every score, constant over the training rows: 1"}
 
 
 def test_one_factor_and_no_factor_that_varies() -> None:
-    one = infomec(FACTORS, FACTORS[:, :1], discrete=True)
-    assert np.isnan(one["modularity"])
-    assert one.notes["modularity"] == "not defined: fewer than two factors vary"
-    assert one["compactness"] > 0.9
+    result = infomec(FACTORS, FACTORS[:, :1], discrete=True)
+    assert np.isnan(result["modularity"])
+    assert result.notes["modularity"] == "not defined: fewer than two factors vary"
+    assert result["compactness"] > 0.9
     none = infomec(FACTORS, np.zeros((N, 2), int), discrete=True, n_train=300)
     assert all(np.isnan(none[name]) for name in SCORES)
     assert set(none.notes) == {*SCORES, "factors"}
@@ -148,9 +148,12 @@ def test_one_factor_and_no_factor_that_varies() -> None:
 
 def test_symbols_and_factor_values_unseen_in_training() -> None:
     codes, factors = FACTORS.copy(), FACTORS.copy()
-    known = infomec(codes, factors, discrete=True, n_train=300)
+    known_result = infomec(codes, factors, discrete=True, n_train=300)
     codes[300, :] = 99  # its latents light no column
-    assert infomec(codes, factors, discrete=True, n_train=300)["explicitness_heldout"] < known["explicitness_heldout"]
+    assert (
+        infomec(codes, factors, discrete=True, n_train=300)["explicitness_heldout"]
+        < known_result["explicitness_heldout"]
+    )
     factors[300, :] = 99  # no probe could know these values: the row is left out
     assert infomec(codes, factors, discrete=True, n_train=300)["explicitness_heldout"] == pytest.approx(
         infomec(np.delete(codes, 300, 0), np.delete(factors, 300, 0), discrete=True, n_train=300)[
@@ -160,8 +163,8 @@ def test_symbols_and_factor_values_unseen_in_training() -> None:
 
 
 def test_too_few_rows_of_a_value() -> None:
-    found = infomec(NOISE[:6], np.arange(6)[:, None] % 3, discrete=False)  # two rows a value, ten neighbours asked
-    assert np.isfinite(found["nmi"]).all()
+    result = infomec(NOISE[:6], np.arange(6)[:, None] % 3, discrete=False)  # two rows a value, ten neighbours asked
+    assert np.isfinite(result["nmi"]).all()
     alone = infomec(NOISE[:6], np.column_stack([np.arange(6), np.arange(6) % 2]), discrete=False)
     assert alone["nmi"][0].tolist() == [0.0, 0.0, 0.0]
 
@@ -169,13 +172,13 @@ def test_too_few_rows_of_a_value() -> None:
 def test_variants_differ_where_their_table_says() -> None:
     spread = np.array([1.0, 0.1, 0.03])
     codes = (FACTORS + 0.3 * NOISE) * spread
-    found = {name: infomec(codes, FACTORS, discrete=False, variant=name) for name in CARD.variants}
-    assert found["hsu2023"]["active"].tolist() == [True, True, False]  # range > max / 20
-    assert found["hsu2023_training"]["active"].tolist() == [True, False, False]  # range > max / 8
-    assert found["factorqvae2024"]["active"].tolist() == [True, True, False]
-    np.testing.assert_array_equal(found["hsu2023"]["nmi"], found["tripod2024"]["nmi"])  # 10 neighbours
-    np.testing.assert_array_equal(found["hsu2023_training"]["nmi"], found["factorqvae2024"]["nmi"])  # 3
-    assert (found["hsu2023"]["nmi"] != found["factorqvae2024"]["nmi"]).any()
+    results = {name: infomec(codes, FACTORS, discrete=False, variant=name) for name in CARD.variants}
+    assert results["hsu2023"]["active"].tolist() == [True, True, False]  # range > max / 20
+    assert results["hsu2023_training"]["active"].tolist() == [True, False, False]  # range > max / 8
+    assert results["factorqvae2024"]["active"].tolist() == [True, True, False]
+    np.testing.assert_array_equal(results["hsu2023"]["nmi"], results["tripod2024"]["nmi"])  # 10 neighbours
+    np.testing.assert_array_equal(results["hsu2023_training"]["nmi"], results["factorqvae2024"]["nmi"])  # 3
+    assert (results["hsu2023"]["nmi"] != results["factorqvae2024"]["nmi"]).any()
 
 
 def test_training_variant_probes_the_values_of_discrete_codes() -> None:
@@ -194,14 +197,14 @@ def test_training_variant_probes_the_values_of_discrete_codes() -> None:
 def test_training_variant_reads_symbols_without_scalars_as_one_hot() -> None:
     symbols, parity = FACTORS[:, :2], FACTORS[:, :2] % 2
     for codes, discrete in ((Codes(symbols.astype(float), symbols), None), (symbols, True)):
-        found = infomec(codes, parity, discrete=discrete, variant="hsu2023_training")
-        assert found.explicitness > 0.99
+        result = infomec(codes, parity, discrete=discrete, variant="hsu2023_training")
+        assert result.explicitness > 0.99
 
 
 def test_training_variant_leaves_ignorant_latents_out_of_modularity() -> None:
     grid = np.stack(np.meshgrid(*[np.arange(2)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    found = infomec(grid, grid[:, :2], discrete=True, variant="hsu2023_training")  # the third latent knows nothing
-    assert found.modularity == pytest.approx(1.0)
+    result = infomec(grid, grid[:, :2], discrete=True, variant="hsu2023_training")  # the third latent knows nothing
+    assert result.modularity == pytest.approx(1.0)
     assert infomec(grid, grid[:, :2], discrete=True).modularity == pytest.approx(2 / 3)
     nothing = infomec(grid[:, 2:], grid[:, :2], discrete=True, variant="hsu2023_training")
     assert nothing.modularity == 0.0
@@ -225,19 +228,19 @@ def test_ties_in_continuous_codes_have_a_note() -> None:
     assert infomec(codes, FACTORS, discrete=False, n_train=300).notes == {}
     codes[:, 1] = codes[:, 1] > 1
     codes[:, 2] = np.round(codes[:, 2], 1)
-    found = infomec(codes, FACTORS, discrete=False, n_train=300)
-    assert found.notes["ties"].startswith("many equal values in latents 1, 2: noise breaks the ties")
+    result = infomec(codes, FACTORS, discrete=False, n_train=300)
+    assert result.notes["ties"].startswith("many equal values in latents 1, 2: noise breaks the ties")
     assert infomec(FACTORS, FACTORS, discrete=True, n_train=300).notes == {}
 
 
 def test_training_variant_compares_the_ranges_of_values() -> None:
     symbols = np.column_stack([FACTORS[:, 0] * 5, FACTORS[:, 1], FACTORS[:, 2] % 2])  # ranges 15, 3 and 1
     assert infomec(symbols, FACTORS, discrete=True)["active"].all()
-    found = infomec(symbols, FACTORS, discrete=True, variant="hsu2023_training")
-    assert found["active"].tolist() == [True, True, False]
+    result = infomec(symbols, FACTORS, discrete=True, variant="hsu2023_training")
+    assert result["active"].tolist() == [True, True, False]
     values = np.column_stack([symbols[:, 0] / 15, symbols[:, 1] / 300, symbols[:, 2] / 2])
-    found = infomec(Codes(values, symbols), FACTORS, variant="hsu2023_training")
-    assert found["active"].tolist() == [True, False, True]
+    result = infomec(Codes(values, symbols), FACTORS, variant="hsu2023_training")
+    assert result["active"].tolist() == [True, False, True]
 
 
 def test_codes_of_torch_tensors_are_read() -> None:

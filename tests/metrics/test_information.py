@@ -28,7 +28,7 @@ def _plain_information(a: np.ndarray, b: np.ndarray) -> float:
 def _plain_ross(code: np.ndarray, label: np.ndarray, neighbours: int) -> float:
     """Ross 2014, equation 2, from all pairs of points."""
     distance = np.abs(code[:, None] - code[None, :])
-    kept = np.bincount(label)[label] > 1
+    has_neighbours = np.bincount(label)[label] > 1
     terms = []
     for i in range(len(code)):
         others = np.flatnonzero((label == label[i]) & (np.arange(len(code)) != i))
@@ -36,8 +36,8 @@ def _plain_ross(code: np.ndarray, label: np.ndarray, neighbours: int) -> float:
             continue
         k = min(neighbours, len(others))
         radius = np.sort(distance[i, others])[k - 1]
-        within = np.sum(distance[i, kept] < radius)  # the point itself included, the k-th neighbour not
-        terms.append(digamma(np.sum(kept)) + digamma(k) - digamma(len(others) + 1) - digamma(within))
+        within = np.sum(distance[i, has_neighbours] < radius)  # the point itself included, the k-th neighbour not
+        terms.append(digamma(np.sum(has_neighbours)) + digamma(k) - digamma(len(others) + 1) - digamma(within))
     return max(0.0, float(np.mean(terms))) if terms else 0.0
 
 
@@ -51,13 +51,13 @@ def test_plug_in_information_of_every_pair() -> None:
     rng = np.random.default_rng(0)
     factors = rng.integers(0, 4, (200, 2))
     codes = np.column_stack([factors[:, 0] * 3 - 7, rng.integers(0, 6, 200), np.zeros(200), factors.sum(axis=1) % 3])
-    found = plug_in_information(codes, factors)
-    assert found.shape == (2, 4)
+    information = plug_in_information(codes, factors)
+    assert information.shape == (2, 4)
     for i in range(2):
         for j in range(4):
-            assert found[i, j] == pytest.approx(_plain_information(factors[:, i], codes[:, j]), abs=1e-12)
-    assert found[0, 0] == pytest.approx(entropy(factors[:, 0]))
-    assert found[0, 2] == 0.0
+            assert information[i, j] == pytest.approx(_plain_information(factors[:, i], codes[:, j]), abs=1e-12)
+    assert information[0, 0] == pytest.approx(entropy(factors[:, 0]))
+    assert information[0, 2] == 0.0
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 10])
@@ -68,9 +68,9 @@ def test_nearest_neighbour_information_is_ross_by_the_book(neighbours: int) -> N
     label[3:5] = 30  # and one that has a single neighbour
     codes = np.column_stack([label + rng.normal(size=120), rng.normal(size=120)])
     scaled = standardise(codes, codes)
-    found = nearest_neighbour_information(scaled, label[:, None], neighbours, 0)
+    information = nearest_neighbour_information(scaled, label[:, None], neighbours, 0)
     for j in range(2):
-        assert found[0, j] == pytest.approx(_plain_ross(scaled[:, j], label, neighbours), abs=1e-6)
+        assert information[0, j] == pytest.approx(_plain_ross(scaled[:, j], label, neighbours), abs=1e-6)
 
 
 @pytest.mark.parametrize("neighbours", [3, 10])
@@ -83,9 +83,9 @@ def test_nearest_neighbour_information_is_scikit_learns(neighbours: int, grid: b
     code = 0.5 * label + rng.normal(size=600)
     scaled = standardise(np.round(code)[:, None] if grid else code[:, None], code[:, None])  # a grid has ties
     expected = mutual_info_classif(scaled, label, discrete_features=False, n_neighbors=neighbours, random_state=7)
-    found = nearest_neighbour_information(scaled, label[:, None], neighbours, 7)
-    assert found[0, 0] == pytest.approx(expected[0], abs=1e-12)
-    assert found[0, 0] > 0.3
+    information = nearest_neighbour_information(scaled, label[:, None], neighbours, 7)
+    assert information[0, 0] == pytest.approx(expected[0], abs=1e-12)
+    assert information[0, 0] > 0.3
 
 
 def test_small_classes_stay_near_scikit_learn() -> None:
@@ -98,9 +98,9 @@ def test_small_classes_stay_near_scikit_learn() -> None:
     code = label + rng.normal(size=700)
     scaled = standardise(code[:, None], code[:, None])
     expected = mutual_info_classif(scaled, label, discrete_features=False, n_neighbors=10, random_state=0)[0]
-    found = nearest_neighbour_information(scaled, label[:, None], 10, 0)[0, 0]
-    assert abs(found - expected) / np.log(50) < 0.005
-    assert found == pytest.approx(_plain_ross(scaled[:, 0], label, 10), abs=1e-6)
+    information = nearest_neighbour_information(scaled, label[:, None], 10, 0)[0, 0]
+    assert abs(information - expected) / np.log(50) < 0.005
+    assert information == pytest.approx(_plain_ross(scaled[:, 0], label, 10), abs=1e-6)
 
 
 def test_no_two_rows_share_a_value() -> None:

@@ -38,9 +38,9 @@ def test_torch_tensors_of_every_dtype_are_read() -> None:
 
 
 def _with(array: np.ndarray, value: float, row: int, column: int) -> np.ndarray:
-    changed = array.astype(float)
-    changed[row, column] = value
-    return changed
+    copy = array.astype(float)
+    copy[row, column] = value
+    return copy
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def _with(array: np.ndarray, value: float, row: int, column: int) -> np.ndarray:
     ],
 )
 def test_unusable_input_is_one_clear_line(codes, factors, n_train, says) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(BenchError, match=says) as caught:
+    with pytest.raises(BenchError, match=says) as error:
         as_arrays(codes, factors, n_train)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def test_input_is_not_changed_and_whole_floats_are_factors() -> None:

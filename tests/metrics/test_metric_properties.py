@@ -40,13 +40,13 @@ def test_order_of_latents_and_factors_does_not_matter(seed: int, discrete: bool)
     codes, factors = _sample(seed, discrete)
     rng = np.random.default_rng(seed)
     latent_order, factor_order = rng.permutation(4), rng.permutation(3)
-    moved = codes[:, latent_order], factors[:, factor_order]
-    first, second = _infomec(codes, factors, discrete), _infomec(*moved, discrete)
+    inputs = codes[:, latent_order], factors[:, factor_order]
+    first, second = _infomec(codes, factors, discrete), _infomec(*inputs, discrete)
     _same(first, second)
     np.testing.assert_allclose(second["nmi"], first["nmi"][factor_order][:, latent_order], atol=1e-12)
     for metric in (mig, modularity):
-        assert metric(*moved)["score"] == pytest.approx(metric(codes, factors)["score"], abs=1e-12)
-    assert sap(*moved, n_train=160)["score"] == pytest.approx(sap(codes, factors, n_train=160)["score"], abs=1e-12)
+        assert metric(*inputs)["score"] == pytest.approx(metric(codes, factors)["score"], abs=1e-12)
+    assert sap(*inputs, n_train=160)["score"] == pytest.approx(sap(codes, factors, n_train=160)["score"], abs=1e-12)
 
 
 @FEW
@@ -72,9 +72,9 @@ def test_names_of_symbols_do_not_matter(seed: int) -> None:
 @given(SEEDS, st.floats(-3, 3), st.floats(-100, 100))
 def test_units_of_continuous_codes_do_not_matter(seed: int, magnitude: float, shift: float) -> None:
     codes, factors = _sample(seed, False)
-    moved = codes * 10**magnitude + shift  # all latents alike: activity compares their ranges
+    scaled_codes = codes * 10**magnitude + shift  # all latents alike: activity compares their ranges
     # Where the shift is large against the codes, rounding moves them by 1e-10 of their spread or so.
-    _same(_infomec(codes, factors, False), _infomec(moved, factors, False), slack=2e-3)
+    _same(_infomec(codes, factors, False), _infomec(scaled_codes, factors, False), slack=2e-3)
     scaled = codes * np.array([2.0**-7, 1, 4, 2.0**9])  # powers of two are exact, so bins do not move
     for metric in (mig, modularity):
         assert metric(scaled, factors)["score"] == pytest.approx(metric(codes, factors)["score"], abs=1e-12)
@@ -84,10 +84,10 @@ def test_units_of_continuous_codes_do_not_matter(seed: int, magnitude: float, sh
 @given(SEEDS, st.booleans())
 def test_scores_stay_in_their_range(seed: int, discrete: bool) -> None:
     codes, factors = _sample(seed, discrete)
-    found = _infomec(codes, factors, discrete)
+    result = _infomec(codes, factors, discrete)
     for name in SCORES:
-        assert -0.01 <= found[name] <= 1 + 1e-12, name  # balanced weights fit rare classes at the others' cost
-    assert (found["nmi"] >= 0).all()
+        assert -0.01 <= result[name] <= 1 + 1e-12, name  # balanced weights fit rare classes at the others' cost
+    assert (result["nmi"] >= 0).all()
     for metric in (mig, modularity, sap):
         assert 0 <= metric(codes, factors)["score"] <= 1
 

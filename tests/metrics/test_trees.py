@@ -37,9 +37,9 @@ def test_one_latent_gives_scikit_learns_predictions(classes, values):
     fitted = trees.fit(codes[:300], labels[:300])
     oracle = fit_sklearn(codes[:300], labels[:300])
     assert fitted.binned == (values is not None)
-    for part, mine in ((codes[:300], fitted.train_decision[0]), (codes[300:], fitted.decision(codes[300:])[0])):
-        np.testing.assert_allclose(mine, decision_sklearn(oracle, part), rtol=1e-7, atol=1e-7)
-        np.testing.assert_array_equal(fitted.labels((mine,))[:, 0], oracle.predict(part))
+    for part, decision in ((codes[:300], fitted.train_decision[0]), (codes[300:], fitted.decision(codes[300:])[0])):
+        np.testing.assert_allclose(decision, decision_sklearn(oracle, part), rtol=1e-7, atol=1e-7)
+        np.testing.assert_array_equal(fitted.labels((decision,))[:, 0], oracle.predict(part))
     assert fitted.importance.tolist() == [[1.0]]
 
 
@@ -73,8 +73,8 @@ def test_importance_lies_within_scikit_learns_own_spread(classes, values):
     codes, labels = problem(2, 500, 5, classes, values)
     theirs = np.stack([fit_sklearn(codes, labels, seed).feature_importances_ for seed in range(4)])
     spread = np.ptp(theirs, axis=0).max()
-    mine = trees.fit(codes, labels).importance[:, 0]
-    assert np.abs(mine - theirs.mean(axis=0)).max() <= max(2 * spread, 1e-3)
+    importance = trees.fit(codes, labels).importance[:, 0]
+    assert np.abs(importance - theirs.mean(axis=0)).max() <= max(2 * spread, 1e-3)
 
 
 def test_values_closer_than_1e_7_are_one_value_as_in_scikit_learn():

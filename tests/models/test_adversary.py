@@ -83,12 +83,12 @@ def trainer(tmp_path, monkeypatch):
 
     def make(name, order):
         rates = ["training.learning_rate=1e-3", "training.final_learning_rate=1e-3"]
-        words = [f"training.updates={UPDATES}", "training.batch_size=4", f"training.steps={order}", *rates]
-        spec = resolve(name, "rooms3d", "smoke", 0, words).spec
+        changes = [f"training.updates={UPDATES}", "training.batch_size=4", f"training.steps={order}", *rates]
+        spec = resolve(name, "rooms3d", "smoke", 0, changes).spec
         settings = model_class(name).Config(latents=3, gamma=0.5, discriminator_layers=1).model_dump()
-        made = Trainer(spec.model_copy(update={"settings": settings}), Blobs(), torch.device("cpu"))
-        made.model.double()
-        return made
+        trainer = Trainer(spec.model_copy(update={"settings": settings}), Blobs(), torch.device("cpu"))
+        trainer.model.double()
+        return trainer
 
     return make
 
@@ -140,10 +140,10 @@ def test_the_order_of_the_steps_matters(trainer, name):
 )
 def test_clock(tmp_path, name, clock, seen):
     """The step that a model is told counts updates, or the steps of all optimisers."""
-    words = [f"training.clock={clock}", "training.batch_size=2"]
-    trainer = Trainer(resolve(name, "rooms3d", "smoke", 0, words).spec, Blobs(), torch.device("cpu"))
-    told, losses = [], trainer.model.losses
-    trainer.model.losses = lambda x, step, noise: (told.append(step), losses(x, step, noise))[1]
+    changes = [f"training.clock={clock}", "training.batch_size=2"]
+    trainer = Trainer(resolve(name, "rooms3d", "smoke", 0, changes).spec, Blobs(), torch.device("cpu"))
+    steps, losses = [], trainer.model.losses
+    trainer.model.losses = lambda x, step, noise: (steps.append(step), losses(x, step, noise))[1]
     for _ in range(3):
         trainer.update()
-    assert told == seen
+    assert steps == seen

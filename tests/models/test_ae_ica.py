@@ -50,25 +50,25 @@ def sources():
 
 
 def test_finds_known_sources_up_to_order_and_sign():
-    known = sources()
-    z = known @ np.random.default_rng(1).standard_normal((D, D)) + [5.0, -2.0, 0.0, 30.0]
+    known_sources = sources()
+    z = known_sources @ np.random.default_rng(1).standard_normal((D, D)) + [5.0, -2.0, 0.0, 30.0]
     mean, unmixing, _ = independent_components(z)
-    found = (z - mean) @ unmixing.T
-    correlation = np.abs(np.corrcoef(known, found, rowvar=False)[:D, D:])
+    components = (z - mean) @ unmixing.T
+    correlation = np.abs(np.corrcoef(known_sources, components, rowvar=False)[:D, D:])
     assert sorted(correlation.argmax(axis=1)) == list(range(D))
     assert correlation.max(axis=1).min() > 0.99
     assert np.sort(correlation, axis=1)[:, -2].max() < 0.1
-    np.testing.assert_allclose(found.std(axis=0), 1, rtol=1e-6)
+    np.testing.assert_allclose(components.std(axis=0), 1, rtol=1e-6)
 
 
 def test_scale_and_shift_of_the_codes_do_not_matter():
     """Up to sign: principal directions have none of their own."""
     z = sources() @ np.random.default_rng(1).standard_normal((D, D))
-    found = []
+    components = []
     for codes in (z, 1e-3 * z + 7):
         mean, unmixing, _ = independent_components(codes)
-        found.append((codes - mean) @ unmixing.T)
-    correlation = np.abs(np.corrcoef(*found, rowvar=False)[:D, D:])
+        components.append((codes - mean) @ unmixing.T)
+    correlation = np.abs(np.corrcoef(*components, rowvar=False)[:D, D:])
     assert correlation.max(axis=1).min() > 1 - 1e-6
 
 
@@ -79,18 +79,18 @@ def test_the_mixing_is_the_inverse():
 
 
 def test_dead_latents_stay_small_and_do_not_disturb_the_others():
-    known = sources()[:, :2]
+    known_sources = sources()[:, :2]
     z = np.zeros((N, D))
-    z[:, :2] = known @ [[1.0, 0.5], [-0.3, 2.0]]
+    z[:, :2] = known_sources @ [[1.0, 0.5], [-0.3, 2.0]]
     z[:, 2] = 3 + 1e-8 * np.random.default_rng(2).standard_normal(N)  # rounding
     z[:, 3] = 1
     mean, unmixing, _ = independent_components(z)
-    found = (z - mean) @ unmixing.T
-    spread = np.ptp(found, axis=0)
+    components = (z - mean) @ unmixing.T
+    spread = np.ptp(components, axis=0)
     live = spread > 1
     assert live.sum() == 2
     assert spread[~live].max() < 1e-3
-    correlation = np.abs(np.corrcoef(known, found[:, live], rowvar=False)[:2, 2:])
+    correlation = np.abs(np.corrcoef(known_sources, components[:, live], rowvar=False)[:2, 2:])
     assert correlation.max(axis=1).min() > 0.99
 
 
@@ -99,10 +99,10 @@ def test_with_fewer_than_two_live_latents_there_is_nothing_to_rotate(live):
     z = np.full((N, D), 2.0)
     z[:, :live] += sources()[:, :live]
     mean, unmixing, mixing = independent_components(z)
-    found = (z - mean) @ unmixing.T
+    components = (z - mean) @ unmixing.T
     assert np.isfinite(unmixing).all()
-    assert (found.std(axis=0) > 0.5).sum() == live
-    np.testing.assert_allclose(found @ mixing.T + mean, z)
+    assert (components.std(axis=0) > 0.5).sum() == live
+    np.testing.assert_allclose(components @ mixing.T + mean, z)
 
 
 def test_gaussian_codes_that_have_no_components_are_no_error(monkeypatch):
@@ -112,8 +112,8 @@ def test_gaussian_codes_that_have_no_components_are_no_error(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mean, unmixing, _ = independent_components(z)
-    found = (z - mean) @ unmixing.T
-    np.testing.assert_allclose(found.T @ found / len(z), np.eye(D), atol=1e-8)
+    components = (z - mean) @ unmixing.T
+    np.testing.assert_allclose(components.T @ components / len(z), np.eye(D), atol=1e-8)
 
 
 def test_finishing_twice_gives_the_same_bits():

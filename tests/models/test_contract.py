@@ -50,9 +50,9 @@ def test_finds_a_codebook_without_gradient():
 
 def test_finds_a_discriminator_that_leaks_into_the_encoder():
     def losses(self, x, step, noise):
-        found, logs = FactorVAE.losses(self, x, step, noise)
+        losses, logs = FactorVAE.losses(self, x, step, noise)
         leak = self.discriminator(self.encoder(x)[:, : self.config.latents]).square().mean()
-        return found | {"discriminator": lambda: found["discriminator"]() + leak}, logs
+        return losses | {"discriminator": lambda: losses["discriminator"]() + leak}, logs
 
     with pytest.raises(Violation, match=r"encoder.* gets a gradient from the losses of autoencoder and discriminator"):
         check_model(rebuilt(FactorVAE, losses=losses))
@@ -60,8 +60,8 @@ def test_finds_a_discriminator_that_leaks_into_the_encoder():
 
 def test_finds_the_global_generator():
     def losses(self, x, step, noise):
-        found, logs = BetaVAE.losses(self, x, step, noise)
-        return {"autoencoder": found["autoencoder"] * (1 + torch.rand(()))}, logs
+        losses, logs = BetaVAE.losses(self, x, step, noise)
+        return {"autoencoder": losses["autoencoder"] * (1 + torch.rand(()))}, logs
 
     with pytest.raises(Violation, match="global random generator"):
         check_model(rebuilt(BetaVAE, losses=losses))

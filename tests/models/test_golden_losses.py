@@ -39,9 +39,9 @@ def test_losses_are_what_they_were(name, network):
     assert golden["version"] == model_class(name).version, (
         f"{name} has another version than its golden losses: {ADVICE}"
     )
-    found = golden_losses.losses(name, network)
-    assert found.keys() == golden[network].keys(), f"{name} logs other things than it did: {ADVICE}"
+    losses = golden_losses.losses(name, network)
+    assert losses.keys() == golden[network].keys(), f"{name} logs other things than it did: {ADVICE}"
     for key, values in golden[network].items():
         steps = [step + 1 for step in golden_losses.STEPS]
         message = f"{name} on {network}: {key} at updates {steps} is not what it was: {ADVICE}"
-        assert found[key] == pytest.approx(values, rel=CLOSE[network], abs=1e-6), message
+        assert losses[key] == pytest.approx(values, rel=CLOSE[network], abs=1e-6), message

@@ -68,8 +68,8 @@ class Weights:
         self.values = list(module.parameters())
 
     def take(self, n=2):
-        taken, self.values = self.values[:n], self.values[n:]
-        return taken
+        weights, self.values = self.values[:n], self.values[n:]
+        return weights
 
     def linear(self, x):
         weight, bias = self.take()
@@ -248,8 +248,8 @@ class WideBlobs(Blobs):
 @both
 def test_a_resumed_run_has_the_same_bits(tmp_path, monkeypatch, name):
     monkeypatch.setitem(networks.NETWORKS, name, NARROW[name])
-    words = [f"training.network={name}", "training.updates=6", "training.batch_size=4"]
-    whole, first, second = (Trainer(spec("qlae", *words), WideBlobs(), CPU) for _ in range(3))
+    changes = [f"training.network={name}", "training.updates=6", "training.batch_size=4"]
+    whole, first, second = (Trainer(spec("qlae", *changes), WideBlobs(), CPU) for _ in range(3))
     whole.run()
     for _ in range(3):
         first.update()

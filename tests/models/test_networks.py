@@ -62,8 +62,8 @@ def test_the_discriminator_starts_the_same_way():
 
 
 def model(name, **settings):
-    chosen = model_class(name)
-    return seeded(lambda: chosen(chosen.Config(**settings), image_shape=(3, 64, 64), n_train=100, network=QUARTER))
+    cls = model_class(name)
+    return seeded(lambda: cls(cls.Config(**settings), image_shape=(3, 64, 64), n_train=100, network=QUARTER))
 
 
 def test_codebooks_start_as_their_models_say():
@@ -210,6 +210,6 @@ def test_residual_computes_what_it_says():
         x = torch.rand(2, 3, 8, 12, generator=generator, dtype=torch.float64)
         z = torch.randn(2, 7, generator=generator, dtype=torch.float64)
         codes, images = encoder(x), decoder(z)
-        for found, expected in ((codes, encoder_by_hand(encoder, x)), (images, decoder_by_hand(decoder, z, 8, 12))):
-            assert found.std() > 0.1
-            assert (found - expected).abs().max() < 1e-9
+        for output, expected in ((codes, encoder_by_hand(encoder, x)), (images, decoder_by_hand(decoder, z, 8, 12))):
+            assert output.std() > 0.1
+            assert (output - expected).abs().max() < 1e-9

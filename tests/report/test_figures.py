@@ -60,21 +60,21 @@ def run_files(out, model="qlae"):
 
 def test_scores_show_every_seed_and_the_interval(drawn):
     scores, board, setups = drawn
-    made = scores_figures.scores_figure("title", board, scores, setups)
-    assert_all_text_is_inside(made)
-    assert [axis.get_title().replace("\n", " ").split("\xa0")[0].removesuffix(" (dB)") for axis in made.axes] == [
+    figure = scores_figures.scores_figure("title", board, scores, setups)
+    assert_all_text_is_inside(figure)
+    assert [axis.get_title().replace("\n", " ").split("\xa0")[0].removesuffix(" (dB)") for axis in figure.axes] == [
         labels.score_title(name) for name in labels.HEADLINE
     ]
     kinds = labels.score_names(board)
-    for axis, kind in zip(made.axes, kinds, strict=True):
+    for axis, kind in zip(figure.axes, kinds, strict=True):
         bars = iter(line for line in axis.lines if len(line.get_xdata()) == 2)
         for row, (setup, points) in enumerate(zip(setups, axis.collections, strict=True)):
             mask = (scores["score"] == kind[1]) & (scores["settings"] == setup[3])
             assert sorted(points.get_offsets()[:, 0]) == pytest.approx(sorted(scores["value"][mask]))
             assert np.abs(points.get_offsets()[:, 1] - row).max() < 0.5
             if mask.sum() > 1:
-                found = board[(board["score"] == kind[1]) & (board["settings"] == setup[3])].iloc[0]
-                assert list(next(bars).get_xdata()) == pytest.approx([found.ci_low, found.ci_high])
+                summary = board[(board["score"] == kind[1]) & (board["settings"] == setup[3])].iloc[0]
+                assert list(next(bars).get_xdata()) == pytest.approx([summary.ci_low, summary.ci_high])
 
 
 @pytest.mark.parametrize("others", [(), ("ae", "beta_vae"), ("a_plug_in", "factor_qvae", "zz")])
@@ -94,17 +94,17 @@ def test_models_and_settings_can_be_told_apart():
 
 def test_errors_have_a_logarithmic_axis_and_scores_have_not(drawn):
     scores, board, setups = drawn
-    made = scores_figures.scores_figure("title", board, scores, setups)
-    axes = {axis.get_title().split("\xa0")[0]: axis for axis in made.axes}
+    figure = scores_figures.scores_figure("title", board, scores, setups)
+    axes = {axis.get_title().split("\xa0")[0]: axis for axis in figure.axes}
     assert axes["MSE"].get_xscale() == "log"
     assert axes["DCI disentanglement"].get_xscale() == "linear"
 
 
 def test_profile_is_the_share_of_runs_at_least_that_good(drawn):
     scores, board, setups = drawn
-    made = scores_figures.profile_figure("title", board, scores, setups)
-    assert_all_text_is_inside(made)
-    line = made.axes[0].lines[list(setups).index(next(setup for setup in setups if setup[0] == "qlae"))]
+    figure = scores_figures.profile_figure("title", board, scores, setups)
+    assert_all_text_is_inside(figure)
+    line = figure.axes[0].lines[list(setups).index(next(setup for setup in setups if setup[0] == "qlae"))]
     values = sorted(scores.query("model == 'qlae' and score == 'dci.disentanglement'")["value"])
     np.testing.assert_allclose(line.get_xdata()[1:], values)
     np.testing.assert_allclose(line.get_ydata(), [1, 0.75, 0.5, 0.25, 0])
@@ -115,17 +115,19 @@ def test_profile_is_the_share_of_runs_at_least_that_good(drawn):
 def test_latents_are_the_two_that_know_most_of_each_factor():
     factors = np.array([[0, 1], [1, 0], [2, 1], [3, 0]])
     codes = np.stack([np.zeros(4), factors[:, 0], factors[:, 1] + 0.5], axis=1)
-    made = runs_figures.latents_figure("title", codes, factors, {"infomec.nmi": [[0, 1, 0.2], [0.1, 0, 1]]}, ["a", "b"])
-    assert_all_text_is_inside(made)
-    assert [(axis.get_title(), axis.get_xlabel(), axis.get_ylabel()) for axis in made.axes] == [
+    figure = runs_figures.latents_figure(
+        "title", codes, factors, {"infomec.nmi": [[0, 1, 0.2], [0.1, 0, 1]]}, ["a", "b"]
+    )
+    assert_all_text_is_inside(figure)
+    assert [(axis.get_title(), axis.get_xlabel(), axis.get_ylabel()) for axis in figure.axes] == [
         ("a", "latent 1", "latent 2"), ("b", "latent 2", "latent 0")]  # fmt: skip
-    np.testing.assert_array_equal(made.axes[0].collections[0].get_offsets(), codes[:, [1, 2]])
+    np.testing.assert_array_equal(figure.axes[0].collections[0].get_offsets(), codes[:, [1, 2]])
     with pytest.raises(ValueError, match="not of the same"):
         runs_figures.latents_figure("title", codes[:3], factors, {"infomec.nmi": np.ones((2, 3))}, ["a", "b"])
 
 
 def test_long_names_of_scores_and_models_do_not_collide(tmp_path):
-    long = [f"a_metric_with_a_long_name.a_score_with_a_long_name_{place}" for place in range(9)]
+    long = [f"a_metric_with_a_long_name.a_score_with_a_long_name_{index}" for index in range(9)]
     for model in ("an_extraordinarily_long_name_for_a_model_that_goes_on_and_on_and_on_until_nobody_reads_it", "b"):
         synthetic.write_run(tmp_path, synthetic.spec(model), {name: 0.5 for name in [*long, "mse.mse"]})
     scores = score_table(load_records(tmp_path))
@@ -139,18 +141,18 @@ def test_scores_say_what_is_undefined_or_was_not_scored(tmp_path):
     synthetic.write_run(tmp_path, synthetic.spec("b"), {"dci.disentanglement": 0.5})
     scores = score_table(load_records(tmp_path))
     board = leaderboard.leaderboard(scores)
-    made = scores_figures.scores_figure("title", board, scores, labels.setup_names(board))
-    assert [[text.get_text() for text in axis.texts] for axis in made.axes] == [["undefined"], ["no score"]]
+    figure = scores_figures.scores_figure("title", board, scores, labels.setup_names(board))
+    assert [[text.get_text() for text in axis.texts] for axis in figure.axes] == [["undefined"], ["no score"]]
 
 
 def test_reconstruction_pairs_the_scores_of_one_seed(drawn):
     scores, board, setups = drawn
-    made = scores_figures.reconstruction_figure("title", board, scores, setups)
-    assert_all_text_is_inside(made)
-    assert len(made.axes) == 6
+    figure = scores_figures.reconstruction_figure("title", board, scores, setups)
+    assert_all_text_is_inside(figure)
+    assert len(figure.axes) == 6
     wide = scores[scores["model"] == "qlae"].pivot(index="seed", columns="score", values="value")
     setup = next(setup for setup in setups if setup[0] == "qlae")
-    points = [item for item in made.axes[0].collections if len(item.get_offsets()) > 0 and item.get_label() != ""]
+    points = [item for item in figure.axes[0].collections if len(item.get_offsets()) > 0 and item.get_label() != ""]
     offsets = next(
         item.get_offsets()
         for item in points
@@ -168,10 +170,10 @@ def test_training_shows_mean_and_band_of_each_column(drawn):
         pd.DataFrame({"step": [0, 10, 20], "learning_rate": 1.0, "loss": losses}) for losses in ([1, 2, 6], [3, 2, 0])
     ]
     runs[1]["tc"] = -1.0
-    made = scores_figures.training_figure("title", {setup: runs}, {setup: "qlae"})
-    assert_all_text_is_inside(made)
-    assert [axis.get_title() for axis in made.axes if axis.axison] == ["loss", "tc"]
-    axis = made.axes[0]
+    figure = scores_figures.training_figure("title", {setup: runs}, {setup: "qlae"})
+    assert_all_text_is_inside(figure)
+    assert [axis.get_title() for axis in figure.axes if axis.axison] == ["loss", "tc"]
+    axis = figure.axes[0]
     np.testing.assert_array_equal(axis.lines[0].get_ydata(), [2, 2, 3])
     band = axis.collections[0].get_paths()[0].vertices
     assert {(10.0, 2.0), (20.0, 0.0), (20.0, 6.0)} <= {tuple(point) for point in band}
@@ -183,20 +185,20 @@ def test_training_of_a_real_grid_fits(out, drawn):
     for setup in drawn[2]:
         folders = [out / "runs" / synthetic.spec(setup[0], seed).run_id for seed in range(4)]
         histories[setup] = [pd.read_csv(path / "history.csv") for path in folders if (path / "history.csv").exists()]
-    made = scores_figures.training_figure("title", histories, drawn[2])
-    assert_all_text_is_inside(made)
-    assert made.axes[0].get_title() == "mse"
-    assert made.axes[0].get_yscale() == "log"
+    figure = scores_figures.training_figure("title", histories, drawn[2])
+    assert_all_text_is_inside(figure)
+    assert figure.axes[0].get_title() == "mse"
+    assert figure.axes[0].get_yscale() == "log"
 
 
 def test_traversals_name_inactive_latents(out):
     pictures, matrices = run_files(out)
-    made = runs_figures.traversals_figure("title", pictures, matrices)
-    assert_all_text_is_inside(made)
-    names = [tick.get_text() for tick in made.axes[0].get_yticklabels()]
+    figure = runs_figures.traversals_figure("title", pictures, matrices)
+    assert_all_text_is_inside(figure)
+    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert names[7:] == ["latent 7", "latent 8\n(inactive)", "latent 9\n(inactive)"]
-    assert made.axes[0].get_yticklabels()[8].get_color() == runs_figures.INACTIVE
-    image = made.axes[0].images[0].get_array()
+    assert figure.axes[0].get_yticklabels()[8].get_color() == runs_figures.INACTIVE
+    image = figure.axes[0].images[0].get_array()
     np.testing.assert_array_equal(image[66 * 3 : 66 * 3 + 64, 66 * 5 : 66 * 5 + 64], pictures["traversals"][3, 5])
     texts = runs_figures.traversals_figure("title", pictures, {}).axes[0].get_yticklabels()
     assert not any("inactive" in tick.get_text() for tick in texts)
@@ -204,18 +206,18 @@ def test_traversals_name_inactive_latents(out):
 
 def test_reconstructions_stand_below_their_originals(out):
     pictures, _ = run_files(out)
-    made = runs_figures.reconstructions_figure("title", pictures)
-    assert_all_text_is_inside(made)
-    image = made.axes[0].images[0].get_array()
+    figure = runs_figures.reconstructions_figure("title", pictures)
+    assert_all_text_is_inside(figure)
+    image = figure.axes[0].images[0].get_array()
     np.testing.assert_array_equal(image[:64, 66:130], pictures["originals"][1])
     np.testing.assert_array_equal(image[66:, 66:130], pictures["reconstructions"][1])
 
 
 def test_matrices_have_factors_as_rows_and_inactive_latents_hatched(out):
     _, matrices = run_files(out)
-    made = runs_figures.matrices_figure("title", matrices, synthetic.FACTORS)
-    assert_all_text_is_inside(made)
-    nmi, importance = made.axes[:2]
+    figure = runs_figures.matrices_figure("title", matrices, synthetic.FACTORS)
+    assert_all_text_is_inside(figure)
+    nmi, importance = figure.axes[:2]
     np.testing.assert_array_equal(nmi.collections[0].get_array()[:, :8], matrices["infomec.nmi"][:, :8])
     np.testing.assert_array_equal(importance.collections[0].get_array()[:, :8], matrices["dci.importance"].T[:, :8])
     assert nmi.collections[0].get_array().mask[:, 8:].all()
@@ -288,9 +290,9 @@ def test_files_that_a_run_cannot_have_are_not_missed(tmp_path):
 
 
 def test_a_figure_holds_a_limited_number_of_setups(tmp_path):
-    for place in range(30):
+    for beta in range(30):
         synthetic.write_run(
-            tmp_path, synthetic.spec("qlae", settings={"beta": float(place)}, changed=("model.beta",)), {"mse.mse": 0.5}
+            tmp_path, synthetic.spec("qlae", settings={"beta": float(beta)}, changed=("model.beta",)), {"mse.mse": 0.5}
         )
     report = write_report(tmp_path)
     assert len(report.leaderboard) == 30
@@ -298,11 +300,11 @@ def test_a_figure_holds_a_limited_number_of_setups(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("title", "expected"),
     [("beta_vae", "beta_vae"), ("a/b", "a_b-"), ("../x", "x-"), ("..", "x-"), ("", "x-"), ("A b", "A_b-")],
 )
-def test_file_names_are_safe_and_never_collide(text, expected):
-    name = labels.file_name(text)
+def test_file_names_are_safe_and_never_collide(title, expected):
+    name = labels.file_name(title)
     assert name == expected or (expected.endswith("-") and name.startswith(expected) and len(name) == len(expected) + 6)
     assert labels.file_name("a b") != labels.file_name("a/b")
 
@@ -390,8 +392,8 @@ def test_a_notebooks_backend_and_the_users_settings_do_not_matter(tmp_path):
     settings.write_text("text.usetex: True\nfont.size: 40\n")
     environment = os.environ | {"MPLBACKEND": "module://no_such_backend", "MATPLOTLIBRC": str(settings)}
     code = f"from disentangle_bench.report import write_report; print(len(write_report({str(tmp_path)!r}).paths))"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
     plain = (tmp_path / "figures" / "rooms3d-cpu" / "scores.png").read_bytes()
     write_report(tmp_path)
     assert (tmp_path / "figures" / "rooms3d-cpu" / "scores.png").read_bytes() == plain

@@ -33,9 +33,9 @@ def test_groups_are_in_tables_and_page(out):
     assert csv["n"].tolist() == [2, 2]
     assert csv["value"].iloc[0] == 0.75
     assert pd.isna(csv["value"].iloc[1])
-    text = (out / "leaderboard.md").read_text(encoding="utf-8")
-    assert "| consistency.linear ↑ | qlae | 2 | 0.750 | 0.010 |" in text
-    assert "| consistency.linear ↑ | vq_vae | 2 | — | 0.010 |" in text
+    markdown = (out / "leaderboard.md").read_text(encoding="utf-8")
+    assert "| consistency.linear ↑ | qlae | 2 | 0.750 | 0.010 |" in markdown
+    assert "| consistency.linear ↑ | vq_vae | 2 | — | 0.010 |" in markdown
     page = (out / "report.html").read_text(encoding="utf-8")
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
     (table,) = data["tables"]

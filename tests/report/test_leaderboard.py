@@ -36,18 +36,18 @@ def test_a_row_worked_by_hand():
 def test_groups_of_all_sizes_equal_one_group_at_a_time():
     rng = np.random.default_rng(1)
     records = [
-        record(f"model{place}", seed, {"dci.disentanglement": rng.random(), "mse.mse": rng.random()})
-        for place, n in enumerate([3, 7, 1, 3, 12, 4])
+        record(f"model{index}", seed, {"dci.disentanglement": rng.random(), "mse.mse": rng.random()})
+        for index, n in enumerate([3, 7, 1, 3, 12, 4])
         for seed in range(n)
     ]
     scores = score_table([records[i] for i in rng.permutation(len(records))])
-    found = leaderboard.leaderboard(scores).set_index(["model", "score"])
+    table = leaderboard.leaderboard(scores).set_index(["model", "score"])
     for (model, score), part in scores.groupby(["model", "score"]):
-        values, row = part["value"].to_numpy()[None], found.loc[(model, score)]
+        values, row = part["value"].to_numpy()[None], table.loc[(model, score)]
         low, high = statistics.interval(values)
         expected = [len(part), values.mean(), np.median(values), statistics.iqm(values)[0], low[0], high[0]]
         assert [row[name] for name in ("n", "mean", "median", "iqm", "ci_low", "ci_high")] == pytest.approx(expected)
-    for _, part in found.reset_index().query("n >= 3").groupby("score"):
+    for _, part in table.reset_index().query("n >= 3").groupby("score"):
         sign = 1 if part["direction"].iloc[0] == "lower" else -1
         assert part["rank"].tolist() == (sign * part["mean"]).rank().tolist()
 
@@ -65,9 +65,9 @@ def test_groups_of_all_sizes_equal_one_group_at_a_time():
     ],
 )
 def test_different_runs_are_never_pooled(other):
-    found = board(three("qlae", [0.1, 0.2, 0.3]) + three("qlae", [0.7, 0.8, 0.9], **other))
-    assert sorted(found["mean"]) == pytest.approx([0.2, 0.8])
-    assert found["n"].tolist() == [3, 3]
+    table = board(three("qlae", [0.1, 0.2, 0.3]) + three("qlae", [0.7, 0.8, 0.9], **other))
+    assert sorted(table["mean"]) == pytest.approx([0.2, 0.8])
+    assert table["n"].tolist() == [3, 3]
 
 
 def test_package_versions_are_pooled_and_named_unless_they_are_asked_for():
@@ -81,9 +81,9 @@ def test_package_versions_are_pooled_and_named_unless_they_are_asked_for():
 
 
 def test_changed_values_are_told_apart_though_their_names_are_the_same():
-    changed = {"changed": ("model.beta",)}
-    records = three("qlae", [0.1, 0.2, 0.3], settings={"latents": 10, "beta": 2.0}, **changed)
-    records += three("qlae", [0.7, 0.8, 0.9], settings={"latents": 10, "beta": 4.0}, **changed)
+    options = {"changed": ("model.beta",)}
+    records = three("qlae", [0.1, 0.2, 0.3], settings={"latents": 10, "beta": 2.0}, **options)
+    records += three("qlae", [0.7, 0.8, 0.9], settings={"latents": 10, "beta": 4.0}, **options)
     assert dict(board(records).set_index("changed")["mean"]) == pytest.approx(
         {"model.beta=2.0": 0.2, "model.beta=4.0": 0.8}
     )
@@ -134,10 +134,10 @@ def test_a_seed_counts_once_though_it_was_run_with_two_sets_of_metrics():
 )
 def test_what_has_a_note_has_no_rank_and_takes_none(records, note):
     others = three("vq_vae", [0.0, 0.0, 0.05])
-    found = board(records() + others).set_index("model")
-    assert found.loc["qlae", "note"] == note
-    assert found.loc["qlae", "rank"] is pd.NA
-    assert found.loc["vq_vae", "rank"] == 1
+    table = board(records() + others).set_index("model")
+    assert table.loc["qlae", "note"] == note
+    assert table.loc["qlae", "rank"] is pd.NA
+    assert table.loc["vq_vae", "rank"] == 1
 
 
 def test_a_record_off_its_protocol_does_not_make_the_protocol_unranked():
@@ -160,14 +160,16 @@ def test_lower_is_better_where_the_record_says_so_and_ties_share_the_rank():
 
 def test_csv_round_trips_with_its_documented_types(tmp_path):
     records = three("qlae", [0.1, 0.2, 1 / 3]) + three("vq_vae", [None]) + three("NA", [0.5], changed=("model.beta",))
-    made = board(records)
-    leaderboard.write_csv(made, tmp_path / "leaderboard.csv")
-    read = leaderboard.read_csv(tmp_path / "leaderboard.csv")
-    assert {name: str(dtype).replace("string", "str") for name, dtype in read.dtypes.items()} == leaderboard.DTYPES
-    assert_frame_equal(read, made, rtol=1e-8, check_dtype=False)
-    text = (tmp_path / "leaderboard.csv").read_bytes()
-    assert b"\r" not in text
-    assert text.startswith(",".join(leaderboard.DTYPES).encode() + b"\n")
+    table = board(records)
+    leaderboard.write_csv(table, tmp_path / "leaderboard.csv")
+    read_table = leaderboard.read_csv(tmp_path / "leaderboard.csv")
+    assert {
+        name: str(dtype).replace("string", "str") for name, dtype in read_table.dtypes.items()
+    } == leaderboard.DTYPES
+    assert_frame_equal(read_table, table, rtol=1e-8, check_dtype=False)
+    content = (tmp_path / "leaderboard.csv").read_bytes()
+    assert b"\r" not in content
+    assert content.startswith(",".join(leaderboard.DTYPES).encode() + b"\n")
 
 
 def test_csv_is_the_same_whatever_the_order_of_the_records(tmp_path):
@@ -184,8 +186,8 @@ HOSTILE = 'a|b`c`\n"quoted", <script>alert(1)</script>\r\n\x00\u2028=1'
 
 
 def test_hostile_text_keeps_its_row_and_starts_no_formula(tmp_path):
-    made = board(three(HOSTILE, [0.1, 0.2, 0.3]) + three("=HYPERLINK(1)", [0.4, 0.5, 0.6]))
-    leaderboard.write_csv(made, tmp_path / "x.csv")
+    table = board(three(HOSTILE, [0.1, 0.2, 0.3]) + three("=HYPERLINK(1)", [0.4, 0.5, 0.6]))
+    leaderboard.write_csv(table, tmp_path / "x.csv")
     assert (tmp_path / "x.csv").read_text(encoding="utf-8").count("\n") == 3
     names = set(leaderboard.read_csv(tmp_path / "x.csv")["model"])
     assert names == {"'=HYPERLINK(1)", 'a|b`c` "quoted", <script>alert(1)</script> =1'}
@@ -199,13 +201,13 @@ def test_metrics_filter_keeps_named_metrics_and_suggests_the_nearest():
 
 
 def test_documentation_names_every_column_with_its_type_and_every_note():
-    text = DOC.read_text(encoding="utf-8")
-    assert f"schema {leaderboard.SCHEMA}" in text.lower()
-    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", text, flags=re.MULTILINE)
+    page = DOC.read_text(encoding="utf-8")
+    assert f"schema {leaderboard.SCHEMA}" in page.lower()
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, flags=re.MULTILINE)
     assert rows == list(leaderboard.DTYPES.items())
-    assert all(f"`{note}`" in text for note in leaderboard.NOTES)
+    assert all(f"`{note}`" in page for note in leaderboard.NOTES)
 
 
 def test_groups_are_what_the_documentation_says_is_never_pooled():
-    text = DOC.read_text(encoding="utf-8").split("## Columns")[0]
-    assert all(f"`{name}`" in text for name in GROUP)
+    page = DOC.read_text(encoding="utf-8").split("## Columns")[0]
+    assert all(f"`{name}`" in page for name in GROUP)

@@ -59,8 +59,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chromium():
-    with browser() as found:
-        yield found
+    with browser() as page:
+        yield page
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_it_shows_the_leaderboard_and_sorts(page, folder):
     assert page.one('th[aria-sort="descending"] button').get_attribute("data-sort") == "0"
     page.one('[data-sort="0"]').click()
     assert page.models() == sorted(means, key=means.get)
-    mse = next(place for place, column in enumerate(table["columns"]) if column["name"] == "mse.mse")
+    mse = next(index for index, column in enumerate(table["columns"]) if column["name"] == "mse.mse")
     page.one(f'[data-sort="{mse}"]').click()
     errors = {row["name"]: row["cells"][mse]["mean"] for row in table["rows"]}
     assert page.models() == sorted(errors, key=errors.get), "lower is better: the best comes first"
@@ -116,8 +116,8 @@ def test_it_filters_and_hides(page):
     page.one('#columns input[value="parameters"]').click()
     heads = page.texts(".board thead th")
     assert len(heads) == 11
-    assert any(text.startswith("parameters") for text in heads)
-    assert not any("modularity" in text for text in heads)
+    assert any(head.startswith("parameters") for head in heads)
+    assert not any("modularity" in head for head in heads)
 
 
 def test_it_switches_dataset_protocol_score_and_statistic(page, folder):
@@ -189,9 +189,9 @@ def test_a_run_opens_and_closes(page, folder):
     dialog = page.one("#run")
     assert dialog.is_displayed()
     assert page.driver.switch_to.active_element.text == "Close"
-    wanted = ["rooms3d · cpu · seed 0", "model.beta", "training.updates", "dci.disentanglement", "digest of the spec"]
-    for text in [*wanted, "latent 9 (inactive)", "floor_hue", "abc"]:
-        assert text in dialog.text, text
+    parts = ["rooms3d · cpu · seed 0", "model.beta", "training.updates", "dci.disentanglement", "digest of the spec"]
+    for part in [*parts, "latent 9 (inactive)", "floor_hue", "abc"]:
+        assert part in dialog.text, part
     assert page.js("return document.querySelector('.sheet img').naturalWidth") > 100
     assert len(page.texts("#run polyline")) == 3
     page.js("document.querySelector('#run input[type=range]').value = 3")
@@ -216,8 +216,8 @@ def test_the_overview_and_the_pictures_come_first(page, folder):
     assert page.texts(".overview thead th") == ["model", "rooms3d", "shapes3d", "mean"]
     ranks = {row["title"]: row["mean_rank"][0] for table in data(folder)["tables"] if table["title"] == "rooms3d, cpu"
              for row in table["rows"] if row["mean_rank"]}  # fmt: skip
-    shown = dict(zip(page.texts(".overview tbody th"), page.texts(".overview tbody td:nth-child(2)"), strict=True))
-    assert shown == {title: f"{rank:.2f}" for title, rank in ranks.items()}
+    overview = dict(zip(page.texts(".overview tbody th"), page.texts(".overview tbody td:nth-child(2)"), strict=True))
+    assert overview == {title: f"{rank:.2f}" for title, rank in ranks.items()}
     assert len(page.texts("#pictures-list figure")) == 3
     assert page.js("return [...document.querySelectorAll('#pictures-list img')].every(i => i.src.startsWith('data:'))")
     page.choose("#protocol", "quick")
@@ -239,11 +239,11 @@ def test_the_view_can_be_taken_as_csv_and_latex(page):
     page.choose("#dataset", "rooms3d")
     rows = list(csv.DictReader(io.StringIO(page.js("return viewCsv()"))))
     assert [row["model"] for row in rows] == page.models()
-    shown = page.texts(".board tbody tr td:nth-child(4) .value")
-    assert [f"{float(row['dci.disentanglement']):.3f}" for row in rows] == shown
-    text = page.js("return viewTex()")
-    assert text.count(r"\\") == 1 + len(rows)
-    assert r"$\beta$-TCVAE & 3 & " in text
+    values = page.texts(".board tbody tr td:nth-child(4) .value")
+    assert [f"{float(row['dci.disentanglement']):.3f}" for row in rows] == values
+    latex = page.js("return viewTex()")
+    assert latex.count(r"\\") == 1 + len(rows)
+    assert r"$\beta$-TCVAE & 3 & " in latex
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -264,8 +264,8 @@ def test_a_chart_can_be_taken_as_png_as_it_is_on_the_screen(page, scheme):
                                          "return [b.width * 2, b.height * 2]"))  # fmt: skip
     pixels = np.asarray(picture).reshape(-1, 3)
     assert (pixels[0].mean() > 200) == (scheme == "light"), "the paper is that of the scheme"
-    shown = {tuple(bytes.fromhex(colour[1:])) for colour in labels.COLOURS}
-    assert any((pixels == colour).all(axis=1).any() for colour in shown) or scheme == "dark"
+    colours = {tuple(bytes.fromhex(colour[1:])) for colour in labels.COLOURS}
+    assert any((pixels == colour).all(axis=1).any() for colour in colours) or scheme == "dark"
     assert len(np.unique(pixels, axis=0)) > 20, "marks, lines and letters are in it"
 
 
@@ -327,8 +327,8 @@ def test_it_fits_and_can_be_read(page, folder, width, scheme):
 def test_it_prints(page):
     import base64
 
-    printed = page.driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True, "printBackground": True})
-    pages = base64.b64decode(printed["data"]).count(b"/Type /Page\n")
+    pdf = page.driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True, "printBackground": True})
+    pages = base64.b64decode(pdf["data"]).count(b"/Type /Page\n")
     assert 1 <= pages <= 12
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not page.one("#controls").is_displayed()
@@ -349,9 +349,9 @@ def test_hostile_text_is_shown_and_not_run(chromium, tmp_path):
     content = json.loads((failure / "failed.json").read_text()) | {"run_id": HOSTILE, "traceback": HOSTILE}
     (failure / "failed.json").write_text(json.dumps(content))
     write_report(tmp_path, figures=False, html=tmp_path / "x.html")
-    text = (tmp_path / "x.html").read_text(encoding="utf-8")
-    assert text.count("<script") == 2
-    assert "\u2028" not in text
+    html = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert html.count("<script") == 2
+    assert "\u2028" not in html
     chromium.complaints()
     chromium.open(tmp_path / "x.html")
     assert "{{7*7}}" in chromium.models()[0]

@@ -12,9 +12,9 @@ from support.page_data import HOSTILE, data
 
 def test_embedded_json_ends_no_element_and_round_trips():
     value = {"x": [HOSTILE, float("nan"), "<!--", "]]>", "\ud800"], "y": 1}
-    text = page_module.embed(value)
-    assert not set(text) & set("<>&\u2028\u2029")
-    assert json.loads(text) == {"x": [HOSTILE, None, "<!--", "]]>", "\\ud800"], "y": 1}
+    markup = page_module.embed(value)
+    assert not set(markup) & set("<>&\u2028\u2029")
+    assert json.loads(markup) == {"x": [HOSTILE, None, "<!--", "]]>", "\\ud800"], "y": 1}
 
 
 def test_refresh_is_asked_for_only_while_watching(tmp_path):
@@ -33,6 +33,6 @@ def test_pictures_stay_within_the_budget(tmp_path, monkeypatch):
              for run in data(tmp_path, "x.html")["runs"]]  # fmt: skip
     monkeypatch.setattr(page_module, "LARGEST", max(sizes) + 10)
     write_report(tmp_path, figures=False, html=tmp_path / "x.html")
-    written = data(tmp_path, "x.html")
-    assert sum(run["pictures"] is not None for run in written["runs"]) == 1
-    assert "pictures of 1 runs are not in this page" in written["notes"][-1]
+    content = data(tmp_path, "x.html")
+    assert sum(run["pictures"] is not None for run in content["runs"]) == 1
+    assert "pictures of 1 runs are not in this page" in content["notes"][-1]

@@ -55,26 +55,26 @@ def test_rank_interval_equals_a_slow_bootstrap():
 
 def test_clear_cut_ranks_have_intervals_of_one_rank_and_close_ones_do_not():
     records = three("a", [0.9, 0.9, 0.9]) + three("b", [0.5, 0.5, 0.5]) + three("c", [0.5, 0.5, 0.5])
-    found = board(records).set_index("model")[["rank", "rank_low", "rank_high"]]
-    assert found.values.tolist() == [[1, 1, 1], [2, 2, 2], [2, 2, 2]]
+    table = board(records).set_index("model")[["rank", "rank_low", "rank_high"]]
+    assert table.values.tolist() == [[1, 1, 1], [2, 2, 2], [2, 2, 2]]
     close = board(three("a", [0.5, 0.6, 0.7]) + three("b", [0.5, 0.61, 0.7])).set_index("model")
     assert close[["rank_low", "rank_high"]].values.tolist() == [[1, 2], [1, 2]]
 
 
 def test_what_has_no_rank_has_no_interval_and_takes_no_part():
-    found = board(three("a", [0.1, 0.2]) + three("b", [0.5, 0.5, 0.5])).set_index("model")
-    assert found.loc["a", "rank_low"] is pd.NA
-    assert found.loc["b", "rank_high"] == 1
+    table = board(three("a", [0.1, 0.2]) + three("b", [0.5, 0.5, 0.5])).set_index("model")
+    assert table.loc["a", "rank_low"] is pd.NA
+    assert table.loc["b", "rank_high"] == 1
 
 
 def test_descriptive_scores_are_not_ranked():
     records = three("a", [4, 4, 4], "latents.active") + three("b", [5, 5, 5], "latents.active")
     for run in records:
         run.content["scores"][0]["ranked"] = False
-    found = board(records)
-    assert set(found["note"]) == {"descriptive"}
-    assert set(found["direction"]) == {"none"}
-    assert found["rank"].isna().all()
+    table = board(records)
+    assert set(table["note"]) == {"descriptive"}
+    assert set(table["direction"]) == {"none"}
+    assert table["rank"].isna().all()
 
 
 def scored(model, values, **spec):
@@ -87,13 +87,13 @@ def test_mean_ranks_by_hand():
     records = scored("a", {"dci.disentanglement": 0.9, "mse.mse": 3.0})
     records += scored("b", {"dci.disentanglement": 0.5, "mse.mse": 1.0})
     records += scored("c", {"dci.disentanglement": 0.1, "mse.mse": 3.0})
-    found = means(records).set_index("model")
-    assert found["mean_rank"].to_dict() == {"b": 1.5, "a": 1.75, "c": 2.75}
-    assert found["ci_low"].tolist() == found["ci_high"].tolist() == found["mean_rank"].tolist()
+    mean_ranks = means(records).set_index("model")
+    assert mean_ranks["mean_rank"].to_dict() == {"b": 1.5, "a": 1.75, "c": 2.75}
+    assert mean_ranks["ci_low"].tolist() == mean_ranks["ci_high"].tolist() == mean_ranks["mean_rank"].tolist()
     # Models beaten: b 1 + 2; a 2 + 0.5; c 0 + 0.5.
-    assert found["borda"].to_dict() == {"b": 3, "a": 2.5, "c": 0.5}
-    assert found["place"].tolist() == [1, 2, 3]
-    assert set(found["contests"]) == {2}
+    assert mean_ranks["borda"].to_dict() == {"b": 3, "a": 2.5, "c": 0.5}
+    assert mean_ranks["place"].tolist() == [1, 2, 3]
+    assert set(mean_ranks["contests"]) == {2}
 
 
 def test_mean_ranks_over_datasets_hold_models_with_settings_of_their_own_on_each():
@@ -103,8 +103,8 @@ def test_mean_ranks_over_datasets_hold_models_with_settings_of_their_own_on_each
         records += scored("a", {"dci.disentanglement": a}, **spec) + scored("b", {"dci.disentanglement": b}, **spec)
     # c is on one dataset only: it takes part there and not over both.
     records += scored("c", {"dci.disentanglement": 0.5}, dataset="one")
-    found = means(records)
-    assert found[["dataset", "model", "mean_rank"]].values.tolist() == [
+    mean_ranks = means(records)
+    assert mean_ranks[["dataset", "model", "mean_rank"]].values.tolist() == [
         ["one", "a", 1.0],
         ["one", "c", 2.0],
         ["one", "b", 3.0],
@@ -113,8 +113,10 @@ def test_mean_ranks_over_datasets_hold_models_with_settings_of_their_own_on_each
         ["", "a", 1.5],
         ["", "b", 1.5],
     ]
-    assert set(found[found["dataset"] == ""]["contests"]) == {2}
-    assert {name: str(dtype).replace("string", "str") for name, dtype in found.dtypes.items()} == ranking.MEAN_DTYPES
+    assert set(mean_ranks[mean_ranks["dataset"] == ""]["contests"]) == {2}
+    assert {
+        name: str(dtype).replace("string", "str") for name, dtype in mean_ranks.dtypes.items()
+    } == ranking.MEAN_DTYPES
 
 
 def test_mean_ranks_never_mix_versions():
@@ -123,8 +125,8 @@ def test_mean_ranks_never_mix_versions():
         for model, value in (("a", 0.9), ("b", 0.1)):
             spec = {"dataset_version": version, "protocol_version": 1}
             records += scored(model, {"dci.disentanglement": value if version == 1 else 1 - value}, **spec)
-    found = means(records)
-    assert found[["dataset", "dataset_version", "model"]].values.tolist() == [
+    mean_ranks = means(records)
+    assert mean_ranks[["dataset", "dataset_version", "model"]].values.tolist() == [
         ["rooms3d", 1, "a"],
         ["rooms3d", 1, "b"],
         ["rooms3d", 2, "b"],

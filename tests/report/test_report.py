@@ -30,8 +30,8 @@ def shown(report, width: int) -> str:
 
 def test_a_whole_grid(tmp_path):
     synthetic.write_grid(tmp_path, seeds=3, companions=False)
-    said = []
-    report = write_report(tmp_path, figures=False, progress=said.append)
+    messages = []
+    report = write_report(tmp_path, figures=False, progress=messages.append)
     assert [path.relative_to(tmp_path).as_posix() for path in report.paths] == [
         "results.csv",
         "leaderboard.csv",
@@ -43,10 +43,10 @@ def test_a_whole_grid(tmp_path):
     ]
     assert len(pd.read_csv(tmp_path / "results.csv")) == 6 * 3 * 8
     assert len(report.leaderboard) == 6 * 8
-    assert said == ["reading the run records", "tables of 18 runs"]
+    assert messages == ["reading the run records", "tables of 18 runs"]
     assert report.notes == ()
-    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
-    table, means = tables(text)
+    markdown = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    table, means = tables(markdown)
     assert [row[0] for row in means[2:]] == list("123456")
     assert table[0][:3] == ["model", "n", "dci.disentanglement ↑"]
     assert "mse.mse ↓" in table[0]
@@ -62,8 +62,10 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
     contents = []
     for name in ("a", "b"):
         out = synthetic.write_grid(tmp_path / name, ("qlae",), seeds=2)
-        made = write_report(out, figures=False, html=out / "report.html")  # of figures, test_comparisons asks the same
-        contents.append({path.relative_to(out): path.read_bytes() for path in made.paths})
+        report = write_report(
+            out, figures=False, html=out / "report.html"
+        )  # of figures, test_comparisons asks the same
+        contents.append({path.relative_to(out): path.read_bytes() for path in report.paths})
     assert contents[0] == contents[1]
     assert len(contents[0]) == 7 + len(PARQUET)
 
@@ -78,8 +80,8 @@ def test_what_is_missing_failed_or_not_ranked_is_said(tmp_path):
     synthetic.write_failure(tmp_path, synthetic.spec("qlae", 0), "was retried")
     (tmp_path / "runs" / "half-done").mkdir()
     write_report(tmp_path, figures=False)
-    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
-    cpu, quick = text.split("## rooms3d, ")[1:3]
+    markdown = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    cpu, quick = markdown.split("## rooms3d, ")[1:3]
     assert "- Fewer than 3 seeds, so not ranked: fsq, qlae (model.latents=4), vq_vae.\n" in cpu
     assert "- Off-protocol (settings changed by hand), so not ranked: qlae (model.latents=4).\n" in cpu
     assert "- fsq, vq_vae lack seeds 2-4, which others have.\n" in cpu
@@ -87,9 +89,9 @@ def test_what_is_missing_failed_or_not_ranked_is_said(tmp_path):
     assert "Nothing here is ranked" in quick
     assert "Nothing here is ranked" not in cpu
     assert "**" not in quick
-    assert f"- {synthetic.spec('vq_vae', 2).run_id}: out of memory\n" in text
-    assert "was retried" not in text
-    assert "- half-done\n" in text
+    assert f"- {synthetic.spec('vq_vae', 2).run_id}: out of memory\n" in markdown
+    assert "was retried" not in markdown
+    assert "- half-done\n" in markdown
 
 
 def test_runs_that_collapsed_are_named(tmp_path):
@@ -101,9 +103,9 @@ def test_runs_that_collapsed_are_named(tmp_path):
         synthetic.write_run(tmp_path, synthetic.spec("vq_vae", seed), scores if seed in (0, 2) else dead)
     write_report(tmp_path, figures=False, html=tmp_path / "report.html")
     remark = "vq_vae ended with no active latent (collapsed) for seeds 1, 3, which its means count like any other."
-    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
-    assert f"- {remark}\n" in text
-    assert "qlae ended" not in text
+    markdown = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert f"- {remark}\n" in markdown
+    assert "qlae ended" not in markdown
     assert remark in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -113,14 +115,14 @@ def test_scores_that_differ_between_records(tmp_path):
         scores = {"dci.disentanglement": None, "latents.perplexity": 7.0 if seed else None}
         synthetic.write_run(tmp_path, synthetic.spec("vq_vae", seed), scores)
     report = write_report(tmp_path)
-    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
-    (table,) = tables(text)
+    markdown = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    (table,) = tables(markdown)
     assert table[2:] == [
         ["qlae", "3", "**0.500 [0.500, 0.500]**", "**4.00 [4.00, 4.00]**", "—"],
         ["vq_vae", "3", "undefined", "—", "7.00 [7.00, 7.00] (n=2)"],
     ]
-    assert "not ranked: vq_vae: dci.disentanglement, vq_vae: latents.perplexity.\n" in text
-    assert "Fewer than" not in text
+    assert "not ranked: vq_vae: dci.disentanglement, vq_vae: latents.perplexity.\n" in markdown
+    assert "Fewer than" not in markdown
     assert "undefined" in shown(report, 200)
 
 
@@ -136,14 +138,14 @@ def test_versions_stand_apart_and_that_is_said(tmp_path):
                 content["scores"][0]["variant"] = "other"
                 (folder / "record.json").write_text(json.dumps(content))
     write_report(tmp_path)
-    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
-    assert [row[0] for row in tables(text)[0][2:]] == ["qlae v1", "qlae v2"]
-    assert "One model is present in several versions or settings" in text
-    assert "## shapes3d v1, cpu v1\n" in text
-    assert "## shapes3d v2, cpu v1\n" in text
-    assert "dci.disentanglement (other, v1) ↑ | dci.disentanglement (locatello2019, v1) ↑" not in text
-    assert "dci.disentanglement (locatello2019, v1) ↑ | dci.disentanglement (other, v1) ↑" in text
-    assert "Scores of several variants or metric versions are present" in text
+    markdown = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert [row[0] for row in tables(markdown)[0][2:]] == ["qlae v1", "qlae v2"]
+    assert "One model is present in several versions or settings" in markdown
+    assert "## shapes3d v1, cpu v1\n" in markdown
+    assert "## shapes3d v2, cpu v1\n" in markdown
+    assert "dci.disentanglement (other, v1) ↑ | dci.disentanglement (locatello2019, v1) ↑" not in markdown
+    assert "dci.disentanglement (locatello2019, v1) ↑ | dci.disentanglement (other, v1) ↑" in markdown
+    assert "Scores of several variants or metric versions are present" in markdown
     folders = {path.name for path in (tmp_path / "figures").iterdir()}
     assert len(folders) == 3
 
@@ -183,13 +185,13 @@ def test_hostile_text_changes_no_structure(tmp_path):
     content = json.loads((failure / "failed.json").read_text())
     (failure / "failed.json").write_text(json.dumps(content | {"run_id": HOSTILE}))
     write_report(tmp_path, figures=False)
-    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
-    (table,) = tables(text)
+    markdown = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    (table,) = tables(markdown)
     assert {len(row) for row in table} == {10}
     assert len(table) == 3
-    assert "<script" not in text
-    assert not re.search(r"(?<!\\)`c", text)
-    assert sum(line.startswith("- ") for line in text.split("## Failed runs")[1].splitlines()) == 1
+    assert "<script" not in markdown
+    assert not re.search(r"(?<!\\)`c", markdown)
+    assert sum(line.startswith("- ") for line in markdown.split("## Failed runs")[1].splitlines()) == 1
     assert all(tmp_path in path.resolve().parents for path in report.paths)
     assert len({path.parent for path in report.paths}) == 2
     assert "alert(1)" in shown(report, 300)
@@ -216,10 +218,10 @@ def test_terminal_shows_all_names_whatever_its_width(tmp_path):
     wide, narrow = shown(report, 180), shown(report, 80)
     assert wide.count("rooms3d, cpu") == 1
     assert narrow.count("rooms3d, cpu") == 3
-    for text in (wide, narrow):
-        assert "…" not in text
+    for output in (wide, narrow):
+        assert "…" not in output
         for word in (*synthetic.MODELS, "disentanglement ↑", "compactness ↑", "mse ↓"):
-            assert word in text
+            assert word in output
     assert max(map(len, narrow.splitlines())) <= 80
 
 
@@ -242,19 +244,19 @@ assert not pyplot.get_fignums()
 
 
 def test_terminal_prints_a_limited_number_of_rows_and_tables_and_says_so(tmp_path):
-    for place in range(45):
-        synthetic.write_run(tmp_path, synthetic.spec(f"model{place:02}"), {"mse.mse": 0.5})
-    for place in range(13):
-        synthetic.write_run(tmp_path, synthetic.spec("qlae", dataset=f"data{place:02}"), {"mse.mse": 0.5})
-    text = shown(write_report(tmp_path, figures=False), 100)
-    assert "data11, cpu" in text
-    assert "data12, cpu" not in text
-    assert "… and 2 more tables, in leaderboard.csv" in text
+    for index in range(45):
+        synthetic.write_run(tmp_path, synthetic.spec(f"model{index:02}"), {"mse.mse": 0.5})
+    for index in range(13):
+        synthetic.write_run(tmp_path, synthetic.spec("qlae", dataset=f"data{index:02}"), {"mse.mse": 0.5})
+    output = shown(write_report(tmp_path, figures=False), 100)
+    assert "data11, cpu" in output
+    assert "data12, cpu" not in output
+    assert "… and 2 more tables, in leaderboard.csv" in output
     report = write_report(tmp_path, figures=False)
-    text = shown(dataclasses.replace(report, leaderboard=report.leaderboard.query("dataset == 'rooms3d'")), 100)
-    assert "model39" in text
-    assert "model40" not in text
-    assert "… and 5 more, in" in text
+    output = shown(dataclasses.replace(report, leaderboard=report.leaderboard.query("dataset == 'rooms3d'")), 100)
+    assert "model39" in output
+    assert "model40" not in output
+    assert "… and 5 more, in" in output
 
 
 def test_the_terminal_shows_the_interval(tmp_path):
@@ -262,6 +264,6 @@ def test_the_terminal_shows_the_interval(tmp_path):
         synthetic.write_run(tmp_path, synthetic.spec("qlae", seed), {"dci.disentanglement": value})
     report = write_report(tmp_path, figures=False)
     row = report.leaderboard.iloc[0]
-    text = shown(report, 100)
-    assert f"[{row.ci_low:.3f}, {row.ci_high:.3f}]" in text
-    assert "±" not in text
+    output = shown(report, 100)
+    assert f"[{row.ci_low:.3f}, {row.ci_high:.3f}]" in output
+    assert "±" not in output

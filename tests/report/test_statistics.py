@@ -30,10 +30,10 @@ def slow_interval(values: list[float], level: float) -> tuple[float, float]:
     half = stats.t.ppf((1 + level) / 2, n - 1) * math.sqrt(n / (n - 1))
     ends = []
     for share in (stats.norm.cdf(-half), stats.norm.sf(-half)):
-        place = share * (len(means) - 1)
-        below = math.floor(place)
+        position = share * (len(means) - 1)
+        below = math.floor(position)
         above = min(below + 1, len(means) - 1)
-        ends.append(means[below] + (place - below) * (means[above] - means[below]))
+        ends.append(means[below] + (position - below) * (means[above] - means[below]))
     return ends[0], ends[1]
 
 
@@ -83,9 +83,9 @@ def test_interval_is_within_the_data_around_the_mean_and_ignores_order(values):
 
 def test_interval_of_a_group_does_not_depend_on_its_neighbours(monkeypatch):
     values = np.random.default_rng(0).random((9, 8))
-    together = np.array(statistics.interval(values))
+    intervals = np.array(statistics.interval(values))
     monkeypatch.setattr(statistics, "_CELLS", 1)  # one group at a time
-    np.testing.assert_allclose(np.array(statistics.interval(values)), together, rtol=1e-13)
+    np.testing.assert_allclose(np.array(statistics.interval(values)), intervals, rtol=1e-13)
 
 
 def test_global_random_state_is_neither_read_nor_changed():

@@ -44,7 +44,7 @@ def attempt(spec, out, stop_at=None, **resources):
 
 def test_a_run_resumed_with_other_threads_keeps_both_parts(spec, tmp_path, monkeypatch, caplog):
     """It has the bits of neither one nor two threads, so the record must not say two alone."""
-    monkeypatch.setattr(attempts, "score", lambda *words: Scores())
+    monkeypatch.setattr(attempts, "score", lambda *arguments: Scores())
     assert attempt(spec, tmp_path, stop_at=2) == ("stopped", "stopped after update 2 of 4")
     assert attempt(spec, tmp_path, threads=2) == ("done", "")
     record = runs.read_record(runs.run_folder(tmp_path, spec))
@@ -55,7 +55,7 @@ def test_a_run_resumed_with_other_threads_keeps_both_parts(spec, tmp_path, monke
 
 
 def test_a_run_in_one_environment_has_no_parts(spec, tmp_path, monkeypatch):
-    monkeypatch.setattr(attempts, "score", lambda *words: Scores())
+    monkeypatch.setattr(attempts, "score", lambda *arguments: Scores())
     attempt(spec, tmp_path, stop_at=2)
     attempt(spec, tmp_path)
     assert "parts" not in runs.read_record(runs.run_folder(tmp_path, spec)).content
@@ -64,10 +64,10 @@ def test_a_run_in_one_environment_has_no_parts(spec, tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["model", "dataset"])
 def test_what_has_another_version_than_planned_is_refused(spec, tmp_path, kind):
     planned = spec.model_copy(update={f"{kind}_version": 99})
-    ended, text = attempt(planned, tmp_path)
-    assert ended == "failed"
-    assert f"the {kind} {getattr(spec, kind)!r} is version " in text
-    assert "planned with version 99: give dbench run or dbench plan --keep again" in text
+    outcome, message = attempt(planned, tmp_path)
+    assert outcome == "failed"
+    assert f"the {kind} {getattr(spec, kind)!r} is version " in message
+    assert "planned with version 99: give dbench run or dbench plan --keep again" in message
     assert not list(tmp_path.glob("runs/*/checkpoint.pt"))
 
 
@@ -78,11 +78,11 @@ def test_a_checkpoint_that_can_be_read_and_not_used_is_skipped(spec, tmp_path, c
     for _ in range(2):
         trainer.update()
         trainer.save(tmp_path)
-    good = (tmp_path / PREVIOUS).read_bytes()
+    content = (tmp_path / PREVIOUS).read_bytes()
     state = read_checkpoint(tmp_path / CHECKPOINT)
     state["model"].popitem()
     write_checkpoint(tmp_path, state)
-    (tmp_path / PREVIOUS).write_bytes(good)
+    (tmp_path / PREVIOUS).write_bytes(content)
     resumed = Trainer(spec, dataset, device)
     resumed.restore(tmp_path)
     assert resumed.step == 1
@@ -107,23 +107,23 @@ class WrongShape(AE):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("Plain", "the model 'mine' (Plain) has no 'version'"),
         ("WrongShape", "the model 'mine' breaks the suite's contract: "),
         ("Missing", "cannot be imported"),
     ],
 )
-def test_a_plugin_that_breaks_the_contract_is_found_before_training(spec, monkeypatch, name, said):
+def test_a_plugin_that_breaks_the_contract_is_found_before_training(spec, monkeypatch, name, message):
     monkeypatch.setitem(MODELS.entries, "mine", Entry("mine", f"{__name__}:{name}", "", group="plugin"))
-    with pytest.raises(BenchError) as raised:
+    with pytest.raises(BenchError) as error:
         check_plugins([spec.model_copy(update={"model": "mine"})])
-    assert said in str(raised.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
 def test_a_file_system_without_locks_is_one_line(monkeypatch, tmp_path, number):
-    def refuse(*words):
+    def refuse(*arguments):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)

@@ -21,10 +21,10 @@ from disentangle_bench.runner.run import estimate
 )
 def test_the_first_update_is_not_measured(monkeypatch, seconds, expected):
     """It imports, compiles and allocates: 45 hours were announced instead of 1.5."""
-    clock, left = [0.0], iter(seconds)
+    clock, durations = [0.0], iter(seconds)
 
     def update():
-        clock[0] += next(left)
+        clock[0] += next(durations)
 
     monkeypatch.setattr(plan, "_synchronised", lambda device: clock[0])
     trainer = SimpleNamespace(generator=torch.Generator(), update=update)
@@ -40,8 +40,8 @@ def test_a_plan_needs_no_download(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("share", "said"), [(0.5, True), (1.4, False), (None, False)])
-def test_a_plan_says_when_bfloat16_pays(monkeypatch, tmp_path, share, said):
+@pytest.mark.parametrize(("share", "pays"), [(0.5, True), (1.4, False), (None, False)])
+def test_a_plan_says_when_bfloat16_pays(monkeypatch, tmp_path, share, pays):
     monkeypatch.setattr(plan, "_metric_seconds", lambda spec, dataset: 1.0)
     monkeypatch.setattr(plan, "cpu_computes_bfloat16", lambda: share is not None)
     trainer_of = plan._measured
@@ -52,6 +52,6 @@ def test_a_plan_says_when_bfloat16_pays(monkeypatch, tmp_path, share, said):
     )
     result = estimate(expand("ae", "shapes3d", "2", "smoke", []), Resources(devices="cpu", data=tmp_path))
     assert result.as_json()["bf16"] == share
-    assert ("--precision bf16 would take 50%" in str(result.table().caption)) == said
-    if not said:
+    assert ("--precision bf16 would take 50%" in str(result.table().caption)) == pays
+    if not pays:
         assert "bf16" not in str(result.table().caption)

@@ -39,8 +39,8 @@ from support.grid_runs import RUN, contents
 @pytest.mark.slow
 def test_other_processes_and_jobs_give_the_same_bits(smoke_grid, tmp_path):
     """The real command, two runs at a time, instead of one after another in this process; in another folder."""
-    words = [*RUN, "--models", "qlae,factor_qvae", "--jobs", "2", "--out", str(tmp_path / "again")]
-    subprocess.run(words, check=True, capture_output=True)
+    command = [*RUN, "--models", "qlae,factor_qvae", "--jobs", "2", "--out", str(tmp_path / "again")]
+    subprocess.run(command, check=True, capture_output=True)
     first, second = contents(smoke_grid[0]), contents(tmp_path / "again")
     assert len(first) == 6
     assert len(second) == 2
@@ -60,9 +60,9 @@ def test_runs_in_this_process_give_the_same_bits(smoke_grid, tmp_path):
 def test_each_record_is_read_once_per_command(smoke_grid, tmp_path):
     shutil.copytree(smoke_grid[0], tmp_path / "out")
     opened = Counter()
-    sys.addaudithook(lambda event, words: event == "open" and opened.update([os.path.basename(str(words[0]))]))
-    done = CliRunner().invoke(main, [*RUN[3:], "--models", "all", "--jobs", "0", "--out", str(tmp_path / "out")])
-    assert "0 finished, 6 skipped" in done.output
+    sys.addaudithook(lambda event, arguments: event == "open" and opened.update([os.path.basename(str(arguments[0]))]))
+    result = CliRunner().invoke(main, [*RUN[3:], "--models", "all", "--jobs", "0", "--out", str(tmp_path / "out")])
+    assert "0 finished, 6 skipped" in result.output
     assert opened["record.json"] == 6
 
 
@@ -105,8 +105,8 @@ def test_scores_can_be_recomputed_from_the_stored_codes(smoke_grid):
         evaluation = load_evaluation(record.folder / "codes.npz")
         assert len(evaluation.factors) == 600
         assert evaluation.n_train == 400
-        again = score(evaluation, record.spec.scoring.metrics)
-        for row, old in zip(again.rows, record.scores, strict=True):
+        scores = score(evaluation, record.spec.scoring.metrics)
+        for row, old in zip(scores.rows, record.scores, strict=True):
             np.testing.assert_equal(row["value"], old["value"])
         with np.load(record.folder / "matrices.npz") as file:
             assert file["dci.importance"].shape == (12, 6)
@@ -133,10 +133,10 @@ def test_results_csv_is_tidy(smoke_grid):
 @pytest.mark.slow
 def test_an_interrupted_command_goes_on_to_the_same_bits(tmp_path):
     """SIGINT while two runs are training: status 130, checkpoints, no traceback; the same command finishes them."""
-    words = [*RUN, "--models", "qlae,factor_qvae", "--set", "training.updates=150", "--jobs", "2", "--out"]
-    subprocess.run([*words, str(tmp_path / "whole")], check=True, capture_output=True)
+    command = [*RUN, "--models", "qlae,factor_qvae", "--set", "training.updates=150", "--jobs", "2", "--out"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
     process = subprocess.Popen(
-        [*words, str(tmp_path / "parts")], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*command, str(tmp_path / "parts")], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     folders = tmp_path / "parts" / "runs"
     deadline = time.monotonic() + 120
@@ -150,8 +150,8 @@ def test_an_interrupted_command_goes_on_to_the_same_bits(tmp_path):
     assert "give the same command again to resume" in errors
     assert not list(folders.glob("*/failed.json"))
     assert len(list(folders.glob("*/record.json"))) < 2
-    done = subprocess.run([*words, str(tmp_path / "parts")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([*command, str(tmp_path / "parts")], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
@@ -171,9 +171,9 @@ def started(tmp_path):
     """Start the real command in the background: ``started("qlae", "--jobs", "1")``; ends it when the test ends."""
     commands = []
 
-    def start(models, *words, out="out"):
+    def start(models, *options, out="out"):
         command = subprocess.Popen(
-            [*RUN, "--models", models, *words, "--out", str(tmp_path / out)],
+            [*RUN, "--models", models, *options, "--out", str(tmp_path / out)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -276,27 +276,27 @@ def test_a_run_whose_command_is_gone_writes_a_checkpoint_and_ends(started):
 
 
 def test_rerun(dbench, tmp_path):
-    words = [*RUN[3:], "--models", "qlae", "--out", "out"]
-    assert "1 finished" in dbench(*words).stdout
+    arguments = [*RUN[3:], "--models", "qlae", "--out", "out"]
+    assert "1 finished" in dbench(*arguments).stdout
     before = contents(tmp_path / "out")
     (record,) = tmp_path.glob("out/runs/*/record.json")
-    written = record.stat().st_mtime_ns
-    assert "0 finished, 1 skipped" in dbench(*words).stdout
-    assert "0 finished, 1 skipped" in dbench(*words, "--rerun", "failed").stdout
-    assert record.stat().st_mtime_ns == written
-    assert "1 finished, 0 skipped" in dbench(*words, "--rerun", "all").stdout
-    assert record.stat().st_mtime_ns > written
+    modified_at = record.stat().st_mtime_ns
+    assert "0 finished, 1 skipped" in dbench(*arguments).stdout
+    assert "0 finished, 1 skipped" in dbench(*arguments, "--rerun", "failed").stdout
+    assert record.stat().st_mtime_ns == modified_at
+    assert "1 finished, 0 skipped" in dbench(*arguments, "--rerun", "all").stdout
+    assert record.stat().st_mtime_ns > modified_at
     assert contents(tmp_path / "out") == before
 
 
 def test_lists_of_values_make_a_grid(dbench):
-    done = dbench(
+    result = dbench(
         *RUN[3:], "--models", "qlae", "--set", "model.symbols=5,10,20", "--set", "training.updates=3,20", "--dry-run"
     )
-    *lines, counts = done.stdout.splitlines()
+    *lines, counts = result.stdout.splitlines()
     assert counts == "6 to do, 0 skipped"
     changes = {tuple(line.split()[3:]) for line in lines}
-    assert len({line.split()[2] for line in lines}) == len(changes) == 6, done.stdout + done.stderr
+    assert len({line.split()[2] for line in lines}) == len(changes) == 6, result.stdout + result.stderr
     assert ("model.symbols=20", "training.updates=3") in changes
 
 
@@ -309,7 +309,7 @@ def test_whatever_a_run_raises_is_its_failure_alone(monkeypatch, tmp_path, error
     """In a results folder whose name is not UTF-8; the next run of the grid is tried."""
     out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
 
-    def raising(*words):
+    def raising(*arguments):
         raise error
 
     monkeypatch.setattr(attempt, "_train", raising)
@@ -330,16 +330,16 @@ def test_the_command_of_a_failure_under_a_protocol_file_works_when_pasted(dbench
     for name, part in {"training": table["training"], "scoring": table["scoring"], "scoring.metrics": metrics}.items():
         lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in part.items())]
     (tmp_path / "mine.toml").write_text("\n".join(lines))
-    monkeypatch.setattr(attempt, "_train", lambda *words: 1 / 0)
+    monkeypatch.setattr(attempt, "_train", lambda *arguments: 1 / 0)
     specs = expand("ae", "rooms3d", "1", str(tmp_path / "mine.toml"), [])
     run_grid(specs, tmp_path / "out", Resources(jobs=0, devices="cpu", data=tmp_path / "data"))
     (tmp_path / "mine.toml").unlink()
     (failed,) = tmp_path.glob("out/runs/*/failed.json")
-    program, *words = shlex.split(json.loads(failed.read_text())["command"])
+    program, *arguments = shlex.split(json.loads(failed.read_text())["command"])
     assert program == "dbench"
-    done = dbench(*words, "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert specs[0].run_id in done.stdout
+    result = dbench(*arguments, "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert specs[0].run_id in result.stdout
     merge([tmp_path / "out"], tmp_path / "merged")
     assert runs.command(specs[0], tmp_path / "merged").count(str(tmp_path / "merged" / "plugins")) == 1
     assert list((tmp_path / "merged" / "plugins").glob("mine@*.toml"))

@@ -37,8 +37,8 @@ def everything(out):
 def test_merge_copies_once_and_keeps(source, tmp_path):
     out = tmp_path / "out"
     assert len(merge.merge([source], out).copied) == 4
-    again = merge.merge([source], out)
-    assert (again.copied, len(again.kept)) == ([], 4)
+    second_merge = merge.merge([source], out)
+    assert (second_merge.copied, len(second_merge.kept)) == ([], 4)
     assert names(out) == names(source)
     assert len(runs.load_records(out)) == 4
 
@@ -92,8 +92,8 @@ def test_merge_copies_files_and_follows_nothing(source, tmp_path, plant):
     plant(source / "runs" / SPECS[0].run_id)
     out = tmp_path / "out"
     assert len(merge.merge([source], out).copied) == 4
-    made = [name for name in everything(out) if name.startswith("runs")]
-    assert made == [name for name in before if name.startswith("runs")]
+    copies = [name for name in everything(out) if name.startswith("runs")]
+    assert copies == [name for name in before if name.startswith("runs")]
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_run(source, tmp_path, monkeypatch):
@@ -101,11 +101,11 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_run(source, tmp_path, monkey
     out = tmp_path / "out"
     copy, count = shutil.copy2, []
 
-    def copy2(*words, **options):
+    def copy2(*arguments, **options):
         count.append(1)
         if len(count) == 6:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), words[1])
-        return copy(*words, **options)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), arguments[1])
+        return copy(*arguments, **options)
 
     monkeypatch.setattr(shutil, "copy2", copy2)
     with pytest.raises(BenchError, match="No space left on device"):
@@ -117,11 +117,11 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_run(source, tmp_path, monkey
 
 
 def test_what_a_killed_merge_left_is_removed(source, tmp_path):
-    left = tmp_path / "out" / f"{merge.TEMPORARY}{SPECS[0].run_id}"
-    left.mkdir(parents=True)
-    (left / "record.json").write_text("{")
+    leftover = tmp_path / "out" / f"{merge.TEMPORARY}{SPECS[0].run_id}"
+    leftover.mkdir(parents=True)
+    (leftover / "record.json").write_text("{")
     assert len(merge.merge([source], tmp_path / "out").copied) == 4
-    assert not left.exists()
+    assert not leftover.exists()
 
 
 def test_merge_beside_a_running_grid_leaves_out_what_runs(source, tmp_path):
@@ -135,17 +135,17 @@ def test_merge_beside_a_running_grid_leaves_out_what_runs(source, tmp_path):
 
 def test_a_run_that_began_in_the_target_meanwhile_is_kept(source, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    begun = runs.run_folder(out, SPECS[0])
+    folder = runs.run_folder(out, SPECS[0])
     copy = merge._copy
 
     def copy_while_it_begins(source, target):
         copy(source, target)
-        begun.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
 
     monkeypatch.setattr(merge, "_copy", copy_while_it_begins)
     merged = merge.merge([source], out)
     assert merged.kept == [SPECS[0].run_id]
-    assert list(begun.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_two_merges_into_one_folder_do_not_meet(source, tmp_path):
@@ -160,15 +160,15 @@ def test_merge_refuses_what_cannot_be_used(source, tmp_path):
     with pytest.raises(BenchError, match=f"nothing is merged: .*{SPECS[1].run_id}/record.json"):
         merge.merge([source], tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    chosen = Selection(models=("vq_vae",))
-    assert len(merge.merge([source], tmp_path / "out", chosen).copied) == 2
+    selection = Selection(models=("vq_vae",))
+    assert len(merge.merge([source], tmp_path / "out", selection).copied) == 2
 
 
 def test_remove_is_at_once_whatever_lies_there(source, tmp_path, monkeypatch):
     """A command that is killed while it removes files leaves no run with files missing, and the next one clears up."""
     folder = source / "runs" / SPECS[0].run_id
     (folder / "record.json").write_text("{")
-    monkeypatch.setattr(shutil, "rmtree", lambda *words, **options: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(shutil, "rmtree", lambda *arguments, **options: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         merge.remove(source, [folder.name])
     monkeypatch.undo()
@@ -189,28 +189,28 @@ def test_remove_refuses_unknown_and_held_runs(source):
 
 
 def test_cells_of_results_csv_are_no_formulas_and_no_escapes(tmp_path):
-    for text in ("=cmd|' /C calc'!A0", "+1", "-1", "@x", "a\x1b[31mb\x00c"):
-        records.write_run(tmp_path, records.spec("qlae", 0, dataset=text))
+    for cell in ("=cmd|' /C calc'!A0", "+1", "-1", "@x", "a\x1b[31mb\x00c"):
+        records.write_run(tmp_path, records.spec("qlae", 0, dataset=cell))
     cells = runs.write_results(tmp_path).read_text()
     assert "\x1b" not in cells
     assert "\x00" not in cells
-    for text in ("'=cmd", "'+1", "'-1", "'@x", "a [31mb c"):
-        assert f",{text}" in cells or f',"{text}' in cells
+    for cell in ("'=cmd", "'+1", "'-1", "'@x", "a [31mb c"):
+        assert f",{cell}" in cells or f',"{cell}' in cells
 
 
 def test_starting_a_grid_removes_what_killed_processes_left(tmp_path):
     (tmp_path / "grids").mkdir()
-    ended = 2**22 + 1  # above the largest process id
+    pid = 2**22 + 1  # above the largest process id
     from disentangle_bench import atomic
 
-    left = [tmp_path / f".results-{atomic._host()}-{ended}-abcdefgh.tmp.csv",
-            tmp_path / "grids" / f".x-{atomic._host()}-{ended}-abcdefgh.tmp.json"]  # fmt: skip
+    leftovers = [tmp_path / f".results-{atomic._host()}-{pid}-abcdefgh.tmp.csv",
+            tmp_path / "grids" / f".x-{atomic._host()}-{pid}-abcdefgh.tmp.json"]  # fmt: skip
     alive = tmp_path / f".results-{atomic._host()}-{os.getpid()}-abcdefgh.tmp.csv"
-    elsewhere = tmp_path / f".results-000000-{ended}-abcdefgh.tmp.csv"
-    for path in (*left, alive, elsewhere, tmp_path / ".mine.tmp"):
+    elsewhere = tmp_path / f".results-000000-{pid}-abcdefgh.tmp.csv"
+    for path in (*leftovers, alive, elsewhere, tmp_path / ".mine.tmp"):
         path.write_text("")
     status.remember(tmp_path, SPECS)
-    assert not any(path.exists() for path in left)
+    assert not any(path.exists() for path in leftovers)
     assert alive.exists()
     assert elsewhere.exists()
     os.utime(elsewhere, (1, 1))

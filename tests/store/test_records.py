@@ -52,9 +52,9 @@ def paths(content, before=()):
 @pytest.fixture
 def folder(tmp_path):
     """Folder of one run beside a good one."""
-    good = tmp_path / "runs" / "good"
-    good.mkdir(parents=True)
-    runs.write_record(good, shipped())
+    good_folder = tmp_path / "runs" / "good"
+    good_folder.mkdir(parents=True)
+    runs.write_record(good_folder, shipped())
     (tmp_path / "runs" / "odd").mkdir()
     return tmp_path / "runs" / "odd"
 
@@ -101,9 +101,9 @@ def test_a_planted_mutation_is_one_line(folder, path, value):
     spec = records.spec("qlae", 0, protocol="quick", protocol_version=PROTOCOLS["quick"].version)
     record = replaced(records.content(spec), path, value)
     (folder / "record.json").write_text(json.dumps(record))
-    found = runs.read_records(folder.parents[1])
-    assert [record.folder.name for record in found.records] == ["good"]
-    (line,) = found.problems.values()
+    result = runs.read_records(folder.parents[1])
+    assert [record.folder.name for record in result.records] == ["good"]
+    (line,) = result.problems.values()
     assert str(folder / "record.json") in line
     assert "\n" not in line
     assert len(line) < 400 + len(str(folder))
@@ -114,8 +114,8 @@ def test_a_planted_mutation_is_one_line(folder, path, value):
 def test_what_is_not_json_is_one_line(folder, constant):
     (folder / "record.json").write_text(constant)
     assert list(runs.read_records(folder.parents[1]).problems) == ["odd"]
-    text = SHIPPED[0].read_text().replace('"seed": 0', f'"seed": {constant}', 1)
-    (folder / "record.json").write_text(text)
+    content = SHIPPED[0].read_text().replace('"seed": 0', f'"seed": {constant}', 1)
+    (folder / "record.json").write_text(content)
     assert list(runs.read_records(folder.parents[1]).problems) == ["odd"]
 
 
@@ -156,9 +156,9 @@ def test_random_mutations_are_read_or_one_line(folder):
     for path in rng.sample(ways, min(150, len(ways))):
         content = replaced(record, path, rng.choice([..., *ODD]))
         (folder / "record.json").write_text(json.dumps(content))
-        found = runs.read_records(folder.parents[1])
-        assert len(found.records) + len(found.problems) == 2, path
-        runs.tidy(found.records)
+        result = runs.read_records(folder.parents[1])
+        assert len(result.records) + len(result.problems) == 2, path
+        runs.tidy(result.records)
 
 
 def test_a_damaged_record_is_moved_aside_and_never_overwritten(folder):
@@ -175,15 +175,15 @@ def test_run_moves_a_damaged_record_aside_and_does_the_run_again(tmp_path, monke
 
     spec = records.spec("qlae", 0)
     folder = records.write_run(tmp_path, spec)
-    good = (folder / "record.json").read_bytes()
-    (folder / "record.json").write_bytes(good[:-20])
-    monkeypatch.setattr(runner, "run_one", lambda *words, **options: (folder / "record.json").write_bytes(good))
-    ended = runner.attempt(spec, tmp_path, Resources(data=tmp_path), lambda *words: None, lambda: False)
-    assert ended == ("done", "")
-    assert (folder / "record.damaged-1.json").read_bytes() == good[:-20]
+    content = (folder / "record.json").read_bytes()
+    (folder / "record.json").write_bytes(content[:-20])
+    monkeypatch.setattr(runner, "run_one", lambda *arguments, **options: (folder / "record.json").write_bytes(content))
+    outcome = runner.attempt(spec, tmp_path, Resources(data=tmp_path), lambda *arguments: None, lambda: False)
+    assert outcome == ("done", "")
+    assert (folder / "record.damaged-1.json").read_bytes() == content[:-20]
     assert runs.is_finished(folder)
-    monkeypatch.setattr(runner, "run_one", lambda *words, **options: pytest.fail("it is finished"))
-    assert runner.attempt(spec, tmp_path, Resources(data=tmp_path), lambda *words: None, lambda: False)[0] == "done"
+    monkeypatch.setattr(runner, "run_one", lambda *arguments, **options: pytest.fail("it is finished"))
+    assert runner.attempt(spec, tmp_path, Resources(data=tmp_path), lambda *arguments: None, lambda: False)[0] == "done"
 
 
 def test_a_flipped_bit_in_codes_or_weights_is_found_when_they_are_read(tmp_path):
@@ -226,6 +226,6 @@ def test_a_failure_in_a_folder_whose_name_is_no_text(tmp_path):
 
 def test_all_shipped_records_are_good():
     for out in {path.parents[2] for path in SHIPPED}:
-        found = runs.read_records(out)
-        assert found.problems == {}
-        assert all(record.spec.run_id == record.folder.name for record in found.records)
+        result = runs.read_records(out)
+        assert result.problems == {}
+        assert all(record.spec.run_id == record.folder.name for record in result.records)

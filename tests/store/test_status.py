@@ -24,9 +24,9 @@ def grid(tmp_path):
     records.write_run(tmp_path, specs[0])
     runs.write_failure(runs.run_folder(tmp_path, specs[1]), specs[1], "Diverged\x1b[2J at update 7", "", tmp_path)
     runs.run_folder(tmp_path, specs[2]).mkdir()
-    odd = runs.run_folder(tmp_path, specs[4])
-    odd.mkdir()
-    (odd / "record.json").write_text("{")
+    damaged_folder = runs.run_folder(tmp_path, specs[4])
+    damaged_folder.mkdir()
+    (damaged_folder / "record.json").write_text("{")
     return tmp_path
 
 
@@ -67,10 +67,10 @@ def test_asking_takes_no_claim_away(grid):
         pass
     from threading import Event, Thread
 
-    ended = Event()
+    end = Event()
 
     def ask():
-        while not ended.is_set():
+        while not end.is_set():
             claims.is_claimed(folder)
 
     asking = Thread(target=ask)
@@ -80,7 +80,7 @@ def test_asking_takes_no_claim_away(grid):
             with claims.claimed(folder):
                 pass
     finally:
-        ended.set()
+        end.set()
         asking.join()
 
 
@@ -93,13 +93,14 @@ def test_a_lock_that_is_a_link_empties_no_file(grid, tmp_path):
         assert (tmp_path / "precious").read_text() == "keep me"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', '{"schema": 1, "specs": [{"spec": 1, "seeds": 2}]}',
-                                  '{"schema": 1, "specs": 3}', '{"schema": 1, "spec": {}}'])  # fmt: skip
-def test_grids_and_specs_that_cannot_be_read_are_named(grid, text):
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1}',
+                                     '{"schema": 1, "specs": [{"spec": 1, "seeds": 2}]}',
+                                     '{"schema": 1, "specs": 3}', '{"schema": 1, "spec": {}}'])  # fmt: skip
+def test_grids_and_specs_that_cannot_be_read_are_named(grid, content):
     before = status.states(grid)
-    (grid / "grids" / "odd.json").write_text(text)
+    (grid / "grids" / "odd.json").write_text(content)
     (grid / "runs" / "odd").mkdir()
-    (grid / "runs" / "odd" / "spec.json").write_text(text)
+    (grid / "runs" / "odd" / "spec.json").write_text(content)
     problems: list[str] = []
     rows = status.states(grid, problems)
     assert rows[:-1] == before
@@ -128,10 +129,10 @@ def test_selection(grid, selection, names):
 
 def test_an_unknown_name_among_thousands_lists_ten(tmp_path):
     status.remember(tmp_path, [records.spec("qlae", seed) for seed in range(3000)])
-    with pytest.raises(BenchError) as raised:
+    with pytest.raises(BenchError) as error:
         Selection(patterns=("nope*",)).of(status.states(tmp_path))
-    assert len(str(raised.value)) < 700
-    assert "and 2990 more" in str(raised.value)
+    assert len(str(error.value)) < 700
+    assert "and 2990 more" in str(error.value)
 
 
 def test_speed_and_time_left(grid):
@@ -152,17 +153,17 @@ def test_speed_and_time_left(grid):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (7200, "2.0 h"), (172800, "2.0 days")]
+    ("seconds", "expected"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (7200, "2.0 h"), (172800, "2.0 days")]
 )
-def test_durations(seconds, text):
-    assert status.duration(seconds) == text
+def test_durations(seconds, expected):
+    assert status.duration(seconds) == expected
 
 
 def test_heartbeats_are_seldom_and_cheap(tmp_path, monkeypatch):
     """Two thousand beats within five seconds write the file once."""
-    written = []
-    monkeypatch.setattr(claims, "write_json", lambda path, content: written.append(content))
+    contents = []
+    monkeypatch.setattr(claims, "write_json", lambda path, content: contents.append(content))
     with claims.Heartbeat(tmp_path) as heartbeat:
         for step in range(2000):
             heartbeat.beat("training", step, 2000)
-    assert [content["done"] for content in written] == [0]
+    assert [content["done"] for content in contents] == [0]

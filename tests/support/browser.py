@@ -47,10 +47,10 @@ class Page:
     def models(self) -> list[str]:
         return self.js("return [...document.querySelectorAll('.board tbody th')].map(n => n.dataset.name)")
 
-    def choose(self, selector: str, text: str) -> None:
+    def choose(self, selector: str, label: str) -> None:
         from selenium.webdriver.support.ui import Select
 
-        Select(self.one(selector)).select_by_visible_text(text)
+        Select(self.one(selector)).select_by_visible_text(label)
 
     def media(self, **features: str) -> None:
         values = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]

@@ -367,13 +367,13 @@ def log_softmax(logits):
 
 def by_distance(p, c, x):
     """Log posteriors [image][latent][symbol]: log softmax of minus the squared distances to the codebook's values."""
-    found = []
+    posteriors = []
     for image in x:
         rows = []
         for j, token in enumerate(tokens_of(encoder(p, image), c.latents, getattr(c, "embedding_dim", 1))):
             rows.append(log_softmax([-squared(token, value) for value in values_of(p["codebook"], j)]))
-        found.append(rows)
-    return found
+        posteriors.append(rows)
+    return posteriors
 
 
 def by_logits(p, c, x):
@@ -526,11 +526,11 @@ def curvatures(p, z, moves):
     for move in moves:
         plus, minus = hidden(p, z + move), hidden(p, z - move)
         differences.append([(a - 2 * m + b) / 0.01 for a, m, b in zip(plus, centre, minus, strict=True)])
-    found = []
+    variances = []
     for of_layer in zip(*differences, strict=True):
         mean = sum(of_layer) / len(of_layer)
-        found.append((sum((one - mean) ** 2 for one in of_layer) / len(of_layer)).mean())
-    return found
+        variances.append((sum((difference - mean) ** 2 for difference in of_layer) / len(of_layer)).mean())
+    return variances
 
 
 def hfs(p, c, x, step, draws, n_train):

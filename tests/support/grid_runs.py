@@ -13,11 +13,11 @@ RUN = [sys.executable, "-m", "disentangle_bench", "run", "--datasets", "rooms3d"
 
 def contents(out):
     """Scores, weights, codes and history of every run, by run id."""
-    found = {}
+    runs = {}
     for folder in sorted((out / "runs").iterdir()):
         record = json.loads((folder / "record.json").read_text())
         weights = {name: array.tobytes() for name, array in load_file(folder / "model.safetensors").items()}
         with np.load(folder / "codes.npz", allow_pickle=False) as file:
             codes = {name: file[name].tobytes() for name in file.files}
-        found[folder.name] = (record["scores"], weights, codes, (folder / "history.csv").read_text())
-    return found
+        runs[folder.name] = (record["scores"], weights, codes, (folder / "history.csv").read_text())
+    return runs

@@ -27,20 +27,20 @@ class Done(NamedTuple):
     stderr: str
 
 
-def in_process(words: list[str], env: dict[str, str], cwd: Path, input: str | None = None) -> Done:
+def in_process(arguments: list[str], env: dict[str, str], cwd: Path, input: str | None = None) -> Done:
     """Invoke the command here; an exception that it lets out becomes a traceback and status 1, as in a process.
 
     Runs are done here too, unless ``--jobs`` says how many at a time.
     """
-    if words[:1] == ["run"] and not {"--jobs", "--executor", "--help"} & set(words):
-        words = [*words, "--jobs", "0"]
+    if arguments[:1] == ["run"] and not {"--jobs", "--executor", "--help"} & set(arguments):
+        arguments = [*arguments, "--jobs", "0"]
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
         for name, value in env.items():
             patch.setenv(name, value)
         try:
-            result = CliRunner().invoke(main, words, input=input, prog_name="dbench")
+            result = CliRunner().invoke(main, arguments, input=input, prog_name="dbench")
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -51,11 +51,11 @@ def in_process(words: list[str], env: dict[str, str], cwd: Path, input: str | No
 
 
 def in_subprocess(
-    words: list[str], env: dict[str, str], cwd: Path, input: str | None = None, seconds: float = SECONDS
+    arguments: list[str], env: dict[str, str], cwd: Path, input: str | None = None, seconds: float = SECONDS
 ) -> Done:
     """Start the command and wait for it, for ``seconds`` at most."""
-    done = subprocess.run(
-        [sys.executable, "-m", "disentangle_bench", *words],
+    result = subprocess.run(
+        [sys.executable, "-m", "disentangle_bench", *arguments],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -63,13 +63,13 @@ def in_subprocess(
         input=input,
         timeout=seconds,
     )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return Done(result.returncode, result.stdout, result.stderr)
 
 
-def one_line(done: Done) -> str:
+def one_line(result: Done) -> str:
     """The message of a refusal: status 2, one line, no traceback."""
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert done.stderr.startswith("Error: ")
-    return done.stderr
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert result.stderr.startswith("Error: ")
+    return result.stderr

@@ -77,8 +77,8 @@ class LocalSlurm:
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
         files = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
-        words = [f"--{option}={self.folder / 'munge' / name}" for option, name in files.items()]
-        self._spawn("munged", "--foreground", "--force", *words)
+        options = [f"--{option}={self.folder / 'munge' / name}" for option, name in files.items()]
+        self._spawn("munged", "--foreground", "--force", *options)
         _wait(lambda: (self.folder / "munge" / "socket").exists(), "munged did not start")
         self.start_controller()
         self._spawn("slurmd", "-D")
@@ -93,10 +93,10 @@ class LocalSlurm:
         """End slurmctld; jobs go on, Slurm's commands fail."""
         self._end("slurmctld")
 
-    def command(self, *words: str) -> str:
+    def command(self, *arguments: str) -> str:
         """What one of Slurm's commands prints; empty if it fails."""
-        done = subprocess.run(words, capture_output=True, text=True, env=self.environment, timeout=60)
-        return done.stdout if done.returncode == 0 else ""
+        result = subprocess.run(arguments, capture_output=True, text=True, env=self.environment, timeout=60)
+        return result.stdout if result.returncode == 0 else ""
 
     def stop(self) -> None:
         """Cancel what is left and end the daemons."""
@@ -109,12 +109,12 @@ class LocalSlurm:
         for name in ("slurmd", "slurmctld", "munged"):
             self._end(name)
 
-    def _spawn(self, name: str, *words: str) -> None:
+    def _spawn(self, name: str, *arguments: str) -> None:
         program = _program(name)
         assert program
         with (self.folder / f"{name}.out").open("ab") as output:
             self._daemons[name] = subprocess.Popen(
-                [program, *words], env=self.environment, stdout=output, stderr=output, start_new_session=True
+                [program, *arguments], env=self.environment, stdout=output, stderr=output, start_new_session=True
             )
 
     def _end(self, name: str) -> None:
@@ -132,9 +132,9 @@ class LocalSlurm:
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in sockets]
 
 
 def _wait(condition: Callable[[], bool], message: str, seconds: float = 60) -> None:

@@ -7,10 +7,10 @@ import re
 
 def tables(text: str) -> list[list[list[str]]]:
     """The Markdown tables of a text as rows of cells, split where an unescaped pipe is."""
-    found: list[list[list[str]]] = [[]]
+    blocks: list[list[list[str]]] = [[]]
     for line in text.splitlines():
         if line.startswith("|"):
-            found[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-        elif found[-1]:
-            found.append([])
-    return [table for table in found if table]
+            blocks[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif blocks[-1]:
+            blocks.append([])
+    return [table for table in blocks if table]

@@ -9,5 +9,5 @@ HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.h
 
 def data(folder, name="report.html"):
     """Return the data that the page called ``name`` in ``folder`` was made of."""
-    text = (folder / name).read_text(encoding="utf-8")
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+    page = (folder / name).read_text(encoding="utf-8")
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])

@@ -60,11 +60,11 @@ def content(run: RunSpec, scores: dict[str, float | None] | None = None, **value
             f"{metric}.{name}": low + spread * float(np.clip(level + rng.normal(0, 0.08), 0, 1))
             for metric, name, _, _, low, spread in SCORES
         }
-    known = {f"{metric}.{name}": (higher, unit) for metric, name, higher, unit, _, _ in SCORES}
+    details = {f"{metric}.{name}": (higher, unit) for metric, name, higher, unit, _, _ in SCORES}
     rows = []
     for full, value in scores.items():
         metric, _, name = full.partition(".")
-        higher, unit = known.get(full, (True, ""))
+        higher, unit = details.get(full, (True, ""))
         finite = value is not None and math.isfinite(value)
         row = {"metric": metric, "score": name, "value": value if finite else None, "higher_is_better": higher}
         rows.append(
@@ -112,8 +112,8 @@ def write_history(folder: Path, model: str, seed: int, rows: int = 60, updates: 
     fall = np.exp(-step / updates * 6)
     table = {"step": step, "learning_rate": 1e-3 * (1 + np.cos(np.pi * step / updates)) / 2}
     table["mse"] = (0.004 + 0.08 * fall) * np.exp(rng.normal(0, 0.08, rows))
-    for place, name in enumerate(EXTRA.get(model, ("quantisation",))):
-        table[name] = (0.2 + place + 5 * (1 - fall)) * np.exp(rng.normal(0, 0.05, rows))
+    for index, name in enumerate(EXTRA.get(model, ("quantisation",))):
+        table[name] = (0.2 + index + 5 * (1 - fall)) * np.exp(rng.normal(0, 0.05, rows))
     table["loss"] = table["mse"] + 0.01 * table[next(iter(EXTRA.get(model, ("quantisation",))))]
     lines = [",".join(table), *(",".join(f"{column[i]:.6g}" for column in table.values()) for i in range(rows))]
     (folder / "history.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

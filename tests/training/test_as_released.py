@@ -25,9 +25,9 @@ def spec(*changes, model="beta_vae", seed=0):
     return resolved.model_copy(update={"seed": seed})
 
 
-def parts(chosen):
-    found = split_of(chosen, N)
-    return [set(part.tolist()) for part in (found.train, found.validation, found.test)]
+def parts(run_spec):
+    split = split_of(run_spec, N)
+    return [set(part.tolist()) for part in (split.train, split.validation, split.test)]
 
 
 def test_a_fixed_split_is_the_same_for_all_seeds():
@@ -35,8 +35,8 @@ def test_a_fixed_split_is_the_same_for_all_seeds():
 
 
 def test_a_split_by_seed_differs_by_seed_and_shares_every_image_once():
-    first, again, other = (parts(spec("training.split=seed", seed=seed)) for seed in (3, 3, 4))
-    assert first == again
+    first, second, other = (parts(spec("training.split=seed", seed=seed)) for seed in (3, 3, 4))
+    assert first == second
     assert all(a != b for a, b in zip(first, other, strict=True))
     assert [len(part) for part in first] == [240, 30, 30]
     assert set.union(*first) == set(range(N))
@@ -44,12 +44,12 @@ def test_a_split_by_seed_differs_by_seed_and_shares_every_image_once():
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_no_test_image_of_the_split_by_seed_is_in_training(tmp_path, seed):
-    chosen = spec("training.split=seed", seed=seed)
-    trainer = Trainer(chosen, Blobs(), CPU)
+    run_spec = spec("training.split=seed", seed=seed)
+    trainer = Trainer(run_spec, Blobs(), CPU)
     epochs = np.concatenate([trainer.stream.batch(step) for step in range(120)])  # two epochs
-    train, _, test = parts(chosen)
+    train, _, test = parts(run_spec)
     assert set(epochs.tolist()) == train
-    images, n_train = evaluation_sample(chosen, N)
+    images, n_train = evaluation_sample(run_spec, N)
     assert set(images.tolist()) == test
     assert not test & train
     assert n_train == 20  # the smoke protocol's 400 of 600, of 30
@@ -66,9 +66,9 @@ def test_images_of_all_are_drawn_with_replacement_from_the_whole_dataset():
 
 
 def test_images_of_all_differ_by_seed_and_are_repeatable():
-    first, again, other = (evaluation_sample(spec("scoring.images=all", seed=seed), N)[0] for seed in (3, 3, 4))
+    first, second, other = (evaluation_sample(spec("scoring.images=all", seed=seed), N)[0] for seed in (3, 3, 4))
     assert len(first) == 600
-    assert first.tolist() == again.tolist()
+    assert first.tolist() == second.tolist()
     assert first.tolist() != other.tolist()
     fixed = [evaluation_sample(spec(seed=seed), N)[0].tolist() for seed in (3, 4)]
     assert fixed[0] == fixed[1]
@@ -87,8 +87,8 @@ class Scored:
 
     def evaluation(self, kind, seed=0):
         scoring = self.spec.scoring.model_copy(update={"codes": kind})
-        chosen = self.spec.model_copy(update={"scoring": scoring, "seed": seed})
-        return encode(self.model, Blobs(), chosen, CPU, lambda done, total: None)
+        run_spec = self.spec.model_copy(update={"scoring": scoring, "seed": seed})
+        return encode(self.model, Blobs(), run_spec, CPU, lambda done, total: None)
 
     def images(self, seed=0):
         index, _ = evaluation_sample(self.spec.model_copy(update={"seed": seed}), N)
@@ -114,20 +114,20 @@ def test_sampled_codes_have_the_posteriors_means_and_deviations(tmp_path, name):
 
 def test_sampled_codes_are_repeatable_and_differ_by_seed(tmp_path):
     model = Scored(tmp_path, "beta_vae")
-    first, again = (model.evaluation("sample").codes.values for _ in range(2))
-    np.testing.assert_array_equal(first, again)
+    first, second = (model.evaluation("sample").codes.values for _ in range(2))
+    np.testing.assert_array_equal(first, second)
     assert np.abs(model.noise(seed=0) - model.noise(seed=1)).mean() > 0.5
 
 
 @pytest.mark.parametrize("kind", ["mean", "sample"])
 def test_the_reconstruction_error_is_that_of_the_codes(tmp_path, kind):
     scored = Scored(tmp_path, "beta_vae")
-    found, x = scored.evaluation(kind), scored.images()
+    evaluation, x = scored.evaluation(kind), scored.images()
     with torch.inference_mode():
-        images = scored.model.decode(Codes(torch.from_numpy(found.codes.values)))
+        images = scored.model.decode(Codes(torch.from_numpy(evaluation.codes.values)))
         means = scored.model.encode(x).values.numpy()
-    np.testing.assert_allclose(found.squared_error, (images - x).square().mean(dim=(1, 2, 3)), rtol=1e-5)
-    assert np.allclose(found.codes.values, means, atol=1e-5) == (kind == "mean")
+    np.testing.assert_allclose(evaluation.squared_error, (images - x).square().mean(dim=(1, 2, 3)), rtol=1e-5)
+    assert np.allclose(evaluation.codes.values, means, atol=1e-5) == (kind == "mean")
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS.entries if name not in GAUSSIAN])

@@ -70,8 +70,8 @@ def test_gradients_are_clipped_element_by_element(monkeypatch):
     original = BetaVAE.losses
 
     def losses(self, x, step, noise):
-        found, logs = original(self, x, step, noise)
-        return {"autoencoder": 1000 * found["autoencoder"]}, logs
+        losses, logs = original(self, x, step, noise)
+        return {"autoencoder": 1000 * losses["autoencoder"]}, logs
 
     monkeypatch.setattr(BetaVAE, "losses", losses)
     free, clipped = (
@@ -79,24 +79,24 @@ def test_gradients_are_clipped_element_by_element(monkeypatch):
     )
     for trainer in (free, clipped):
         trainer.update()
-    seen = 0
+    clipped_count = 0
     for one, other in zip(free.model.parameters(), clipped.model.parameters(), strict=True):
         assert (one.grad.clamp(-0.25, 0.25) - other.grad).abs().max() < 1e-5
-        seen += int((one.grad.abs() > 0.25).sum())
-    assert seen > 10
+        clipped_count += int((one.grad.abs() > 0.25).sum())
+    assert clipped_count > 10
 
 
 def test_every_image_is_trained_on_and_may_be_scored():
-    chosen = spec("beta_vae", *EVERY)
+    run_spec = spec("beta_vae", *EVERY)
     n = len(Blobs())
-    parts = split_of(chosen, n)
+    parts = split_of(run_spec, n)
     assert parts.train.tolist() == list(range(n))
     assert not len(parts.validation)
     assert not len(parts.test)
-    stream = Trainer(chosen, Blobs(), CPU).stream
+    stream = Trainer(run_spec, Blobs(), CPU).stream
     epoch = np.concatenate([stream.batch(step) for step in range(n // 8 + 1)])[:n]
     assert sorted(epoch.tolist()) == list(range(n))
-    assert len(evaluation_sample(chosen, n)[0]) == 600
+    assert len(evaluation_sample(run_spec, n)[0]) == 600
 
 
 def test_no_images_would_be_left_to_test_on():

@@ -27,21 +27,21 @@ CPU = torch.device("cpu")
 
 
 def spec(model, *changes):
-    words = ["training.updates=4", "training.batch_size=8", "scoring.train_images=60", "scoring.test_images=30"]
+    defaults = ["training.updates=4", "training.batch_size=8", "scoring.train_images=60", "scoring.test_images=30"]
     fixed = MODELS.entries[model].fixed
     if "discriminator_layers" in model_class(model).Config.model_fields and "discriminator_layers" not in fixed:
-        words.append("model.discriminator_layers=1")
-    return resolve(model, "rooms3d", "smoke", 0, [*words, "scoring.images=all", *changes]).spec
+        defaults.append("model.discriminator_layers=1")
+    return resolve(model, "rooms3d", "smoke", 0, [*defaults, "scoring.images=all", *changes]).spec
 
 
-def trained(chosen, folder, device, stop=None, capture=False, dataset=None):
+def trained(run_spec, folder, device, stop=None, capture=False, dataset=None):
     """A run to its end, interrupted and resumed at ``stop``."""
     dataset = dataset or Blobs()
     if stop is not None:
-        trainer = Trainer(chosen, dataset, device, capture=capture)
+        trainer = Trainer(run_spec, dataset, device, capture=capture)
         with pytest.raises(Interrupted):
             trainer.run(folder, should_stop=lambda: trainer.step == stop)
-    trainer = Trainer(chosen, dataset, device, capture=capture)
+    trainer = Trainer(run_spec, dataset, device, capture=capture)
     trainer.restore(folder)
     trainer.run(folder)
     return trainer
@@ -54,14 +54,14 @@ def evaluated(trainer, device):
 def arrays(trainer, device):
     """All that a run gives, as numpy arrays by name."""
     evaluation = evaluated(trainer, device)
-    found = {name: tensor.cpu().numpy() for name, tensor in trainer.model.state_dict().items()}
-    found |= {f"history {i}": np.array(list(row.values())) for i, row in enumerate(trainer.history)}
-    found |= {"codes": evaluation.codes.values, "errors": evaluation.squared_error}
+    numbers = {name: tensor.cpu().numpy() for name, tensor in trainer.model.state_dict().items()}
+    numbers |= {f"history {i}": np.array(list(row.values())) for i, row in enumerate(trainer.history)}
+    numbers |= {"codes": evaluation.codes.values, "errors": evaluation.squared_error}
     if evaluation.codes.discrete:
-        found["indices"] = evaluation.codes.indices
-    found |= draw(trainer.model, Blobs(), evaluation, device)
+        numbers["indices"] = evaluation.codes.indices
+    numbers |= draw(trainer.model, Blobs(), evaluation, device)
     scores = score(evaluation, {"mse": "heldout", "latents": "hsu2023", "mig": "locatello2019"})
-    return found | {f"{row['metric']}.{row['score']}": np.array(row["value"]) for row in scores.rows}
+    return numbers | {f"{row['metric']}.{row['score']}": np.array(row["value"]) for row in scores.rows}
 
 
 def assert_same(a, b):
@@ -79,12 +79,12 @@ WAYS += [("beta_vae", ["training.precision=tf32"])]
 
 @pytest.mark.parametrize(("model", "changes"), WAYS)
 def test_nothing_is_made_on_the_default_device(tmp_path, model, changes):
-    found = []
-    for where in (nullcontext(), torch.device("meta")):
-        with where:
-            trainer = trained(spec(model, *changes), tmp_path / str(len(found)), CPU, stop=2)
-            found.append(arrays(trainer, CPU))
-    assert_same(*found)
+    results = []
+    for default_device in (nullcontext(), torch.device("meta")):
+        with default_device:
+            trainer = trained(spec(model, *changes), tmp_path / str(len(results)), CPU, stop=2)
+            results.append(arrays(trainer, CPU))
+    assert_same(*results)
 
 
 def test_the_check_itself_finds_a_tensor_on_the_default_device(tmp_path, monkeypatch):
@@ -92,8 +92,8 @@ def test_the_check_itself_finds_a_tensor_on_the_default_device(tmp_path, monkeyp
     losses = beta_vae.losses
 
     def careless(self, x, step, noise):
-        found, logs = losses(self, x, step, noise)
-        return {"autoencoder": found["autoencoder"] + torch.zeros(1)[0]}, logs
+        terms, logs = losses(self, x, step, noise)
+        return {"autoencoder": terms["autoencoder"] + torch.zeros(1)[0]}, logs
 
     monkeypatch.setattr(beta_vae, "losses", careless)
     trained(spec("beta_vae"), tmp_path / "a", CPU)
@@ -129,8 +129,8 @@ def repeats():
 @pytest.mark.parametrize("network", ["conv64", "residual"])
 @pytest.mark.parametrize("model", MODELS.entries)
 def test_a_run_on_cuda_resumes_to_the_same_bits(tmp_path, model, network):
-    chosen = spec(model, f"training.network={network}")
-    whole, parts = (trained(chosen, tmp_path / str(stop), CUDA, stop) for stop in (None, 2))
+    run_spec = spec(model, f"training.network={network}")
+    whole, parts = (trained(run_spec, tmp_path / str(stop), CUDA, stop) for stop in (None, 2))
     assert_same(arrays(whole, CUDA), arrays(parts, CUDA))
     assert all(tensor.device.type == "cuda" for tensor in whole.model.state_dict().values())
 
@@ -161,8 +161,8 @@ def test_a_new_model_has_the_same_weights_codes_and_scores_on_cuda(tmp_path, mod
 @pytest.mark.parametrize("model", ["beta_vae", "vq_vae", "factor_qvae"])
 def test_lower_precision_on_cuda_resumes_to_the_same_bits_near_those_of_fp32(tmp_path, model, network, precision):
     network = f"training.network={network}"
-    chosen = spec(model, network, f"training.precision={precision}")
-    whole, parts = (trained(chosen, tmp_path / str(stop), CUDA, stop) for stop in (None, 2))
+    run_spec = spec(model, network, f"training.precision={precision}")
+    whole, parts = (trained(run_spec, tmp_path / str(stop), CUDA, stop) for stop in (None, 2))
     assert_same(arrays(whole, CUDA), arrays(parts, CUDA))
     full = trained(spec(model, network), tmp_path / "full", CUDA)
     assert all(parameter.dtype == torch.float32 for parameter in whole.model.parameters())
@@ -173,10 +173,10 @@ def test_lower_precision_on_cuda_resumes_to_the_same_bits_near_those_of_fp32(tmp
 def state(trainer):
     """All numbers of a trainer: weights, Adam's moments, noise and history."""
     moments = trainer.optimizer.state_dict()["state"]
-    found = {f"{i}.{key}": value.cpu().numpy() for i, part in moments.items() for key, value in part.items()}
-    found |= {name: tensor.cpu().numpy() for name, tensor in trainer.model.state_dict().items()}
-    found |= {f"history {i}": np.array(list(row.values())) for i, row in enumerate(trainer.history)}
-    return found | {"noise": trainer.generator.get_state().numpy()}
+    numbers = {f"{i}.{key}": value.cpu().numpy() for i, part in moments.items() for key, value in part.items()}
+    numbers |= {name: tensor.cpu().numpy() for name, tensor in trainer.model.state_dict().items()}
+    numbers |= {f"history {i}": np.array(list(row.values())) for i, row in enumerate(trainer.history)}
+    return numbers | {"noise": trainer.generator.get_state().numpy()}
 
 
 @needs_cuda
@@ -186,11 +186,11 @@ def state(trainer):
 def test_captured_updates_give_the_bits_of_uncaptured_ones(tmp_path, model, dataset):
     """Also when a run is interrupted and resumed, captured or not: weights, moments, noise and history."""
     images = dataset and dataset_class(dataset).load(data_folder(None))
-    chosen = spec(model, "training.updates=9")
+    run_spec = spec(model, "training.updates=9")
     assert model_class(model).capturable
-    plain = trained(chosen, tmp_path / "plain", CUDA, dataset=images)
-    captured = trained(chosen, tmp_path / "captured", CUDA, dataset=images, capture=True)
-    resumed = trained(chosen, tmp_path / "resumed", CUDA, stop=5, dataset=images, capture=True)
+    plain = trained(run_spec, tmp_path / "plain", CUDA, dataset=images)
+    captured = trained(run_spec, tmp_path / "captured", CUDA, dataset=images, capture=True)
+    resumed = trained(run_spec, tmp_path / "resumed", CUDA, stop=5, dataset=images, capture=True)
     assert captured.captured
     assert_same(state(plain), state(captured))
     assert_same(state(plain), state(resumed))
@@ -200,8 +200,8 @@ def test_captured_updates_give_the_bits_of_uncaptured_ones(tmp_path, model, data
 @pytest.mark.usefixtures("repeats")
 @pytest.mark.parametrize("changes", [RELEASED, ["training.precision=bf16"], ["training.network=residual"]], ids=str)
 def test_captured_updates_give_the_same_bits_in_every_way_of_training(tmp_path, changes):
-    chosen = spec("factor_qvae", "training.updates=9", *changes)
-    plain, captured = (trained(chosen, tmp_path / str(c), CUDA, capture=c) for c in (False, True))
+    run_spec = spec("factor_qvae", "training.updates=9", *changes)
+    plain, captured = (trained(run_spec, tmp_path / str(c), CUDA, capture=c) for c in (False, True))
     assert_same(state(plain), state(captured))
 
 
@@ -217,9 +217,11 @@ def test_the_global_generator_of_cuda_is_left_alone(tmp_path):
 @needs_cuda
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_the_command_on_cuda(dbench, tmp_path, precision):
-    words = ["--datasets", "rooms3d", "--seeds", "1", "--protocol", "smoke", "--precision", precision]
-    done = dbench("run", "--models", "beta_vae,factor_qvae", *words, "--device", "cuda", "--out", tmp_path / "results")
-    assert done.returncode == 0, done.stderr
+    options = ["--datasets", "rooms3d", "--seeds", "1", "--protocol", "smoke", "--precision", precision]
+    result = dbench(
+        "run", "--models", "beta_vae,factor_qvae", *options, "--device", "cuda", "--out", tmp_path / "results"
+    )
+    assert result.returncode == 0, result.stderr
     records = load_records(tmp_path / "results")
     assert [record.spec.model for record in records] == ["beta_vae", "factor_qvae"]
     for record in records:

@@ -20,9 +20,9 @@ from support.small_runs import CPU, spec
 )
 def test_inputs_on_a_device_are_those_of_the_host(name, correlation):
     dataset = dataset_class(name).load(data_folder(None)) if name else Blobs()
-    words = ["training.updates=400", "training.batch_size=4", "training.clock=optimiser_steps"]
-    words.append(f"data.correlation={correlation}")
-    trainer = Trainer(spec("factor_qvae", "model.discriminator_lr_scale=0.5", *words), dataset, CPU)
+    changes = ["training.updates=400", "training.batch_size=4", "training.clock=optimiser_steps"]
+    changes.append(f"data.correlation={correlation}")
+    trainer = Trainer(spec("factor_qvae", "model.discriminator_lr_scale=0.5", *changes), dataset, CPU)
     batches = trainer.images
     if name:  # the way that other devices take
         batches = dataset.place_masks(CPU)

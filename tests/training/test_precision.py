@@ -59,16 +59,16 @@ def test_bf16_resumes_to_the_bit(tmp_path):
 @pytest.mark.parametrize("precision", ["tf32", "fp32"])
 def test_tf32_is_allowed_in_updates_only(tmp_path, precision):
     trainer = fresh(tmp_path, "beta_vae", f"training.precision={precision}")
-    losses, seen = trainer.model.losses, []
+    losses, flags = trainer.model.losses, []
 
     def watched(x, step, noise):
-        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        flags.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
         return losses(x, step, noise)
 
     trainer.model.losses = watched
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     trainer.update()
-    assert seen == [(precision == "tf32",) * 2]
+    assert flags == [(precision == "tf32",) * 2]
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
 
 
@@ -89,8 +89,8 @@ FEW = ["--set", "training.updates=2", "--set", "scoring.train_images=100", "--se
 def test_the_record_says_whether_networks_were_compiled(tmp_path, dbench, monkeypatch):
     """By the command; the compiler itself, which takes a minute, is switched off."""
     monkeypatch.setattr(torch._dynamo.config, "disable", True)
-    done = dbench(*WORDS, *FEW, "--set", BF16, "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
+    result = dbench(*WORDS, *FEW, "--set", BF16, "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
     (record,) = runs.load_records(tmp_path)
     assert record.content["environment"]["compile"] is True
     assert record.spec.training.precision == "bf16"
@@ -103,10 +103,10 @@ def test_a_machine_without_a_compiler_is_told_what_to_do(tmp_path):
     environment = os.environ | {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     environment.pop("CXX", None)
     command = [sys.executable, "-m", "disentangle_bench", *WORDS, "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "--compile needs a C++ compiler: install one, such as g++, or leave --compile out" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "--compile needs a C++ compiler: install one, such as g++, or leave --compile out" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.thorough
@@ -115,9 +115,9 @@ def test_a_machine_without_a_compiler_is_told_what_to_do(tmp_path):
 def test_compiled_networks_give_the_same_numbers_up_to_rounding(tmp_path, model):
     plain, compiled = fresh(tmp_path / "a", model), fresh(tmp_path / "b", model, compile=True)
     for _ in range(3):
-        expected, got = plain.update(), compiled.update()
+        expected, actual = plain.update(), compiled.update()
         for name, value in expected.items():
-            torch.testing.assert_close(got[name], value, rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(actual[name], value, rtol=1e-3, atol=1e-5)
     assert list(plain.model.state_dict()) == list(compiled.model.state_dict())
 
 

@@ -33,8 +33,8 @@ def test_learning_rate_is_half_a_cosine():
 
 def test_half_a_cosine_may_be_shorter_than_the_run_which_then_climbs_back(tmp_path):
     """As the scheduler that the released code of Baykal et al. 2024 steps at every update, over 2.6 half periods."""
-    words = ["training.updates=26", "training.half_cosine=10", "training.batch_size=2"]
-    trainer = Trainer(spec("beta_vae", *words), Blobs(), CPU)
+    changes = ["training.updates=26", "training.half_cosine=10", "training.batch_size=2"]
+    trainer = Trainer(spec("beta_vae", *changes), Blobs(), CPU)
     adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=1e-3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(adam, T_max=10, eta_min=1.25e-6)
     ours, theirs = [], []
@@ -85,10 +85,10 @@ def test_checkpoints_by_time_do_not_change_the_numbers(tmp_path):
 def test_a_run_whose_evaluation_was_cut_off_does_not_train_again(tmp_path):
     first = trained(tmp_path)
     steps = []
-    again = started(tmp_path)
-    again.run(tmp_path, progress=steps.append)
+    second = started(tmp_path)
+    second.run(tmp_path, progress=steps.append)
     assert steps == []
-    assert same(state(first), state(again))
+    assert same(state(first), state(second))
 
 
 def test_checkpoint_holds_everything_and_loads_without_unpickling(tmp_path):
@@ -192,14 +192,14 @@ def test_weight_decay_is_decoupled_and_pulls_weights_to_zero(tmp_path):
 def test_images_are_channels_last_floats(tmp_path):
     trainer = Trainer(spec(), Blobs(), CPU)
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in trainer.model.parameters() if p.dim() == 4)
-    seen = []
+    inputs = []
     losses = trainer.model.losses
-    trainer.model.losses = lambda x, step, noise: (seen.append(x), losses(x, step, noise))[1]
+    trainer.model.losses = lambda x, step, noise: (inputs.append(x), losses(x, step, noise))[1]
     trainer.update()
-    assert seen[0].is_contiguous(memory_format=torch.channels_last)
-    assert seen[0].dtype == torch.float32
-    assert seen[0].max() <= 1
-    assert seen[0].max() > 0.3
+    assert inputs[0].is_contiguous(memory_format=torch.channels_last)
+    assert inputs[0].dtype == torch.float32
+    assert inputs[0].max() <= 1
+    assert inputs[0].max() > 0.3
 
 
 def test_the_global_generator_is_left_alone(tmp_path):
@@ -224,8 +224,8 @@ def test_a_finished_training_of_another_kind_of_device_is_not_repeated(tmp_path)
     whole = trained(tmp_path)
     write_checkpoint(tmp_path, read_checkpoint(tmp_path / CHECKPOINT) | {"device": "cuda"})
     steps = []
-    again = started(tmp_path)
-    again.run(tmp_path, progress=steps.append)
+    second = started(tmp_path)
+    second.run(tmp_path, progress=steps.append)
     assert steps == []
     weights = whole.model.state_dict()
-    assert all(torch.equal(weights[name], tensor) for name, tensor in again.model.state_dict().items())
+    assert all(torch.equal(weights[name], tensor) for name, tensor in second.model.state_dict().items())

@@ -14,17 +14,17 @@ from support.local_slurm import LocalSlurm, missing
 @pytest.fixture
 def command(tmp_path):
     """``command("out", "--models", "qlae")`` is a command that has not been started; ends what it left running."""
-    made = []
+    commands = []
 
-    def make(out, *words, environment=None):
-        made.append(Command(tmp_path / out, words, environment or dict(os.environ)))
-        return made[-1]
+    def make(out, *arguments, environment=None):
+        commands.append(Command(tmp_path / out, arguments, environment or dict(os.environ)))
+        return commands[-1]
 
     yield make
-    for each in made:
-        if each.process and each.process.poll() is None:
-            each.process.kill()
-            each.process.communicate()
+    for command in commands:
+        if command.process and command.process.poll() is None:
+            command.process.kill()
+            command.process.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -26,11 +26,11 @@ def cluster(monkeypatch):
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args=head)
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
-        yield made, [made.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
+        yield cluster, [cluster.add_node(num_cpus=1, object_store_memory=STORE) for _ in range(2)]
     finally:
-        made.shutdown()
+        cluster.shutdown()
 
 
 def node_of(pid, nodes):
@@ -46,14 +46,14 @@ def node_of(pid, nodes):
 @pytest.fixture
 def there(command, cluster):
     """The command for the grid ``LONG`` on the cluster."""
-    words = ["--executor", "ray", "--ray", f"address={cluster[0].address}", "--checkpoint-seconds", "0.5"]
-    return command("there", *LONG, *words)
+    options = ["--executor", "ray", "--ray", f"address={cluster[0].address}", "--checkpoint-seconds", "0.5"]
+    return command("there", *LONG, *options)
 
 
 @pytest.mark.slow
 def test_without_an_address_ray_is_started_here(command):
-    words = ["--models", "qlae", "--seeds", "1"]
-    here, there = command("here", *words), command("there", *words, "--executor", "ray")
+    options = ["--models", "qlae", "--seeds", "1"]
+    here, there = command("here", *options), command("there", *options, "--executor", "ray")
     here.complete(1)
     assert " done" in there.complete(1)
     assert contents(there.out) == contents(here.out)
@@ -62,39 +62,39 @@ def test_without_an_address_ray_is_started_here(command):
 @pytest.mark.slow
 def test_a_whole_grid_with_a_node_killed(command, cluster):
     """Two models, two seeds, a node killed in the middle: the other ends it."""
-    whole, nodes = cluster
-    words = ["--models", "qlae,factor_vae", "--seeds", "2", "--set", "training.updates=60"]
+    ray_cluster, nodes = cluster
+    options = ["--models", "qlae,factor_vae", "--seeds", "2", "--set", "training.updates=60"]
     here, there = (
-        command("here", *words),
-        command("there", *words, "--executor", "ray", "--ray", f"address={whole.address}"),
+        command("here", *options),
+        command("there", *options, "--executor", "ray", "--ray", f"address={ray_cluster.address}"),
     )
     here.complete(4)
     there.start()
     run_id, beat = there.training()
-    whole.remove_node(node_of(beat["pid"], nodes), allow_graceful=False)
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert f"{run_id} retried" in printed
-    assert "4 finished" in printed
+    ray_cluster.remove_node(node_of(beat["pid"], nodes), allow_graceful=False)
+    status, output = there.wait()
+    assert status == 0, output
+    assert f"{run_id} retried" in output
+    assert "4 finished" in output
     assert contents(there.out) == contents(here.out)
 
 
 @pytest.mark.thorough
 def test_a_run_goes_on_from_its_checkpoint_when_its_node_is_killed(there, cluster, undisturbed):
-    whole, nodes = cluster
+    ray_cluster, nodes = cluster
     there.start()
     run_id, beat = there.training()
     checkpoint = there.out / "runs" / run_id / "checkpoint.pt"
     until(checkpoint.exists, "a checkpoint")
     node = node_of(beat["pid"], nodes)
-    whole.remove_node(node, allow_graceful=False)
+    ray_cluster.remove_node(node, allow_graceful=False)
     until(lambda: there.training()[1]["pid"] != beat["pid"], "another process")
     _, second = there.training()
     assert node_of(second["pid"], [other for other in nodes if other is not node])
     assert second["done"] > 1, "from the checkpoint, not from the start"
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert f"{run_id} retried" in printed
+    status, output = there.wait()
+    assert status == 0, output
+    assert f"{run_id} retried" in output
     assert contents(there.out) == undisturbed
 
 
@@ -105,8 +105,8 @@ def test_a_process_lost_twice_is_a_failure(there):
     os.kill(first["pid"], signal.SIGKILL)
     until(lambda: there.training()[1]["pid"] != first["pid"], "a second process")
     os.kill(there.training()[1]["pid"], signal.SIGKILL)
-    status, printed = there.wait()
-    assert status == 1, printed
+    status, output = there.wait()
+    assert status == 1, output
     (failed,) = there.out.glob("runs/*/failed.json")
     assert "ended unexpectedly, 2 times: WorkerCrashedError" in json.loads(failed.read_text())["error"]
 
@@ -116,10 +116,10 @@ def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(there, undisturb
     there.start()
     run_id, _ = there.training()
     there.process.send_signal(signal.SIGINT)
-    status, printed = there.wait(60)
-    assert status == 130, printed
-    assert f"{run_id} stopped: stopped after update" in printed
-    assert "Traceback" not in printed
+    status, output = there.wait(60)
+    assert status == 130, output
+    assert f"{run_id} stopped: stopped after update" in output
+    assert "Traceback" not in output
     assert list(there.out.glob("runs/*/checkpoint.pt"))
     there.complete(1)
     assert contents(there.out) == undisturbed
@@ -135,7 +135,7 @@ def test_what_a_run_takes_of_a_cluster():
 
 
 @pytest.mark.parametrize(
-    ("resources", "said"),
+    ("resources", "message"),
     [
         ({"devices": "cuda:1"}, "give auto or cpu or cuda"),
         ({"executor_settings": "adress=auto"}, "unknown setting of --ray 'adress'. Did you mean 'address'?"),
@@ -143,17 +143,17 @@ def test_what_a_run_takes_of_a_cluster():
         ({"jobs": 0}, "--jobs 0 does runs in this process"),
     ],
 )
-def test_what_no_cluster_can_give(resources, said):
+def test_what_no_cluster_can_give(resources, message):
     from disentangle_bench.runner.executors.ray import parse
 
-    with pytest.raises(BenchError, match=re.escape(said)):
+    with pytest.raises(BenchError, match=re.escape(message)):
         parse(Resources(**resources))
 
 
 @pytest.mark.slow
 def test_an_address_that_nobody_has_is_one_line(command):
     there = command("there", "--models", "qlae", "--seeds", "1", "--executor", "ray", "--ray", "address=127.0.0.1:9")
-    status, printed = there.start().wait()
-    assert status == 2, printed
-    assert "--ray address=127.0.0.1:9 cannot be reached" in printed
-    assert "Traceback" not in printed
+    status, output = there.start().wait()
+    assert status == 2, output
+    assert "--ray address=127.0.0.1:9 cannot be reached" in output
+    assert "Traceback" not in output

@@ -24,9 +24,9 @@ from support.grid_runs import contents
 def both(command, slurm):
     """``both("--models", "qlae")`` are the same command for this machine and for Slurm."""
 
-    def make(*words, slurm_words="poll=0.5"):
-        there = ["--executor", "slurm", "--slurm", slurm_words]
-        return command("here", *words), command("there", *words, *there, environment=slurm.environment)
+    def make(*options, slurm_options="poll=0.5"):
+        executor_options = ["--executor", "slurm", "--slurm", slurm_options]
+        return command("here", *options), command("there", *options, *executor_options, environment=slurm.environment)
 
     return make
 
@@ -38,8 +38,8 @@ def queue(slurm, form="%A|%T"):
 def job_of(pid):
     """The job of a process, in the form that Slurm's commands take for one of an array; and its own number."""
     variables = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-    found = dict(variable.partition("=")[::2] for variable in variables)
-    return f"{found['SLURM_ARRAY_JOB_ID']}_{found['SLURM_ARRAY_TASK_ID']}", found["SLURM_JOB_ID"]
+    environment = dict(variable.partition("=")[::2] for variable in variables)
+    return f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}", environment["SLURM_JOB_ID"]
 
 
 def restarts(slurm, job):
@@ -62,10 +62,10 @@ def test_a_cancelled_job_is_reported_and_the_same_command_goes_on(both, slurm, u
     run_id, _ = there.training()
     ((job, _),) = queue(slurm)
     slurm.command("scancel", job)
-    status, printed = there.wait()
-    assert status == 75, printed
-    assert f"left: {run_id}: stopped after update" in printed
-    assert "(its Slurm job was cancelled)" in printed
+    status, output = there.wait()
+    assert status == 75, output
+    assert f"left: {run_id}: stopped after update" in output
+    assert "(its Slurm job was cancelled)" in output
     assert list(there.out.glob("runs/*/checkpoint.pt"))
     assert not list(there.out.glob("runs/*/*ed.json"))
     assert not queue(slurm), "a cancelled job must not come back"
@@ -84,8 +84,8 @@ def test_a_job_told_to_end_is_requeued_also_while_slurmctld_is_away(both, slurm,
     jobs = {
         job: (number == job.partition("_")[0], beat["pid"]) for beat in beats for job, number in [job_of(beat["pid"])]
     }
-    ((told, pid),) = ((job, pid) for job, (is_array, pid) in jobs.items() if is_array)
-    (other,) = set(jobs) - {told}
+    ((requeued_job, pid),) = ((job, pid) for job, (is_array, pid) in jobs.items() if is_array)
+    (other,) = set(jobs) - {requeued_job}
     slurm.stop_controller()
     try:
         os.kill(pid, signal.SIGUSR2)
@@ -94,12 +94,12 @@ def test_a_job_told_to_end_is_requeued_also_while_slurmctld_is_away(both, slurm,
         assert there.process.poll() is None, "the command must wait for slurmctld"
     finally:
         slurm.start_controller()
-    until(lambda: restarts(slurm, told), "the requeue")
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert "2 finished" in printed
-    assert " retried" not in printed
-    assert (restarts(slurm, told), restarts(slurm, other)) == (1, 0)
+    until(lambda: restarts(slurm, requeued_job), "the requeue")
+    status, output = there.wait()
+    assert status == 0, output
+    assert "2 finished" in output
+    assert " retried" not in output
+    assert (restarts(slurm, requeued_job), restarts(slurm, other)) == (1, 0)
     assert undisturbed.items() <= contents(there.out).items()
 
 
@@ -115,9 +115,9 @@ def test_jobs_go_on_without_the_command_and_are_taken_over(both, slurm, undistur
     there.start()
     time.sleep(3)
     assert [row[0] for row in queue(slurm)] == [job], "no second job"
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert "1 finished" in printed
+    status, output = there.wait()
+    assert status == 0, output
+    assert "1 finished" in output
     assert contents(there.out) == undisturbed
 
 
@@ -127,9 +127,9 @@ def test_ctrl_c_cancels_the_jobs_with_checkpoints(both, slurm):
     there.start()
     there.training()
     there.process.send_signal(signal.SIGINT)
-    status, printed = there.wait(60)
-    assert status == 130, printed
-    assert "Traceback" not in printed
+    status, output = there.wait(60)
+    assert status == 130, output
+    assert "Traceback" not in output
     assert list(there.out.glob("runs/*/checkpoint.pt"))
     assert not queue(slurm)
 
@@ -140,9 +140,9 @@ def test_a_lost_job_is_submitted_once_more(both, slurm, undisturbed):
     there.start()
     _, first = there.training()
     os.kill(first["pid"], signal.SIGKILL)
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert " retried" in printed
+    status, output = there.wait()
+    assert status == 0, output
+    assert " retried" in output
     assert contents(there.out) == undisturbed
 
 
@@ -155,8 +155,8 @@ def test_a_job_lost_twice_is_a_failure(both, slurm):
     until(lambda: there.training()[1]["pid"] != first["pid"], "a second process")
     _, second = there.training()
     os.kill(second["pid"], signal.SIGKILL)
-    status, printed = there.wait()
-    assert status == 1, printed
+    status, output = there.wait()
+    assert status == 1, output
     (failed,) = there.out.glob("runs/*/failed.json")
     content = json.loads(failed.read_text())
     assert "ended unexpectedly, 2 times: Slurm says FAILED" in content["error"]
@@ -169,9 +169,9 @@ def test_a_whole_grid_with_everything_at_once(both, slurm):
     restarted in between.
     """
     limits = "poll=0.5,time=1,signal_delay_s=5"
-    _, long_there = both(*LONG[:-1], "training.updates=2500", slurm_words=limits)
-    words = ("--models", "beta_vae,factor_vae,qlae", "--seeds", "1", "--set", "training.updates=150")
-    here, there = both(*words, slurm_words=limits)
+    _, long_there = both(*LONG[:-1], "training.updates=2500", slurm_options=limits)
+    options = ("--models", "beta_vae,factor_vae,qlae", "--seeds", "1", "--set", "training.updates=150")
+    here, there = both(*options, slurm_options=limits)
     long_there.start()
     long_run, _ = long_there.training()
     ((limited, _),) = queue(slurm)
@@ -182,22 +182,22 @@ def test_a_whole_grid_with_everything_at_once(both, slurm):
     slurm.start_controller()
     cancelled, beat = there.training("factor_vae")
     slurm.command("scancel", job_of(beat["pid"])[0])
-    status, printed = there.wait()
-    assert status == 75, printed
-    assert f"left: {cancelled}: stopped " in printed
-    assert "2 finished" in printed
-    status, printed = long_there.wait()
-    assert status == 0, printed
+    status, output = there.wait()
+    assert status == 75, output
+    assert f"left: {cancelled}: stopped " in output
+    assert "2 finished" in output
+    status, output = long_there.wait()
+    assert status == 0, output
     assert restarts(slurm, limited) > 0, f"{long_run} was not at its limit"
     there.complete(1)
     here.complete(3)
-    ended = contents(there.out)
-    del ended[long_run]
-    assert ended == contents(here.out)
+    runs = contents(there.out)
+    del runs[long_run]
+    assert runs == contents(here.out)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("option", "message"),
     [
         ("gpu", "--slurm 'gpu' is not understood: give key=value"),
         ("time=", "--slurm 'time=' is not understood"),
@@ -209,16 +209,16 @@ def test_a_whole_grid_with_everything_at_once(both, slurm):
         ("partion=gpu", "unknown key of --slurm 'partion'. Did you mean 'partition'?"),
     ],
 )
-def test_malformed_words(given, said):
-    with pytest.raises(BenchError, match=said):
-        parse_slurm(given)
+def test_malformed_words(option, message):
+    with pytest.raises(BenchError, match=message):
+        parse_slurm(option)
 
 
-def parse_slurm(given):
+def parse_slurm(option):
     pytest.importorskip("submitit", reason="submitit is not installed: pip install '.[slurm]'")
     from disentangle_bench.runner.executors.slurm import parse
 
-    return parse(Resources(executor_settings=given, threads=2, jobs=3))
+    return parse(Resources(executor_settings=option, threads=2, jobs=3))
 
 
 def test_words_that_submitit_does_not_know_go_to_sbatch():
@@ -242,20 +242,20 @@ def test_times_as_sbatch_takes_them(time):
 
 
 @pytest.mark.parametrize(
-    ("left", "expected"),
+    ("time_left", "expected"),
     [("0:58", 58), ("1:00:01", 3601), ("2-00:00:10", 172810), ("UNLIMITED", float("inf")), ("INVALID", float("inf"))],
 )
-def test_the_time_a_job_has_left(left, expected):
-    assert seconds(left) == expected
+def test_the_time_a_job_has_left(time_left, expected):
+    assert seconds(time_left) == expected
 
 
 @pytest.mark.slow
 def test_what_slurm_refuses_is_one_line(both):
-    _, there = both("--models", "qlae", "--seeds", "1", slurm_words="partition=nowhere")
-    status, printed = there.start().wait()
-    assert status == 2, printed
-    assert "Slurm did not take the jobs: Batch job submission failed: Invalid partition" in printed
-    assert "Traceback" not in printed
+    _, there = both("--models", "qlae", "--seeds", "1", slurm_options="partition=nowhere")
+    status, output = there.start().wait()
+    assert status == 2, output
+    assert "Slurm did not take the jobs: Batch job submission failed: Invalid partition" in output
+    assert "Traceback" not in output
     assert not list(there.out.glob("slurm/*"))
 
 
@@ -271,8 +271,8 @@ def test_the_script_in_the_documentation(command, slurm, tmp_path, undisturbed):
     )
     (tmp_path / "runs.sh").write_text(script.replace("results/cpu", "there"))
     there = command("there", *LONG)
-    words = [sys.executable, "-m", "disentangle_bench", "plan", *GRID, *LONG, "--keep", "--out", str(there.out)]
-    run_id = subprocess.check_output(words, text=True)
+    plan_command = [sys.executable, "-m", "disentangle_bench", "plan", *GRID, *LONG, "--keep", "--out", str(there.out)]
+    run_id = subprocess.check_output(plan_command, text=True)
     (tmp_path / "runs.txt").write_text(run_id)
     submit = ["sbatch", "--parsable", "--array=1-1", f"--chdir={tmp_path}", str(tmp_path / "runs.sh")]
     array = slurm.command(*submit).strip()
