@@ -110,13 +110,13 @@ def test_a_damaged_array_is_told(dbench, use, official):
 
 
 @pytest.mark.parametrize("command", ["prepare", "download"])
-@pytest.mark.parametrize("how", ["option", "variable"])
-def test_offline_is_one_line(dbench, use, official, server, monkeypatch, command, how):
+@pytest.mark.parametrize("source", ["option", "variable"])
+def test_offline_is_one_line(dbench, use, official, server, monkeypatch, command, source):
     use(shapes3d(official))
-    if how == "variable":
+    if source == "variable":
         monkeypatch.setenv("DBENCH_OFFLINE", "1")
     with pytest.raises(BenchError, match=r"needs the file 3dshapes\.h5, which is not in") as error:
-        dbench(command, "shapes3d", *(["--offline"] if how == "option" else []))
+        dbench(command, "shapes3d", *(["--offline"] if source == "option" else []))
     message = str(error.value)
     assert "\n" not in message
     for part in ("dbench data download shapes3d", server.url, str(dbench.folder), "rooms3d"):

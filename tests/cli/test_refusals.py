@@ -171,8 +171,8 @@ def test_list_names_everything(printed):
 def test_list_names_the_families_of_protocols(printed):
     rows = [line.split() for line in printed("list", "protocols").splitlines() if "-correlated-" in line]
     assert [row[0] for row in rows] == ["cpu-correlated-SET", "standard-correlated-SET"]
-    for family, *names in rows:
-        sets = [word.strip(",") for word in names if "_" in word]
+    for family, *columns in rows:
+        sets = [word.strip(",") for word in columns if "_" in word]
         assert len(sets) == 13
         for name in sets:
             assert protocol(family.replace("SET", name)).data.correlation == name

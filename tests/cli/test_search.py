@@ -77,8 +77,8 @@ def copy(folder, tmp_path):
 
 def loaded(folder, model):
     """Records of a model's search by point and seed."""
-    every = [record for record in runs.load_records(folder / "found") if record.spec.model == model]
-    return {(record.spec.search.point, record.spec.seed): record for record in every}
+    records = [record for record in runs.load_records(folder / "found") if record.spec.model == model]
+    return {(record.spec.search.point, record.spec.seed): record for record in records}
 
 
 def test_a_killed_search_resumes_to_the_same_points(folder, tmp_path, monkeypatch):
@@ -174,10 +174,10 @@ def test_unfinished_and_unequal_searches_are_refused(copy, monkeypatch):
     assert "4 runs of the search are not" in one_line(in_process([*arguments, "--search-seed", "1"], {}, copy))
     (copy / "other" / "runs").mkdir(parents=True)
     assert "holds no search" in one_line(in_process(["select", "other", "--by", "mse"], {}, copy))
-    (ours,) = selection.trials(copy / "found", seed=0)
-    ours = dataclasses.replace(ours, missing=0)
-    theirs = dataclasses.replace(ours, spec=ours.spec.model_copy(update={"model": "qlae"}), budget=4)
-    monkeypatch.setattr(selection, "trials", lambda *_: [ours, theirs])
+    (trial,) = selection.trials(copy / "found", seed=0)
+    trial = dataclasses.replace(trial, missing=0)
+    other_trial = dataclasses.replace(trial, spec=trial.spec.model_copy(update={"model": "qlae"}), budget=4)
+    monkeypatch.setattr(selection, "trials", lambda *_: [trial, other_trial])
     assert "the budgets differ (ae 3, qlae 4)" in one_line(in_process(arguments, {}, copy))
 
 
@@ -269,11 +269,11 @@ def test_a_failed_tuned_run_names_a_command_that_repeats_it(copy):
 
 
 def test_the_figure_has_the_expected_best_of_the_points(copy):
-    default, drawn = 0.3, np.array([0.1, 0.5, 0.2, 0.9])
+    default, drawn_scores = 0.3, np.array([0.1, 0.5, 0.2, 0.9])
     for n in range(5):
         for higher, best in ((True, max), (False, min)):
-            exact = np.mean([best(default, *sample) for sample in combinations(drawn, n)] if n else default)
-            assert expected_best(default, drawn, higher)[n] == pytest.approx(exact)
+            exact = np.mean([best(default, *sample) for sample in combinations(drawn_scores, n)] if n else default)
+            assert expected_best(default, drawn_scores, higher)[n] == pytest.approx(exact)
     budget_figure = figure(copy / "found", "budget")
     values = {key: record.scores[0]["value"] for key, record in loaded(copy, "ae").items()}
     means = [np.mean([values[point, seed] for seed in (0, 1)]) for point in range(3)]

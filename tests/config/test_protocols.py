@@ -32,9 +32,9 @@ metrics = {{ mig = "locatello2019" }}
 def mine(tmp_path):
     """``mine("ranked = true")``: the path of a file with a protocol."""
 
-    def write(more=""):
+    def write(extra_lines=""):
         path = tmp_path / "mine.toml"
-        path.write_text(MINE.format(more=more))
+        path.write_text(MINE.format(more=extra_lines))
         return str(path)
 
     return write
@@ -57,7 +57,7 @@ def test_its_digest_is_in_the_name_of_the_spec(mine):
 
 
 def test_it_is_ranked_if_it_says_so(mine):
-    specs = [resolve("qlae", "rooms3d", mine(more), 0).spec for more in ("", "ranked = true")]
+    specs = [resolve("qlae", "rooms3d", mine(extra_lines), 0).spec for extra_lines in ("", "ranked = true")]
     assert [is_ranked(spec) for spec in specs] == [False, True]
     assert not is_ranked(resolve("qlae", "rooms3d", mine("ranked = true"), 0, ["model.symbols=3"]).spec)
     assert is_ranked(RunSpec.model_validate_json(specs[1].model_dump_json())), "a worker knows only the spec"
@@ -72,7 +72,7 @@ def test_built_in_protocols_say_it_themselves():
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("extra_lines", "message"),
     [
         ("ranke = true", "there is no setting 'ranke'"),
         ("version = 'x'", "version = 'x' is not allowed"),
@@ -81,9 +81,9 @@ def test_built_in_protocols_say_it_themselves():
         ("summary = " + "[" * 3000, "is not valid TOML"),
     ],
 )
-def test_bad_files_are_named(mine, more, message):
+def test_bad_files_are_named(mine, extra_lines, message):
     with pytest.raises(BenchError, match=message) as error:
-        protocol(mine(more))
+        protocol(mine(extra_lines))
     assert "mine.toml" in str(error.value)
     assert "\n" not in str(error.value)
 

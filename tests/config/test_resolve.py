@@ -157,12 +157,12 @@ def test_protocols_are_fair():
 
 def test_names_and_groups():
     assert MODELS.names("qlae, beta_vae,qlae") == ["qlae", "beta_vae"]
-    six = ["beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"]
-    assert MODELS.names("all") == six
-    extended = MODELS.names("extended")
-    assert len(extended) == 12
-    assert {"ae", "dip_vae_ii", "factor_dvae"} <= set(extended)
-    assert MODELS.names("all,extended") == six + extended
+    main_models = ["beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"]
+    assert MODELS.names("all") == main_models
+    extended_models = MODELS.names("extended")
+    assert len(extended_models) == 12
+    assert {"ae", "dip_vae_ii", "factor_dvae"} <= set(extended_models)
+    assert MODELS.names("all,extended") == main_models + extended_models
     assert "rooms3d" in DATASETS.names("rooms3d")
 
 

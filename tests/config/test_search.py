@@ -69,8 +69,10 @@ def test_every_model_has_a_space_of_valid_points(model):
 
 
 def test_rates_per_update_get_the_dose_of_the_protocol():
-    short, long = (search.points("qlae", "rooms3d", name, [], Search(4))[1:] for name in ("cpu", "standard"))
-    for a, b in zip(short, long, strict=True):
+    cpu_points, standard_points = (
+        search.points("qlae", "rooms3d", name, [], Search(4))[1:] for name in ("cpu", "standard")
+    )
+    for a, b in zip(cpu_points, standard_points, strict=True):
         assert a.settings["weight_decay"] == pytest.approx(10 * b.settings["weight_decay"])
         assert a.settings["symbols"] == b.settings["symbols"]
 
