@@ -77,9 +77,9 @@ def test_a_cut_connection_is_gone_on_with(server, file, tmp_path):
 @pytest.mark.parametrize("ranges", [True, False])
 def test_any_mischief_ends_in_the_right_bytes_or_in_one_line(server, file, tmp_path, seed, has_checksum, ranges):
     """Cuts, busy servers, servers without ranges: the file is right or absent, and the next attempt mends it."""
-    drawn = random.Random(seed)
+    rng = random.Random(seed)
     mischief = [cut_at_random(seed), hang_up, status(429, {"Retry-After": "0"}), status(500), status(503), None]
-    server.plan = [drawn.choice(mischief) for _ in range(12)]
+    server.plan = [rng.choice(mischief) for _ in range(12)]
     server.ranges = ranges
     target = file if has_checksum else unknown(file)
     for _ in range(12):

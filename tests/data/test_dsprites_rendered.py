@@ -32,8 +32,8 @@ def inside(shape, u, v):
         t = (np.arange(54) + 0.5) * 2 * math.pi / 54
         corners = np.stack([12.77 * np.cos(t), 7.23 * np.sin(t)], axis=1)
     else:
-        half = np.linspace(0, math.pi, 181)
-        t = np.concatenate([half, half + math.pi])
+        half_turn = np.linspace(0, math.pi, 181)
+        t = np.concatenate([half_turn, half_turn + math.pi])
         x = 9.596 * np.sin(t) ** 3
         y = -(8.607 * np.cos(t) - 3.314 * np.cos(2 * t) - 1.3255 * np.cos(3 * t) - 0.6635 * np.cos(4 * t)) - 1.436
         corners = np.stack([x, y], axis=1)

@@ -104,8 +104,12 @@ def test_identity_codes_score_1_on_the_full_grid(name):
     dataset = object.__new__(cls)
     factors = dataset.factors(labels @ strides)
     np.testing.assert_array_equal(factors, labels)
-    twice = np.concatenate([factors, factors[::-1]] * 8)  # enough rows of a small grid to fit trees to
-    evaluation = Evaluation(Codes(twice.astype(np.float64), twice), twice, n_train=len(twice) // 2)
+    repeated_factors = np.concatenate([factors, factors[::-1]] * 8)  # enough rows of a small grid to fit trees to
+    evaluation = Evaluation(
+        Codes(repeated_factors.astype(np.float64), repeated_factors),
+        repeated_factors,
+        n_train=len(repeated_factors) // 2,
+    )
     infomec, dci = metric_module("infomec"), metric_module("dci")
     scores = infomec.score(evaluation, variant=next(iter(infomec.CARD.variants)), rng=0).scores
     scores |= dci.score(evaluation, variant=next(iter(dci.CARD.variants)), rng=0).scores

@@ -175,10 +175,10 @@ def test_the_ball_is_where_perspective_puts_it(masks, scale):
     """Against angles: a ball of radius r seen from distance d fills asin(r / d) to each side."""
     radius, tan = 0.123 * (0.75 + 0.5 * scale / 7), math.tan(math.radians(24.5))
     sink, distance = 0.221 - radius, math.hypot(0.75, 0.221 - radius)
-    middle, half = math.atan(sink / 0.75), math.asin(radius / distance)
+    middle_angle, half_angle = math.atan(sink / 0.75), math.asin(radius / distance)
     top, bottom, left, right = extent(masks[np.ravel_multi_index((scale, 2, 7), (8, 4, 15)), 2])
-    assert top == pytest.approx(32 * (1 + math.tan(middle - half) / tan), abs=1)
-    assert bottom == pytest.approx(32 * (1 + math.tan(middle + half) / tan), abs=1)
+    assert top == pytest.approx(32 * (1 + math.tan(middle_angle - half_angle) / tan), abs=1)
+    assert bottom == pytest.approx(32 * (1 + math.tan(middle_angle + half_angle) / tan), abs=1)
     assert left + right == 64
 
 

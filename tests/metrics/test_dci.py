@@ -54,8 +54,8 @@ def test_golden_boosted_trees(name):
     assert result["importance"].shape == (arrays["codes"].shape[1], arrays["factors"].shape[1])
     if len(arrays["codes"]) >= 10_000:  # where nothing but rounding and rare draws is left
         np.testing.assert_allclose(result["importance"], expected["importance"], atol=0.001)
-        for ours, theirs in zip(SCORES, ("disentanglement", "completeness", "informativeness_test"), strict=False):
-            assert result[ours] == pytest.approx(expected[theirs], abs=5e-4)
+        for name, golden_name in zip(SCORES, ("disentanglement", "completeness", "informativeness_test"), strict=False):
+            assert result[name] == pytest.approx(expected[golden_name], abs=5e-4)
 
 
 # The forest is scikit-learn's own and takes seconds: the variant's choices show on the quick files already.
@@ -76,11 +76,11 @@ def test_golden_random_forest(name):
 def test_agrees_with_scikit_learn_run_here(n_train):
     factors, codes = factors_and_codes(0, n=400)
     codes[:, 1] = np.round(codes[:, 1])
-    ours, theirs = dci(codes, factors, n_train=n_train), boosted_trees(codes, factors, n_train)
-    np.testing.assert_allclose(ours.importance, theirs["importance"], atol=0.01)
+    result, expected = dci(codes, factors, n_train=n_train), boosted_trees(codes, factors, n_train)
+    np.testing.assert_allclose(result.importance, expected["importance"], atol=0.01)
     for name in SCORES:
-        assert ours[name] == pytest.approx(theirs[name], abs=0.01, nan_ok=True), name
-    assert "exact, by sorted lists" in ours.notes["splits"]
+        assert result[name] == pytest.approx(expected[name], abs=0.01, nan_ok=True), name
+    assert "exact, by sorted lists" in result.notes["splits"]
 
 
 def test_the_scores_of_a_matrix_done_by_hand(monkeypatch):
@@ -114,9 +114,9 @@ def test_independent_noise_scores_about_zero():
 
 def test_a_twin_latent_costs_completeness_and_not_disentanglement():
     factors, codes = factors_and_codes(3, n=450, noise=0.05)
-    alone, twin = dci(codes, factors), dci(codes[:, [0, 0, 1, 2]], factors)
-    assert twin["completeness"] < alone["completeness"] - 0.1
-    assert twin["disentanglement"] == pytest.approx(alone["disentanglement"], abs=0.005)
+    result, twin_result = dci(codes, factors), dci(codes[:, [0, 0, 1, 2]], factors)
+    assert twin_result["completeness"] < result["completeness"] - 0.1
+    assert twin_result["disentanglement"] == pytest.approx(result["disentanglement"], abs=0.005)
 
 
 def test_mixing_latents_costs_disentanglement():

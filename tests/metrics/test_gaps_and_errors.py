@@ -28,8 +28,8 @@ def _plain_information(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
         bins = np.minimum((20 * (codes[:, j] - low) / (high - low)).astype(int), 19)
         for i in range(factors.shape[1]):
             joint = np.histogram2d(factors[:, i], bins, bins=(np.arange(5), np.arange(21)))[0] / len(codes)
-            apart = np.outer(joint.sum(axis=1), joint.sum(axis=0))
-            table[i, j] = np.sum(joint[joint > 0] * np.log(joint[joint > 0] / apart[joint > 0]))
+            product = np.outer(joint.sum(axis=1), joint.sum(axis=0))
+            table[i, j] = np.sum(joint[joint > 0] * np.log(joint[joint > 0] / product[joint > 0]))
     return table
 
 
@@ -72,8 +72,8 @@ def test_sap_by_the_book() -> None:
 def test_only_training_rows_are_read() -> None:
     for metric in (mig, modularity):
         assert metric(CODES, FACTORS, n_train=150)["score"] == metric(CODES[:150], FACTORS[:150])["score"]
-    same = sap(CODES[:150], FACTORS[:150])
-    assert same.notes == {"score": "fitted and scored on the same rows: there are no test rows"}
+    result = sap(CODES[:150], FACTORS[:150])
+    assert result.notes == {"score": "fitted and scored on the same rows: there are no test rows"}
 
 
 def test_one_latent_has_no_rival() -> None:
@@ -95,9 +95,9 @@ def test_latents_that_know_nothing_are_not_modular() -> None:
     result = modularity(np.column_stack([FACTORS, np.ones(N)]), FACTORS)
     assert result["by_latent"][3] == 0.0
     assert result["by_latent"][:3].min() > 0.99
-    alone = modularity(FACTORS, FACTORS[:, :1])
-    assert np.isnan(alone["score"])
-    assert alone.notes == {"score": "not defined: one factor, two are needed"}
+    one_factor_result = modularity(FACTORS, FACTORS[:, :1])
+    assert np.isnan(one_factor_result["score"])
+    assert one_factor_result.notes == {"score": "not defined: one factor, two are needed"}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -115,9 +115,9 @@ def test_a_constant_latent_is_not_modular_from_rounding(seed: int) -> None:
 def test_mse_and_psnr() -> None:
     assert mse([0.01, 0.03]).scores == {"mse": pytest.approx(0.02), "psnr": pytest.approx(16.9897, abs=1e-4)}
     assert mse(np.zeros(3))["psnr"] == np.inf
-    for bad, says in (([], r"shape \[0\]"), ([[0.1]], r"shape \[1, 1\]"), ([0.1, -1.0], "-1.0 at row 1")):
-        with pytest.raises(BenchError, match=says):
-            mse(bad)
+    for errors, message in (([], r"shape \[0\]"), ([[0.1]], r"shape \[1, 1\]"), ([0.1, -1.0], "-1.0 at row 1")):
+        with pytest.raises(BenchError, match=message):
+            mse(errors)
     with pytest.raises(BenchError, match="nan at row 0"):
         mse([np.nan])
     evaluation = Evaluation(Codes(CODES), FACTORS, 200, np.linspace(0, 0.1, N))

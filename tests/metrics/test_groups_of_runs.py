@@ -92,10 +92,10 @@ def test_groups_that_cannot_be_compared(metric) -> None:
 
 def test_minimality_and_sufficiency_on_a_grid() -> None:
     grid = np.stack(np.meshgrid(np.arange(4), np.arange(2), indexing="ij"), axis=-1).reshape(-1, 2)
-    same = minimality(grid, grid)
-    assert same.scores == pytest.approx({"minimality": 1, "sufficiency": 1})
-    half = minimality(grid // [2, 1], grid)  # a latent that holds half of a factor is minimal and not sufficient
-    assert half.scores == pytest.approx({"minimality": 1, "sufficiency": 0.75})
+    identity_result = minimality(grid, grid)
+    assert identity_result.scores == pytest.approx({"minimality": 1, "sufficiency": 1})
+    half_result = minimality(grid // [2, 1], grid)  # a latent that holds half of a factor is minimal and not sufficient
+    assert half_result.scores == pytest.approx({"minimality": 1, "sufficiency": 0.75})
     result = minimality(grid[:, :1] + 4 * grid[:, 1:], grid)  # one that holds both is sufficient for each
     assert result.minimality == pytest.approx(2 / 3)
     assert result.sufficiency == pytest.approx(1)

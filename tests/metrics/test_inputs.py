@@ -85,6 +85,6 @@ def test_input_is_not_changed_and_whole_floats_are_factors() -> None:
 
 def test_seeds() -> None:
     assert as_seed(np.int64(7)) == as_seed(7.0) == 7
-    for bad in (-1, 2**32, 0.5, None, "1", np.inf):
+    for seed in (-1, 2**32, 0.5, None, "1", np.inf):
         with pytest.raises(BenchError, match="allowed are whole numbers from 0 to 4294967295"):
-            as_seed(bad)  # type: ignore[arg-type]
+            as_seed(seed)  # type: ignore[arg-type]

@@ -73,10 +73,10 @@ def test_dci_with_regressors():
 
 def test_extreme_integers_are_scored():
     low, high = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-    two = (FACTORS > 1).astype(np.int64)
-    for codes in (np.where(two == 1, high, low), high - 5000 * two):
-        assert mig(codes, two).score == mig(two, two).score
-        assert modularity(codes, two).score == modularity(two, two).score
+    binary_factors = (FACTORS > 1).astype(np.int64)
+    for codes in (np.where(binary_factors == 1, high, low), high - 5000 * binary_factors):
+        assert mig(codes, binary_factors).score == mig(binary_factors, binary_factors).score
+        assert modularity(codes, binary_factors).score == modularity(binary_factors, binary_factors).score
 
 
 def test_scoring_and_its_files_need_no_torch():

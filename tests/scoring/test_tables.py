@@ -83,13 +83,13 @@ def test_the_figure_has_the_columns_names(dbench, tmp_path, monkeypatch):
     from disentangle_bench.report.figures import style
 
     FRAME.to_csv(tmp_path / "data.csv", index=False)
-    drawn = []
+    figures = []
     save = style.save
-    monkeypatch.setattr(style, "save", lambda figure, stem: drawn.append(figure) or save(figure, stem))
+    monkeypatch.setattr(style, "save", lambda figure, stem: figures.append(figure) or save(figure, stem))
     result = dbench("score", "data.csv", *COLUMNS, "--metrics", "infomec", "--figure", "matrices")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "matrices.png").stat().st_size > 5_000
-    axis = drawn[0].axes[0]
+    axis = figures[0].axes[0]
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["z0", "z1", "z2"]
     assert [tick.get_text() for tick in axis.get_yticklabels()] == ["shape", "colour"]
 
