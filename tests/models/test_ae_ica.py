@@ -151,9 +151,9 @@ def test_a_finished_model_saved_and_loaded_gives_the_same_codes(tmp_path):
     other = built(seed=1)
     other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     with torch.inference_mode():
-        codes, loaded = model.encode(x), other.encode(x)
-        assert torch.equal(codes.values, loaded.values)
-        assert torch.equal(model.decode(codes), other.decode(loaded))
+        codes, loaded_codes = model.encode(x), other.encode(x)
+        assert torch.equal(codes.values, loaded_codes.values)
+        assert torch.equal(model.decode(codes), other.decode(loaded_codes))
 
 
 def test_the_global_generators_are_left_alone():

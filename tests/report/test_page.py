@@ -49,8 +49,8 @@ def folder(tmp_path_factory):
     for dataset in ("shapes3d", "rooms3d"):
         synthetic.write_grid(out, ("beta_tcvae", "qlae", "vq_vae"), seeds=3, dataset=dataset)
     synthetic.write_grid(out, ("qlae",), seeds=2, protocol="quick", companions=False)
-    off = synthetic.spec("beta_vae", 0, settings={"latents": 10, "beta": 4.0}, changed=("model.beta",))
-    synthetic.write_run(out, off)
+    off_protocol_spec = synthetic.spec("beta_vae", 0, settings={"latents": 10, "beta": 4.0}, changed=("model.beta",))
+    synthetic.write_run(out, off_protocol_spec)
     synthetic.write_failure(out, synthetic.spec("vq_vae", 8), "out of memory")
     (out / "runs" / "half-done").mkdir()
     write_report(out, figures=False, html=out / "report.html")

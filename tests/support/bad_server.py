@@ -32,8 +32,8 @@ def cut(after):
 
 
 def cut_at_random(seed):
-    drawn = random.Random(seed)
-    return lambda handler, content: handler.proper(content, stop=drawn.randrange(0, max(1, len(content))))
+    rng = random.Random(seed)
+    return lambda handler, content: handler.proper(content, stop=rng.randrange(0, max(1, len(content))))
 
 
 def status(code, headers=None):
