@@ -269,9 +269,9 @@ def test_faults_of_files_are_named_in_one_line(write, name):
 def test_a_missing_file_and_two_models_of_one_name(write):
     with pytest.raises(db.BenchError, match=r"'nowhere\.py' cannot be read"):
         db.plan("nowhere.py", "rooms3d")
-    one, other = write("one.py", MODEL), write("other.py", MODEL + "\n")
+    first_path, second_path = write("one.py", MODEL), write("other.py", MODEL + "\n")
     with pytest.raises(db.BenchError, match=r"both have a model 'Tiny': rename one"):
-        db.plan(f"{one},{other}", "rooms3d")
+        db.plan(f"{first_path},{second_path}", "rooms3d")
 
 
 def test_a_changed_copy_is_refused(write):

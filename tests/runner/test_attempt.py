@@ -91,8 +91,8 @@ def test_a_checkpoint_that_can_be_read_and_not_used_is_skipped(spec, tmp_path, c
     resumed = Trainer(spec, dataset, device)
     resumed.restore(tmp_path)
     assert resumed.step == 0
-    begin = Trainer(spec, dataset, device).model.state_dict()
-    assert all(torch.equal(tensor, begin[name]) for name, tensor in resumed.model.state_dict().items())
+    initial_state = Trainer(spec, dataset, device).model.state_dict()
+    assert all(torch.equal(tensor, initial_state[name]) for name, tensor in resumed.model.state_dict().items())
 
 
 class Plain(torch.nn.Module):

@@ -205,17 +205,17 @@ def test_starting_a_grid_removes_what_killed_processes_left(tmp_path):
 
     leftovers = [tmp_path / f".results-{atomic._host()}-{pid}-abcdefgh.tmp.csv",
             tmp_path / "grids" / f".x-{atomic._host()}-{pid}-abcdefgh.tmp.json"]  # fmt: skip
-    alive = tmp_path / f".results-{atomic._host()}-{os.getpid()}-abcdefgh.tmp.csv"
-    elsewhere = tmp_path / f".results-000000-{pid}-abcdefgh.tmp.csv"
-    for path in (*leftovers, alive, elsewhere, tmp_path / ".mine.tmp"):
+    file_of_this_process = tmp_path / f".results-{atomic._host()}-{os.getpid()}-abcdefgh.tmp.csv"
+    file_of_another_host = tmp_path / f".results-000000-{pid}-abcdefgh.tmp.csv"
+    for path in (*leftovers, file_of_this_process, file_of_another_host, tmp_path / ".mine.tmp"):
         path.write_text("")
     status.remember(tmp_path, SPECS)
     assert not any(path.exists() for path in leftovers)
-    assert alive.exists()
-    assert elsewhere.exists()
-    os.utime(elsewhere, (1, 1))
+    assert file_of_this_process.exists()
+    assert file_of_another_host.exists()
+    os.utime(file_of_another_host, (1, 1))
     status.remember(tmp_path, SPECS)
-    assert not elsewhere.exists()
+    assert not file_of_another_host.exists()
     assert (tmp_path / ".mine.tmp").exists()
     atomic.remove_leftovers(tmp_path, held=True)
-    assert not alive.exists()
+    assert not file_of_this_process.exists()

@@ -40,8 +40,8 @@ def test_all_states(grid):
     }  # fmt: skip
     assert states(grid)["qlae1"].detail == "Diverged [2J at update 7"
     assert "record.json" in states(grid)["vq_vae0"].detail
-    counted = {"done": 1, "running": 0, "failed": 1, "stopped": 1, "missing": 1, "damaged": 1}
-    assert status.counts(status.states(grid)) == counted
+    expected = {"done": 1, "running": 0, "failed": 1, "stopped": 1, "missing": 1, "damaged": 1}
+    assert status.counts(status.states(grid)) == expected
 
 
 @pytest.mark.parametrize("name", ["qlae1", "qlae2", "vq_vae0"])
@@ -73,15 +73,15 @@ def test_asking_takes_no_claim_away(grid):
         while not end.is_set():
             claims.is_claimed(folder)
 
-    asking = Thread(target=ask)
-    asking.start()
+    thread = Thread(target=ask)
+    thread.start()
     try:
         for _ in range(50):
             with claims.claimed(folder):
                 pass
     finally:
         end.set()
-        asking.join()
+        thread.join()
 
 
 def test_a_lock_that_is_a_link_empties_no_file(grid, tmp_path):

@@ -56,8 +56,8 @@ def test_no_test_image_of_the_split_by_seed_is_in_training(tmp_path, seed):
 
 
 def test_images_of_all_are_drawn_with_replacement_from_the_whole_dataset():
-    big = "scoring.train_images=20000", "scoring.test_images=10000"
-    index, n_train = evaluation_sample(spec("scoring.images=all", *big), N)
+    changes = "scoring.train_images=20000", "scoring.test_images=10000"
+    index, n_train = evaluation_sample(spec("scoring.images=all", *changes), N)
     assert n_train == 20_000
     counts = np.bincount(index, minlength=N)
     assert len(counts) == N

@@ -61,12 +61,12 @@ def test_frequencies_follow_the_law(name, named):
     pairs = correlation.pairs(named, card)
     images = np.arange(card.n)
     weights = correlation.weights(named, card, card.grid.factors(images))
-    drawn = card.grid.factors(WeightedStream(images, weights, DRAWS, seed=1).batch(3))
+    factors = card.grid.factors(WeightedStream(images, weights, DRAWS, seed=1).batch(3))
     free = [factor for factor in card.factor_names if not any(factor in pair[:2] for pair in pairs)]
     for first, second in [pair[:2] for pair in pairs] + [(pairs[0].first, other) for other in free[:1]]:
         i, j = card.factor_names.index(first), card.factor_names.index(second)
         shape = card.factor_sizes[i], card.factor_sizes[j]
-        counts = np.bincount(np.ravel_multi_index((drawn[:, i], drawn[:, j]), shape), minlength=shape[0] * shape[1])
+        counts = np.bincount(np.ravel_multi_index((factors[:, i], factors[:, j]), shape), minlength=shape[0] * shape[1])
         expected = law(card, pairs, (first, second)).flatten() * DRAWS
         rare = expected < 10
         observed, expected_counts = [*counts[~rare], counts[rare].sum()], [*expected[~rare], expected[rare].sum()]

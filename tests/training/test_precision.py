@@ -27,12 +27,12 @@ def fresh(folder, *arguments, **options):
 
 @pytest.mark.parametrize("model", MODELS.entries)
 def test_bf16_trains_every_model_near_fp32(tmp_path, model):
-    full, lowered = fresh(tmp_path / "a", model).update(), fresh(tmp_path / "b", model, BF16).update()
-    for name, value in full.items():
-        assert lowered[name].dtype == torch.float32
+    fp32_logs, bf16_logs = fresh(tmp_path / "a", model).update(), fresh(tmp_path / "b", model, BF16).update()
+    for name, value in fp32_logs.items():
+        assert bf16_logs[name].dtype == torch.float32
         # A nearest value can change; sums over few images of few latents then move more than by rounding.
-        torch.testing.assert_close(lowered[name], value, rtol=0.1, atol=0.02)
-    assert any(not torch.equal(lowered[name], value) for name, value in full.items())
+        torch.testing.assert_close(bf16_logs[name], value, rtol=0.1, atol=0.02)
+    assert any(not torch.equal(bf16_logs[name], value) for name, value in fp32_logs.items())
 
 
 def test_bf16_keeps_weights_and_evaluation_in_fp32(tmp_path):
@@ -73,12 +73,12 @@ def test_tf32_is_allowed_in_updates_only(tmp_path, precision):
 
 
 def test_another_precision_than_the_protocols_is_off_protocol():
-    (usual,) = expand("qlae", "rooms3d", "1", "cpu")
-    (same_one,) = expand("qlae", "rooms3d", "1", "cpu", ["training.precision=fp32"])
-    (lowered,) = expand("qlae", "rooms3d", "1", "cpu", ["training.precision=bf16"])
-    assert same_one == usual
-    assert lowered.changed == (BF16,)
-    assert lowered.digest != usual.digest
+    (protocol_spec,) = expand("qlae", "rooms3d", "1", "cpu")
+    (fp32_spec,) = expand("qlae", "rooms3d", "1", "cpu", ["training.precision=fp32"])
+    (bf16_spec,) = expand("qlae", "rooms3d", "1", "cpu", ["training.precision=bf16"])
+    assert fp32_spec == protocol_spec
+    assert bf16_spec.changed == (BF16,)
+    assert bf16_spec.digest != protocol_spec.digest
 
 
 WORDS = ["run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--compile"]

@@ -27,8 +27,8 @@ def test_learning_rate_is_half_a_cosine():
     assert learning_rate(training, 100) == pytest.approx(1e-6)
     rates = [learning_rate(training, step) for step in range(101)]
     assert all(a > b for a, b in pairwise(rates))
-    once = training.model_copy(update={"updates": 1})
-    assert learning_rate(once, 0) == 1e-3
+    one_update = training.model_copy(update={"updates": 1})
+    assert learning_rate(one_update, 0) == 1e-3
 
 
 def test_half_a_cosine_may_be_shorter_than_the_run_which_then_climbs_back(tmp_path):
@@ -77,9 +77,9 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, model, stop):
 
 
 def test_checkpoints_by_time_do_not_change_the_numbers(tmp_path):
-    often = started(tmp_path / "often")
-    often.run(tmp_path / "often", checkpoint_seconds=0.0)
-    assert same(state(often), state(trained(tmp_path / "once")))
+    trainer = started(tmp_path / "often")
+    trainer.run(tmp_path / "often", checkpoint_seconds=0.0)
+    assert same(state(trainer), state(trained(tmp_path / "once")))
 
 
 def test_a_run_whose_evaluation_was_cut_off_does_not_train_again(tmp_path):
@@ -185,8 +185,8 @@ def test_weight_decay_is_decoupled_and_pulls_weights_to_zero(tmp_path):
             parameter.grad = torch.zeros_like(parameter)
     trainer.optimizer.step()
     for name, parameter in trainer.model.named_parameters():
-        spared = parameter.dim() < 2 or name == "codebooks"
-        torch.testing.assert_close(parameter.detach(), before[name] * (1.0 if spared else 1 - 0.5 * 0.1))
+        is_spared = parameter.dim() < 2 or name == "codebooks"
+        torch.testing.assert_close(parameter.detach(), before[name] * (1.0 if is_spared else 1 - 0.5 * 0.1))
 
 
 def test_images_are_channels_last_floats(tmp_path):

@@ -44,6 +44,6 @@ def slurm(tmp_path_factory):
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
     """What the grid ``LONG`` gives on this machine, by the local executor."""
-    here = Command(tmp_path_factory.mktemp("undisturbed") / "here", LONG, dict(os.environ))
-    here.complete(1)
-    return contents(here.out)
+    command = Command(tmp_path_factory.mktemp("undisturbed") / "here", LONG, dict(os.environ))
+    command.complete(1)
+    return contents(command.out)
