@@ -121,9 +121,9 @@ BUILD = """
 import json, pathlib, sys, time
 import test_data_speed
 folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
-chosen = test_data_speed.unchecked(name)
+dataset_class = test_data_speed.unchecked(name)
 began = time.perf_counter()
-array = chosen.load(folder)._array
+array = dataset_class.load(folder)._array
 seconds = time.perf_counter() - began
 status = pathlib.Path("/proc/self/status").read_text()  # of this process alone; getrusage counts its parent's past
 peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
@@ -144,10 +144,10 @@ def unchecked(name):
     files = tuple(dataclasses.replace(file, size=None, sha256="", md5="") for file in base.card.files)
     sizes = PARTS.get(name, base.card.factor_sizes)
     card = dataclasses.replace(base.card, factor_sizes=sizes, files=files, factor_values=())
-    made = type("Unchecked", (base,), {"card": card})
+    unchecked_class = type("Unchecked", (base,), {"card": card})
     if base is DSprites:
-        made.npz = dataclasses.replace(base.npz, md5="")
-    return made
+        unchecked_class.npz = dataclasses.replace(base.npz, md5="")
+    return unchecked_class
 
 
 def built(name, folder):
@@ -155,10 +155,10 @@ def built(name, folder):
     words = [sys.executable, "-c", BUILD, str(folder), name]
     here = str(Path(__file__).parent)
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=here)
-    found = json.loads(done.stdout)
-    print(f"\n{name}: {found['MB/s']:.0f} MB/s of {found['MB']:.0f} MB, peak memory {found['peak']:.0f} MB")
-    assert found["peak"] < 2000
-    return found
+    measured = json.loads(done.stdout)
+    print(f"\n{name}: {measured['MB/s']:.0f} MB/s of {measured['MB']:.0f} MB, peak memory {measured['peak']:.0f} MB")
+    assert measured["peak"] < 2000
+    return measured
 
 
 def blocks(dataset, n, size):

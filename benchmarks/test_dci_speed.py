@@ -68,7 +68,7 @@ def test_ratio_to_scikit_learn(name, least):
     train, test = codes[:rows], codes[rows:]
     began, used = time.perf_counter(), time.process_time()
     fitted = trees.fit(train, factors[:rows])
-    found = (fitted.labels(fitted.decision(test)) == factors[rows:]).mean()
+    accuracy_here = (fitted.labels(fitted.decision(test)) == factors[rows:]).mean()
     ours, our_work = time.perf_counter() - began, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -91,7 +91,7 @@ def test_ratio_to_scikit_learn(name, least):
     print(
         f"\n{name} on {CORES} cores: scikit-learn {theirs:.1f} s, here {ours:.2f} s, ratio {theirs / ours:.0f}\n"
         f"processor seconds {their_work:.1f} and {our_work:.2f}, ratio {their_work / our_work:.0f}\n"
-        f"importances differ by at most {worst:.1e}, accuracies {accuracy:.4f} and {found:.4f}; "
+        f"importances differ by at most {worst:.1e}, accuracies {accuracy:.4f} and {accuracy_here:.4f}; "
         f"peak memory of this process {peak:.0f} MB"
     )
     assert worst < 0.002

@@ -74,15 +74,15 @@ def rounds(trainers):
         if case in ("beta_vae", "factor_qvae"):  # at once after it, since the machine's speed drifts
             cases[f"bare {case}"] = bare_loop(trainer)
     cases |= {"encoder, no gradient": encode, "batch": lambda: base.images(base.stream.batch(0))}
-    found = []
+    rows = []
     for _ in range(WARM_UP + ROUNDS):
         row = {}
         for case, work in cases.items():
             began = time.perf_counter()
             work()
             row[case] = time.perf_counter() - began
-        found.append(row)
-    return found[WARM_UP:]
+        rows.append(row)
+    return rows[WARM_UP:]
 
 
 def ratio(rounds, case, *bases):

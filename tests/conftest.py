@@ -44,14 +44,14 @@ def smoke_grid(tmp_path_factory, worker_id):
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "smoke"
     arguments = ["run", "--models", "all", "--datasets", "rooms3d", "--seeds", "1", "--protocol", "smoke"]
-    out, printed = shared / "results", shared / "printed.txt"
+    out, output_file = shared / "results", shared / "printed.txt"
     with FileLock(f"{shared}.lock"):
-        if not printed.exists():
+        if not output_file.exists():
             shared.mkdir(exist_ok=True)
-            done = in_process([*arguments, "--out", str(out)], {}, shared)
-            assert done.returncode == 0, done.stderr
-            printed.write_text(done.stdout)
-    return out, printed.read_text()
+            result = in_process([*arguments, "--out", str(out)], {}, shared)
+            assert result.returncode == 0, result.stderr
+            output_file.write_text(result.stdout)
+    return out, output_file.read_text()
 
 
 @pytest.fixture

@@ -41,8 +41,8 @@ def test_a_contrast_says_what_its_interval_says_and_no_more(results):
 
 
 def test_a_claim_turned_round_is_spoken_against(results):
-    turned = claims["Claim"]("turned", (claims["Row"]("q_vae"),), (claims["Row"]("factor_qvae"),))
-    row = next(row for row in claims["contrasts"](turned, results) if row.score == "dci.disentanglement")
+    reversed_claim = claims["Claim"]("turned", (claims["Row"]("q_vae"),), (claims["Row"]("factor_qvae"),))
+    row = next(row for row in claims["contrasts"](reversed_claim, results) if row.score == "dci.disentanglement")
     assert claims["verdict"](row) == "against"
     assert row.probability == 0
 

@@ -75,9 +75,9 @@ def main_job(folder):
     outputs = []
     for step in steps[1:]:
         assert step[0] == "dbench"
-        done = in_subprocess(step[1:], {}, folder, seconds=LONG_SECONDS)
-        assert done.returncode == 0, done.stderr
-        outputs.append(done.stdout)
+        result = in_subprocess(step[1:], {}, folder, seconds=LONG_SECONDS)
+        assert result.returncode == 0, result.stderr
+        outputs.append(result.stdout)
     return outputs
 
 
@@ -119,10 +119,10 @@ def test_commands_in_pages_exist(page):
                 if isinstance(command, click.Group):
                     assert word in command.commands, line
                     command = command.commands[word]
-            known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+            option_names = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
             for word in rest:
                 if word.startswith("--"):
-                    assert word.split("=")[0] in known, line
+                    assert word.split("=")[0] in option_names, line
 
 
 @pytest.mark.slow
@@ -131,8 +131,8 @@ def test_the_first_hour_as_it_stands(quick, tmp_path):
     shutil.copytree(quick[0] / "results" / "quick" / "runs", tmp_path / "results" / "first" / "runs")
     markdown = (ROOT / "docs" / "first_hour.md").read_text()
     for command in re.findall(r"<!-- walk -->\n```bash\n(.*?)\n```", markdown):
-        done = in_subprocess(shlex.split(command)[1:], {}, tmp_path, seconds=LONG_SECONDS)
-        assert done.returncode == 0, done.stderr
+        result = in_subprocess(shlex.split(command)[1:], {}, tmp_path, seconds=LONG_SECONDS)
+        assert result.returncode == 0, result.stderr
     assert (tmp_path / "results" / "first" / "report.html").exists()
 
 
@@ -152,10 +152,10 @@ def leaves(menu):
 
 
 def test_every_page_is_in_the_menu_once():
-    listed = sorted(leaves(yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)["nav"]))
+    menu_pages = sorted(leaves(yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)["nav"]))
     pages = {str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")}
     notebooks = {f"notebooks/{path.stem}.md" for path in ROOT.glob("docs/notebooks/*.ipynb")}
-    assert listed == sorted(pages | MADE | notebooks)
+    assert menu_pages == sorted(pages | MADE | notebooks)
 
 
 GRIDS = [

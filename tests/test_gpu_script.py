@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 def test_a_stage_of_the_gpu_script(tmp_path, stage):
     env = {**os.environ, "DEVICE": "cpu", "TINY": "1"}
     command = ["bash", str(ROOT / "benchmarks" / "gpu.sh"), str(tmp_path), stage]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=400)
+    assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "stages.jsonl").read_text()) | {"seconds": 0} == {
         "stage": stage,
         "seconds": 0,
@@ -40,9 +40,9 @@ def test_a_stage_of_the_gpu_script(tmp_path, stage):
 @pytest.mark.thorough
 def test_the_comparison_with_other_libraries():
     command = [sys.executable, str(ROOT / "benchmarks" / "side_by_side.py"), "--tiny"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "|"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    assert result.returncode == 0, result.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in result.stdout.splitlines() if line[:1] == "|"]
     by = [row[1].split()[0] for row in rows[2:]]
     assert by.count("disentangle-bench") == 3
     assert {"bare", "disent", "pythae", "scikit-learn", "PNG"} < set(by)

@@ -69,7 +69,7 @@ def imports(root):
     return {module: names for module, names in graph.items() if module not in ("", "__main__")}
 
 
-def imported(node, known):
+def imported(node, modules):
     """The modules that a syntax node imports: the submodule where one is named, and not its package too."""
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
@@ -77,11 +77,11 @@ def imported(node, known):
         names = []
         for alias in node.names:
             name = f"{node.module}.{alias.name}"
-            names.append(name if name.removeprefix(f"{PACKAGE}.") in known else node.module)
+            names.append(name if name.removeprefix(f"{PACKAGE}.") in modules else node.module)
     else:
         return []
     inner = [name.removeprefix(PACKAGE).removeprefix(".") for name in names if name and name.startswith(PACKAGE)]
-    return [name for name in inner if name in known]
+    return [name for name in inner if name in modules]
 
 
 def layer(module):
@@ -176,8 +176,8 @@ def loaded(code, *modules):
 
 
 def test_light_commands_import_nothing_heavy():
-    listed = ["models", "datasets", "metrics", "protocols"]
-    commands = [["--help"], ["run", "--help"], *(["list", name] for name in listed)]
+    registries = ["models", "datasets", "metrics", "protocols"]
+    commands = [["--help"], ["run", "--help"], *(["list", name] for name in registries)]
     code = "from click.testing import CliRunner\nfrom disentangle_bench.cli import main\n"
     code += f"for words in {commands!r}:\n    result = CliRunner().invoke(main, words)\n"
     code += "    assert result.exit_code == 0, result.output\n"

@@ -27,14 +27,14 @@ SMOKE = ["run", "--models", "qlae", "--datasets", "rooms3d", "--protocol", "smok
 def built(tmp_path_factory):
     """Folder with the sdist and the wheel that is built from it, as ``python -m build`` makes them."""
     source = tmp_path_factory.mktemp("source") / "disentangle-bench"
-    kept = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
-    shutil.copytree(ROOT, source, ignore=kept)
+    ignored = shutil.ignore_patterns(".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, source, ignore=ignored)
     out = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--outdir", str(out), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode and "No matching distribution" in done.stdout + done.stderr:
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode and "No matching distribution" in result.stdout + result.stderr:
         pytest.skip("the build system (setuptools, wheel) cannot be downloaded here")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     return out
 
 
@@ -58,17 +58,17 @@ def light(tmp_path_factory):
     """Python of a fresh environment with the light wheel and what it requires, downloaded by pip."""
     out, folder = tmp_path_factory.mktemp("light"), tmp_path_factory.mktemp("lightenv")
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(out), str(ROOT / "light")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode and "No matching distribution" in done.stdout + done.stderr:
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode and "No matching distribution" in result.stdout + result.stderr:
         pytest.skip("the build system (setuptools, wheel) cannot be downloaded here")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     (wheel,) = out.glob("disentangle_bench_light-*.whl")
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-    done = subprocess.run([python, "-m", "pip", "install", "-q", wheel], capture_output=True, text=True)
-    if done.returncode and "No matching distribution" in done.stdout + done.stderr:
+    result = subprocess.run([python, "-m", "pip", "install", "-q", wheel], capture_output=True, text=True)
+    if result.returncode and "No matching distribution" in result.stdout + result.stderr:
         pytest.skip("the requirements cannot be downloaded here")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     return python
 
 
@@ -87,13 +87,13 @@ def test_the_light_wheel_scores_and_reports_without_torch(light, tmp_path):
     assert "disentangle-bench-light==" in installed
     assert not [line for line in installed.splitlines() if line.startswith(("torch==", "safetensors=="))]
     for arguments in (["score", "codes.npz", "--out", "scores.json"], ["report", "results", "--html", "page.html"]):
-        done = command(*arguments)
-        assert done.returncode == 0, done.stderr
+        result = command(*arguments)
+        assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "scores.json").read_text())["scores"]
     assert (tmp_path / "page.html").stat().st_size > 100_000
-    refused = command(*SMOKE)
-    assert refused.returncode == 2
-    assert refused.stderr == "Error: this needs PyTorch, which is not installed here: pip install torch safetensors\n"
+    refusal = command(*SMOKE)
+    assert refusal.returncode == 2
+    assert refusal.stderr == "Error: this needs PyTorch, which is not installed here: pip install torch safetensors\n"
 
 
 def test_the_light_distribution_differs_by_name_and_requirements_only(tmp_path):
@@ -132,22 +132,24 @@ def test_sdist_has_tests_and_documents(built):
 
 
 def test_an_installed_wheel_runs_the_smoke_protocol(installed, tmp_path):
-    where = subprocess.check_output(
+    location = subprocess.check_output(
         [installed, "-c", "import disentangle_bench; print(disentangle_bench.__file__)"], text=True, cwd=tmp_path
     )
-    assert Path(where.strip()).is_relative_to(installed.parent.parent)
-    done = subprocess.run([installed, "-m", "disentangle_bench", *SMOKE], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert Path(location.strip()).is_relative_to(installed.parent.parent)
+    result = subprocess.run(
+        [installed, "-m", "disentangle_bench", *SMOKE], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
     (record,) = (tmp_path / "results" / "runs").glob("*/record.json")
     content = json.loads(record.read_text())
     assert content["spec"]["settings"]["weight_decay"] == 0.1
     assert content["package"]["commit"] is None
-    shown = subprocess.check_output(
+    output = subprocess.check_output(
         [installed, "-m", "disentangle_bench", "show", "qlae", "rooms3d", "--protocol", "smoke"],
         text=True,
         cwd=tmp_path,
     )
-    assert "baselines/qlae.toml" in shown
+    assert "baselines/qlae.toml" in output
 
 
 def test_the_console_script_is_installed(installed, tmp_path):

@@ -112,12 +112,12 @@ def run(models, datasets="rooms3d", changes=FEW, jobs=0, out="results"):
 def test_a_model_in_a_file_runs_in_another_process_and_is_loaded_again(write):
     results = run(write("tiny.py", MODEL), jobs=1)
     assert results.failures == {}
-    done = results["Tiny"]
-    file = done.spec.files["Tiny"]
+    result = results["Tiny"]
+    file = result.spec.files["Tiny"]
     assert file.path.endswith("tiny.py")
     assert (results.folder / "plugins" / f"{file.sha256}.py").read_text() == MODEL
-    assert done.spec.model_version == int(file.sha256[:13], 16)
-    record = json.loads((done.folder / "record.json").read_text())
+    assert result.spec.model_version == int(file.sha256[:13], 16)
+    record = json.loads((result.folder / "record.json").read_text())
     assert record["spec"]["files"]["Tiny"] == {"path": file.path, "sha256": file.sha256}
     # In a process that has never seen the file, and after it is gone.
     write("tiny.py", "")
@@ -127,8 +127,8 @@ def test_a_model_in_a_file_runs_in_another_process_and_is_loaded_again(write):
 
 def test_a_changed_file_is_another_version_and_its_path_is_not(write, capsys):
     first = resolve(write("tiny.py", MODEL), "rooms3d", "smoke", 0).spec
-    moved = resolve(write("other.py", MODEL) + ":Tiny", "rooms3d", "smoke", 0).spec
-    assert first.run_id == moved.run_id
+    moved_spec = resolve(write("other.py", MODEL) + ":Tiny", "rooms3d", "smoke", 0).spec
+    assert first.run_id == moved_spec.run_id
     run("tiny.py")
     assert "new version" not in capsys.readouterr().err
     results = run(write("tiny.py", MODEL + "\n# changed\n"))
@@ -192,8 +192,8 @@ results = db.run([Tiny], "rooms3d", protocol="smoke", seeds=1, changes={FEW!r}, 
 print(len(results), results.failures)
 """
     )
-    done = subprocess.run([sys.executable, write("script.py", script)], capture_output=True, text=True)
-    assert done.stdout.split("\n")[:2] == ["once", "1 {}"], done.stdout + done.stderr
+    result = subprocess.run([sys.executable, write("script.py", script)], capture_output=True, text=True)
+    assert result.stdout.split("\n")[:2] == ["once", "1 {}"], result.stdout + result.stderr
 
 
 def cells(*texts):
@@ -226,8 +226,8 @@ def test_a_class_of_a_notebook_is_a_plugin_with_what_it_needs_of_other_cells(tmp
     assert "print(" not in source.text
     results = run([space["Tiny"]])
     assert results.failures == {}
-    changed = cells(first.replace("3.0", "4.0"), second, model)
-    assert plugins.of_class(changed["Tiny"])[0].file.sha256 != source.file.sha256
+    namespace = cells(first.replace("3.0", "4.0"), second, model)
+    assert plugins.of_class(namespace["Tiny"])[0].file.sha256 != source.file.sha256
 
 
 def test_what_a_notebook_cannot_hand_over_is_named():
@@ -269,9 +269,9 @@ def test_faults_of_files_are_named_in_one_line(write, name):
 def test_a_missing_file_and_two_models_of_one_name(write):
     with pytest.raises(db.BenchError, match=r"'nowhere\.py' cannot be read"):
         db.plan("nowhere.py", "rooms3d")
-    one, other = write("one.py", MODEL), write("other.py", MODEL + "\n")
+    first_path, second_path = write("one.py", MODEL), write("other.py", MODEL + "\n")
     with pytest.raises(db.BenchError, match=r"both have a model 'Tiny': rename one"):
-        db.plan(f"{one},{other}", "rooms3d")
+        db.plan(f"{first_path},{second_path}", "rooms3d")
 
 
 def test_a_changed_copy_is_refused(write):
@@ -279,5 +279,5 @@ def test_a_changed_copy_is_refused(write):
     (copy,) = (results.folder / "plugins").iterdir()
     copy.write_text("import os\n")
     code = "import disentangle_bench as db; db.load('results')['Tiny'].model()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "was changed: give the same dbench run again" in done.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "was changed: give the same dbench run again" in result.stderr

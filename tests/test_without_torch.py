@@ -77,9 +77,9 @@ def folder(tmp_path):
 
 def test_commands_without_torch(folder):
     script_command = [sys.executable, "-c", SCRIPT, json.dumps([*WORK, *REFUSED])]
-    done = subprocess.run(script_command, capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    result = subprocess.run(script_command, capture_output=True, text=True, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
     for command, (status, _, errors, exception) in zip(WORK, lines, strict=False):
         assert status == 0, (command, errors, exception)
     for command, (status, output, errors, _) in zip(REFUSED, lines[len(WORK) :], strict=False):
@@ -92,8 +92,8 @@ def test_commands_without_torch(folder):
 
 def test_another_module_that_is_missing_is_not_taken_for_torch(tmp_path):
     (tmp_path / "model.py").write_text("import torch_that_nobody_has\n")
-    done = in_process(["run", "--models", "model.py", *REFUSED[0][3:]], {}, tmp_path)
-    assert "No module named 'torch_that_nobody_has'" in one_line(done)
+    result = in_process(["run", "--models", "model.py", *REFUSED[0][3:]], {}, tmp_path)
+    assert "No module named 'torch_that_nobody_has'" in one_line(result)
 
 
 @pytest.mark.parametrize("installed", [{"disentangle-bench"}, {"disentangle-bench-light"}], ids=min)

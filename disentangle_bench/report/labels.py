@@ -113,19 +113,18 @@ def tables(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def shared_settings(rows: pd.DataFrame) -> tuple[str, ...]:
     """Return the settings, as "name=value", that all setups of a table changed alike; nothing for a single setup."""
-    every = [
-        [part for part in changed.split(" ") if "=" in part] for changed in rows[SETUP].drop_duplicates()["changed"]
-    ]
-    if len(every) < 2:
+    setups = rows[SETUP].drop_duplicates()
+    if len(setups) < 2:
         return ()
-    return tuple(part for part in every[0] if all(part in others for others in every[1:]))
+    first, *others = ([part for part in changed.split(" ") if "=" in part] for changed in setups["changed"])
+    return tuple(part for part in first if all(part in other for other in others))
 
 
-def setup_names(rows: pd.DataFrame, unsaid: Sequence[str] = ()) -> dict[tuple, str]:
+def setup_names(rows: pd.DataFrame, left_out: Sequence[str] = ()) -> dict[tuple, str]:
     """Return a name for each setup (a tuple of SETUP) in one table: the model, and whatever else sets it apart.
 
     The name includes the model's version where two versions are present, any changed settings except those in
-    ``unsaid``, and the digest of the settings where two setups would otherwise share a name.
+    ``left_out``, and the digest of the settings where two setups would otherwise share a name.
     """
     setups = rows[SETUP].drop_duplicates()
     several = setups.groupby("model")["model_version"].nunique() > 1
@@ -133,8 +132,8 @@ def setup_names(rows: pd.DataFrame, unsaid: Sequence[str] = ()) -> dict[tuple, s
     for key in sorted(setups.itertuples(index=False, name=None), key=_natural):
         model, version, changed, _ = key
         name = f"{model} v{version}" if several[model] else model
-        said = " ".join(part for part in changed.split(" ") if part not in unsaid)
-        names[key] = f"{name} ({said})" if said else name
+        settings = " ".join(part for part in changed.split(" ") if part not in left_out)
+        names[key] = f"{name} ({settings})" if settings else name
     all_names = list(names.values())
     return {key: f"{name} [{key[3]}]" if all_names.count(name) > 1 else name for key, name in names.items()}
 

@@ -62,9 +62,8 @@ _LARGEST_MMAP_THRESHOLD = 32 * 2**20
 def _freed_memory_kept() -> Iterator[None]:
     """Let glibc keep freed memory in the ``with`` block, and return it to the system afterwards.
 
-    By default it returns the memory of large tensors at once, and gets new, empty pages in the next update. On a CPU,
-    an update of 64 images on ``conv64`` then causes 10,000 page faults: a sixth of its time, and more where several
-    processes train. Other C libraries are left alone.
+    By default it returns the memory of large tensors at once and takes new, empty pages in the next update. On a CPU
+    that costs a fifth of an update's time (docs/speed.md). Other C libraries are left alone.
     """
     library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(library, "mallopt"):

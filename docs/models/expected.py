@@ -75,9 +75,9 @@ def written(text: str, table: str) -> str:
 def pages(results: Path) -> dict[Path, str]:
     """Every page that has numbers, as it should be."""
     table = scores(results)
-    found = {HERE / f"{model}.md": page_table(table, model) for model in table.index.unique("model")}
-    found[HERE / "index.md"] = index_table(table)
-    return {page: written(page.read_text(encoding="utf-8"), made) for page, made in found.items()}
+    tables = {HERE / f"{model}.md": page_table(table, model) for model in table.index.unique("model")}
+    tables[HERE / "index.md"] = index_table(table)
+    return {page: written(page.read_text(encoding="utf-8"), table_text) for page, table_text in tables.items()}
 
 
 if __name__ == "__main__":

@@ -104,12 +104,12 @@ class Contrast:
 
 def values(row: Row, records: Sequence[Record]) -> Values:
     """The values of a row over its seeds."""
-    found: dict[tuple[str, str], dict[int, float]] = {}
+    by_key: dict[tuple[str, str], dict[int, float]] = {}
     for record in filter(row.holds, records):
         for score in record.scores:
             name = f"{score['metric']}.{score['score']}"
-            found.setdefault((record.spec.dataset, name), {})[record.spec.seed] = score["value"]
-    return {key: np.array([by_seed[seed] for seed in sorted(by_seed)]) for key, by_seed in found.items()}
+            by_key.setdefault((record.spec.dataset, name), {})[record.spec.seed] = score["value"]
+    return {key: np.array([by_seed[seed] for seed in sorted(by_seed)]) for key, by_seed in by_key.items()}
 
 
 def contrasts(claim: Claim, records: Sequence[Record]) -> list[Contrast]:

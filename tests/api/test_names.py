@@ -21,35 +21,39 @@ TYPES = ("ImageShape", "Logs", "Losses")
 
 def described():
     """Every public function, class and method, and the metrics, by name."""
-    things = {name: getattr(db, name) for name in db.__all__ if name not in TYPES}
-    things["report"] = db.write_report
-    things |= {f"metrics.{name}": getattr(metrics, name) for name in metrics.__all__}
-    for owner, thing in list(things.items()):
-        for label, member in vars(thing).items() if isinstance(thing, type) else ():
+    values = {name: getattr(db, name) for name in db.__all__ if name not in TYPES}
+    values["report"] = db.write_report
+    values |= {f"metrics.{name}": getattr(metrics, name) for name in metrics.__all__}
+    for owner, value in list(values.items()):
+        for label, member in vars(value).items() if isinstance(value, type) else ():
             if not label.startswith("_") and isinstance(member, FunctionType | property | classmethod):
-                things[f"{owner}.{label}"] = member
-    return things
+                values[f"{owner}.{label}"] = member
+    return values
 
 
 DESCRIBED = described()
 PLAIN = ("self", "cls", "args", "kwargs")
 
 
-def parameters(thing):
+def parameters(value):
     """Names of what a caller gives, also to a class."""
-    if isinstance(thing, property) or (isinstance(thing, type) and issubclass(thing, Exception)):
+    if isinstance(value, property) or (isinstance(value, type) and issubclass(value, Exception)):
         return []
-    return [name for name in inspect.signature(getattr(thing, "__func__", thing)).parameters if name[:1] != "_"]
+    return [name for name in inspect.signature(getattr(value, "__func__", value)).parameters if name[:1] != "_"]
 
 
 @pytest.mark.parametrize("name", DESCRIBED)
 def test_a_docstring_names_every_parameter(name):
     docstring = inspect.getdoc(DESCRIBED[name])
-    missing = [one for one in parameters(DESCRIBED[name]) if one not in PLAIN and f"``{one}" not in docstring]
+    missing = [
+        parameter
+        for parameter in parameters(DESCRIBED[name])
+        if parameter not in PLAIN and f"``{parameter}" not in docstring
+    ]
     assert not missing
 
 
-CALLED = [name for name, thing in DESCRIBED.items() if not isinstance(thing, type | property)]
+CALLED = [name for name, value in DESCRIBED.items() if not isinstance(value, type | property)]
 
 
 @pytest.mark.parametrize("name", CALLED)
@@ -70,10 +74,10 @@ def test_a_metrics_docstring_names_its_source(name):
 
 def test_every_public_name_is_on_the_reference_page():
     page = (Path(db.__file__).parent.parent / "docs" / "reference" / "python.md").read_text()
-    shown = set(re.findall(r"^::: (\S+)", page, re.MULTILINE))
+    identifiers = set(re.findall(r"^::: (\S+)", page, re.MULTILINE))
     for name, home in db._HOMES.items():
         module = f"disentangle_bench.{home}"
-        assert module in shown or f"{module}.{name}" in shown, name
+        assert module in identifiers or f"{module}.{name}" in identifiers, name
 
 
 def test_the_list_is_the_public_names():

@@ -54,11 +54,11 @@ def test_a_loaded_model_encodes_to_the_stored_codes(results, name):
     run = results[name, 0]
     dataset = run.dataset()
     index, _ = evaluation_sample(run.spec, len(dataset))
-    codes, stored = run.model().encode(dataset.images(index)), run.codes()
-    assert codes.values.tobytes() == stored.values.tobytes()
-    assert (codes.indices is None) == (stored.indices is None)
+    codes, stored_codes = run.model().encode(dataset.images(index)), run.codes()
+    assert codes.values.tobytes() == stored_codes.values.tobytes()
+    assert (codes.indices is None) == (stored_codes.indices is None)
     if codes.indices is not None:
-        np.testing.assert_array_equal(codes.indices, stored.indices)
+        np.testing.assert_array_equal(codes.indices, stored_codes.indices)
 
 
 @pytest.mark.parametrize("name", ["beta_vae", "factor_qvae"])
@@ -71,10 +71,10 @@ def test_a_loaded_model_reconstructs_and_traverses(results, name):
     traversal = model.traverse(images[0], 2, steps=5)
     assert traversal.shape == (5, 64, 64, 3)
     with np.load(run.folder / "pictures.npz") as file:
-        stored = file["reconstructions"]
+        reconstructions = file["reconstructions"]
     codes = run.codes()
     rows = db.Codes(codes.values[:8], None if codes.indices is None else codes.indices[:8])
-    np.testing.assert_array_equal(model.decode(rows), stored)
+    np.testing.assert_array_equal(model.decode(rows), reconstructions)
 
 
 def test_wrong_images_and_codes_are_named(results):
@@ -116,16 +116,16 @@ def test_tables_and_report(results):
     assert set(board["metric"]) == {"dci"}
     assert set(board["model"]) == set(db.list_models("every"))
     assert "<table" in results._repr_html_()
-    written = db.report(results.folder, html=True, figures=False, formats=["csv"])
-    assert results.folder / "report.html" in written.paths
-    assert "QLAE" in written._repr_html_()
+    report = db.report(results.folder, html=True, figures=False, formats=["csv"])
+    assert results.folder / "report.html" in report.paths
+    assert "QLAE" in report._repr_html_()
 
 
 def test_a_finished_run_is_not_done_again(squares, results):
     record = results["ae", 0].folder / "record.json"
     before = record.stat().st_mtime_ns
-    again = db.run(["ae"], [squares], seeds="0-0", out=results.folder, **FEW)
-    assert len(again) == len(MODELS.names("every"))
+    rerun = db.run(["ae"], [squares], seeds="0-0", out=results.folder, **FEW)
+    assert len(rerun) == len(MODELS.names("every"))
     assert record.stat().st_mtime_ns == before
 
 

@@ -16,10 +16,10 @@ SPECS = [records.spec("qlae", 0), records.spec("qlae", 1), records.spec("vq_vae"
 
 
 def dbench(*arguments, status=0, **options):
-    done = CliRunner().invoke(main, list(map(str, arguments)), **options)
-    assert done.exit_code == status, done.output
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
-    return done.stdout if status == 0 else done.stderr
+    result = CliRunner().invoke(main, list(map(str, arguments)), **options)
+    assert result.exit_code == status, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    return result.stdout if status == 0 else result.stderr
 
 
 @pytest.fixture

@@ -110,13 +110,13 @@ def test_a_damaged_array_is_told(dbench, use, official):
 
 
 @pytest.mark.parametrize("command", ["prepare", "download"])
-@pytest.mark.parametrize("how", ["option", "variable"])
-def test_offline_is_one_line(dbench, use, official, server, monkeypatch, command, how):
+@pytest.mark.parametrize("source", ["option", "variable"])
+def test_offline_is_one_line(dbench, use, official, server, monkeypatch, command, source):
     use(shapes3d(official))
-    if how == "variable":
+    if source == "variable":
         monkeypatch.setenv("DBENCH_OFFLINE", "1")
     with pytest.raises(BenchError, match=r"needs the file 3dshapes\.h5, which is not in") as error:
-        dbench(command, "shapes3d", *(["--offline"] if how == "option" else []))
+        dbench(command, "shapes3d", *(["--offline"] if source == "option" else []))
     message = str(error.value)
     assert "\n" not in message
     for part in ("dbench data download shapes3d", server.url, str(dbench.folder), "rooms3d"):
@@ -190,11 +190,11 @@ def test_show_draws_a_sheet(dbench, tmp_path, name):
     rows = len(registry.DATASETS.load(name).card.factor_names) + 2
     assert sheet.shape[1] == 130 + 15 * 68
     assert rows * 80 < sheet.shape[0] < rows * 160
-    again = tmp_path / "again.png"
-    dbench("show", name, "--out", again)
-    assert again.read_bytes() == (tmp_path / f"{name}.png").read_bytes()
-    dbench("show", name, "--out", again, "--seed", 1)
-    assert again.read_bytes() != (tmp_path / f"{name}.png").read_bytes()
+    second_path = tmp_path / "again.png"
+    dbench("show", name, "--out", second_path)
+    assert second_path.read_bytes() == (tmp_path / f"{name}.png").read_bytes()
+    dbench("show", name, "--out", second_path, "--seed", 1)
+    assert second_path.read_bytes() != (tmp_path / f"{name}.png").read_bytes()
 
 
 def test_show_draws_a_list_of_images(dbench, tmp_path):
@@ -219,8 +219,8 @@ def test_lines_tell_speed_and_time_left(capsys, monkeypatch):
     clock = iter([0.0, 1.0, 20.0, 30.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     with progress.downloads() as report:
-        for done in (0, 10, 200, 300):
-            report("downloading x", done * 10**6, 300 * 10**6)
+        for megabytes in (0, 10, 200, 300):
+            report("downloading x", megabytes * 10**6, 300 * 10**6)
     assert capsys.readouterr().err.splitlines() == [
         "downloading x: 0 kB of 300 MB",
         "downloading x: 200 MB of 300 MB, 10.0 MB/s, 10 s left",
@@ -237,8 +237,8 @@ def test_help_imports_nothing_heavy():
         "heavy = {'torch', 'h5py', 'pandas', 'numpy', 'requests', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("command", ["list", "info shapes3d", "path"])
@@ -251,8 +251,8 @@ def test_looking_needs_no_torch(command, tmp_path):
         "assert result.exit_code == 0, result.output\n"
         "sys.exit('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_second_process_is_told_that_it_waits(tmp_path, caplog):

@@ -53,9 +53,9 @@ def test_a_record_of_an_older_version_is_kept_and_shown(dbench, part):
 
 def test_plan_as_json_and_as_a_table(dbench):
     options = ["--datasets", "rooms3d", "--protocol", "cpu", "--seeds", "3"]
-    done = dbench("plan", *options, "--models", "beta_vae,qlae", "--json", "--jobs", "2", "--device", "cpu")
-    assert done.returncode == 0, done.stderr
-    plan = json.loads(done.stdout)
+    result = dbench("plan", *options, "--models", "beta_vae,qlae", "--json", "--jobs", "2", "--device", "cpu")
+    assert result.returncode == 0, result.stderr
+    plan = json.loads(result.stdout)
     assert [(row["model"], row["runs"]) for row in plan["runs"]] == [("beta_vae", 3), ("qlae", 3)]
     seconds = sum(row["runs"] * (row["training_seconds"] + row["scoring_seconds"]) for row in plan["runs"])
     assert plan["hours"] == pytest.approx(seconds / 2 / 3600)
@@ -69,18 +69,18 @@ def test_plan_as_json_and_as_a_table(dbench):
 
 def test_days_of_work_on_a_cpu_want_a_yes(dbench, tmp_path):
     options = ["--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--device", "cpu"]
-    done = dbench("run", *options, "--set", "training.updates=1000000000", "--seeds", "1", "--out", "out")
-    assert done.returncode == 2, done.stderr
-    assert "give --yes to do it all the same" in done.stderr
-    assert "--protocol cpu" in done.stderr
+    result = dbench("run", *options, "--set", "training.updates=1000000000", "--seeds", "1", "--out", "out")
+    assert result.returncode == 2, result.stderr
+    assert "give --yes to do it all the same" in result.stderr
+    assert "--protocol cpu" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_worker_does_one_run_of_a_kept_grid(dbench, smoke_grid, tmp_path):
-    listed = dbench("plan", *WORDS[1:], "--models", "qlae,vq_vae", "--keep", "--out", "out")
-    names = listed.stdout.splitlines()
-    done = dbench("worker", names[0], "--out", "out")
-    assert done.returncode == 0, done.stderr
+    plan = dbench("plan", *WORDS[1:], "--models", "qlae,vq_vae", "--keep", "--out", "out")
+    names = plan.stdout.splitlines()
+    result = dbench("worker", names[0], "--out", "out")
+    assert result.returncode == 0, result.stderr
     assert contents(tmp_path / "out")[names[0]] == contents(smoke_grid[0])[names[0]]
     assert "1 done, 0 running, 0 failed, 0 stopped, 1 missing" in dbench("status", "out").stdout
     with claims.claimed(tmp_path / "out" / "runs" / names[1]):
@@ -91,10 +91,10 @@ def test_worker_does_one_run_of_a_kept_grid(dbench, smoke_grid, tmp_path):
 
 def test_worker_says_that_a_run_failed(dbench):
     options = ["--models", "qlae", "--set", "training.learning_rate=1e30", "--keep", "--out", "out"]
-    listed = dbench("plan", *WORDS[1:], *options)
-    done = dbench("worker", listed.stdout.split()[-1], "--out", "out")
-    assert done.returncode == 1
-    assert "Diverged" in done.stderr
+    plan = dbench("plan", *WORDS[1:], *options)
+    result = dbench("worker", plan.stdout.split()[-1], "--out", "out")
+    assert result.returncode == 1
+    assert "Diverged" in result.stderr
 
 
 def test_tracking_without_its_package_is_one_line(dbench, tmp_path):
@@ -110,8 +110,8 @@ def test_tracking_without_its_package_is_one_line(dbench, tmp_path):
 
 def test_tensorboard_gets_the_history(dbench, smoke_grid, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    done = dbench(*WORDS, "--models", "qlae", "--tensorboard", "--out", "out")
-    assert done.returncode == 0, done.stderr
+    result = dbench(*WORDS, "--models", "qlae", "--tensorboard", "--out", "out")
+    assert result.returncode == 0, result.stderr
     (folder,) = tmp_path.glob("out/runs/*/tensorboard")
     events = accumulator.EventAccumulator(str(folder))
     events.Reload()
@@ -148,9 +148,9 @@ print(json.dumps([expanded - began, planned - expanded, ended - planned, memory]
 @pytest.mark.timing
 def test_a_study_of_12600_runs(tmp_path):
     """Expanding, planning and status in under ten seconds and 500 MB."""
-    done = subprocess.run([sys.executable, "-c", STUDY, str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    expand, remember, status, memory = json.loads(done.stdout)
+    result = subprocess.run([sys.executable, "-c", STUDY, str(tmp_path)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    expand, remember, status, memory = json.loads(result.stdout)
     print(f"expand {expand:.1f} s, remember {remember:.1f} s, status {status:.1f} s, {memory:.0f} MB")
     assert expand + remember + status < 20  # half as fast a machine as the one that was measured
     assert memory < 500

@@ -32,15 +32,15 @@ def out(tmp_path):
 
 
 def ends_well(*arguments):
-    done = CliRunner().invoke(main, list(map(str, arguments)), color=True)
-    assert done.exception is None or isinstance(done.exception, SystemExit), (arguments, done.exc_info)
-    assert done.exit_code in (0, 1, 2), (arguments, done.output)
-    assert "\x1b" not in done.output
-    assert "Traceback" not in done.output
-    return done
+    result = CliRunner().invoke(main, list(map(str, arguments)), color=True)
+    assert result.exception is None or isinstance(result.exception, SystemExit), (arguments, result.exc_info)
+    assert result.exit_code in (0, 1, 2), (arguments, result.output)
+    assert "\x1b" not in result.output
+    assert "Traceback" not in result.output
+    return result
 
 
-def all_end_well(out, odd, name):
+def all_end_well(out, run_folder, name):
     """Every command that reads the file; ``rm`` last: it must be able to remove what is odd."""
     ends_well("status", out, "--all")
     if name.endswith((".npz", ".csv")):
@@ -49,8 +49,8 @@ def all_end_well(out, odd, name):
         ends_well("report", out, "--no-figures", "--format", "md")
     ends_well("merge", out, "--out", out.parent / "merged")
     shutil.rmtree(out.parent / "merged", ignore_errors=True)
-    assert ends_well("rm", out, odd.name, "--yes").exit_code == 0
-    assert not os.path.lexists(odd)
+    assert ends_well("rm", out, run_folder.name, "--yes").exit_code == 0
+    assert not os.path.lexists(run_folder)
 
 
 def mutations(original, rng):
@@ -77,22 +77,22 @@ def mutations(original, rng):
 @pytest.mark.parametrize("name", FILES)
 def test_a_damaged_file(out, name):
     rng = random.Random(name)
-    good = records.write_run(out, records.spec("ae", 0))
-    records.write_history(good, "ae", 0)
-    records.write_matrices(good)
+    run_folder = records.write_run(out, records.spec("ae", 0))
+    records.write_history(run_folder, "ae", 0)
+    records.write_matrices(run_folder)
     if name == "pictures.npz":
-        records.write_pictures(good, latents=2, m=2, steps=2, side=16)
+        records.write_pictures(run_folder, latents=2, m=2, steps=2, side=16)
     if name in ("failed.json", "spec.json", "progress.json"):
-        (good / "record.json").unlink()
+        (run_folder / "record.json").unlink()
         source = next(out.glob(f"runs/*/{name}"), None)
         content = source.read_bytes() if source else b'{"schema": 1, "phase": "x", "done": 1, "total": 2}'
-        (good / name).write_bytes(content)
-    content = (good / name).read_bytes()
-    kept = shutil.copytree(good, out.parent / "kept")
+        (run_folder / name).write_bytes(content)
+    content = (run_folder / name).read_bytes()
+    backup = shutil.copytree(run_folder, out.parent / "kept")
     for damaged in mutations(content, rng):
-        (good / name).write_bytes(damaged)
-        all_end_well(out, good, name)
-        shutil.copytree(kept, good)
+        (run_folder / name).write_bytes(damaged)
+        all_end_well(out, run_folder, name)
+        shutil.copytree(backup, run_folder)
 
 
 def fifo(path):
@@ -114,13 +114,13 @@ def endless(path):
 @pytest.mark.parametrize("plant", [fifo, folder, circle, endless])
 @pytest.mark.parametrize("name", [*FILES, claims.LOCK])
 def test_something_else_in_place_of_a_file(out, name, plant):
-    odd = out / "runs" / "odd"
-    odd.mkdir()
-    plant(odd / name)
+    run_folder = out / "runs" / "odd"
+    run_folder.mkdir()
+    plant(run_folder / name)
     if name == claims.LOCK and plant is folder:
         ends_well("status", out)
     else:
-        all_end_well(out, odd, name)
+        all_end_well(out, run_folder, name)
 
 
 @pytest.mark.parametrize("path", ["runs/file", "grids/x.json", "runs/odd/record.json", "results.csv"])

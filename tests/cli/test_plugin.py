@@ -17,9 +17,9 @@ def command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        done = CliRunner().invoke(main, list(map(str, arguments)))
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done.exit_code, done.output
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result.exit_code, result.output
 
     return run
 
@@ -123,9 +123,9 @@ def test_a_new_users_path(tmp_path):
 
     def dbench(*arguments):
         command = [sys.executable, "-m", "disentangle_bench", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
 
     dbench("new", "model", "x")
     dbench("check", "x.py")

@@ -66,12 +66,12 @@ def refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        done = CliRunner().invoke(main, list(map(str, arguments)))
-        assert done.exit_code == 2, done.output
-        assert done.stdout == ""
-        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-        assert done.stderr.startswith("Error: ")
-        return done.stderr
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exit_code == 2, result.output
+        assert result.stdout == ""
+        assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+        assert result.stderr.startswith("Error: ")
+        return result.stderr
 
     return run
 
@@ -142,9 +142,9 @@ def printed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        done = CliRunner().invoke(main, list(map(str, arguments)))
-        assert done.exit_code == 0, done.output
-        return done.stdout
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exit_code == 0, result.output
+        return result.stdout
 
     return run
 
@@ -171,8 +171,8 @@ def test_list_names_everything(printed):
 def test_list_names_the_families_of_protocols(printed):
     rows = [line.split() for line in printed("list", "protocols").splitlines() if "-correlated-" in line]
     assert [row[0] for row in rows] == ["cpu-correlated-SET", "standard-correlated-SET"]
-    for family, *words in rows:
-        sets = [word.strip(",") for word in words if "_" in word]
+    for family, *columns in rows:
+        sets = [word.strip(",") for word in columns if "_" in word]
         assert len(sets) == 13
         for name in sets:
             assert protocol(family.replace("SET", name)).data.correlation == name
@@ -236,18 +236,18 @@ def test_show_says_where_each_value_comes_from(printed):
 
 
 def test_the_command_ends_with_the_leaderboard_and_what_is_next(smoke_grid):
-    out, printed = smoke_grid
+    out, output = smoke_grid
     for name in ("beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"):
-        assert name in printed
-    assert "6 finished, 0 skipped, 0 failed" in printed
-    assert f"dbench report {out}" in printed
+        assert name in output
+    assert "6 finished, 0 skipped, 0 failed" in output
+    assert f"dbench report {out}" in output
 
 
 def test_finished_runs_are_skipped(dbench, smoke_grid, tmp_path):
     out = shutil.copytree(smoke_grid[0], tmp_path / "copy")
     records = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")}
-    done = dbench(*changed(models="all"), "--out", out)
-    assert "0 finished, 6 skipped, 0 failed" in done.stdout
+    result = dbench(*changed(models="all"), "--out", out)
+    assert "0 finished, 6 skipped, 0 failed" in result.stdout
     assert {path: path.stat().st_mtime_ns for path in out.glob("runs/*/record.json")} == records
 
 
@@ -279,19 +279,19 @@ class Plugin(Model):
     env = plugin("sick_vae", source)
     assert "sick_vae" in dbench("list", "models", env=env).stdout
     arguments = changed(models="sick_vae,qlae")
-    done = dbench(*arguments, "--out", "results", env=env)
-    assert done.returncode == 1, done.stderr
-    assert "1 finished, 0 skipped, 1 failed" in done.stdout
-    assert "Diverged: loss.autoencoder" in done.stderr
-    assert "not finite at update 6 of 20" in done.stderr
+    result = dbench(*arguments, "--out", "results", env=env)
+    assert result.returncode == 1, result.stderr
+    assert "1 finished, 0 skipped, 1 failed" in result.stdout
+    assert "Diverged: loss.autoencoder" in result.stderr
+    assert "not finite at update 6 of 20" in result.stderr
     (failed,) = (tmp_path / "results" / "runs").glob("*sick_vae*/failed.json")
     content = json.loads(failed.read_text())
     assert "Traceback" in content["traceback"]
     assert "--models sick_vae" in content["command"]
     assert not (failed.parent / "record.json").exists()
     # The failed run is tried again and the finished one is not.
-    again = dbench(*arguments, "--out", "results", env=env)
-    assert "0 finished, 1 skipped, 1 failed" in again.stdout
+    second_result = dbench(*arguments, "--out", "results", env=env)
+    assert "0 finished, 1 skipped, 1 failed" in second_result.stdout
 
 
 @pytest.mark.thorough
@@ -302,8 +302,8 @@ def test_a_broken_plugin_is_named(dbench, plugin):
 
 
 def test_set_marks_a_record_as_off_protocol(dbench, tmp_path):
-    done = dbench(*RUN, "--set", "training.updates=3", "--set", "model.kl_weight=1e-4", "--out", "results")
-    assert done.returncode == 0, done.stderr
+    result = dbench(*RUN, "--set", "training.updates=3", "--set", "model.kl_weight=1e-4", "--out", "results")
+    assert result.returncode == 0, result.stderr
     (record,) = (tmp_path / "results" / "runs").glob("*/record.json")
     content = json.loads(record.read_text())
     assert content["spec"]["changed"] == ["training.updates=3"]  # kl_weight was 1e-4 already

@@ -21,26 +21,28 @@ def out(tmp_path_factory):
 
 def test_it_prints_table_files_and_what_is_missing(dbench, tmp_path):
     out = synthetic.write_grid(tmp_path / "small", ("qlae",), seeds=1, companions=False)
-    done = dbench("report", out, "--format", "csv,tex", "--html", out / "x.html", "--metrics", "dci,mse.mse")
-    assert done.returncode == 0, done.stderr
-    assert "rooms3d, cpu" in done.stdout
-    assert "disentanglement" in done.stdout
-    assert "modularity" not in done.stdout
-    assert "psnr" not in done.stdout
-    assert str(out / "leaderboard.tex") in done.stdout
-    assert str(out / "x.html") in done.stdout
-    assert "leaderboard.md" not in done.stdout
-    assert "rooms3d, cpu: no history.csv for" in done.stderr
+    result = dbench("report", out, "--format", "csv,tex", "--html", out / "x.html", "--metrics", "dci,mse.mse")
+    assert result.returncode == 0, result.stderr
+    assert "rooms3d, cpu" in result.stdout
+    assert "disentanglement" in result.stdout
+    assert "modularity" not in result.stdout
+    assert "psnr" not in result.stdout
+    assert str(out / "leaderboard.tex") in result.stdout
+    assert str(out / "x.html") in result.stdout
+    assert "leaderboard.md" not in result.stdout
+    assert "rooms3d, cpu: no history.csv for" in result.stderr
     figures = out / "figures" / "rooms3d-cpu"
     count = len([path for path in figures.iterdir() if path.suffix in (".png", ".pdf", ".gif")])
-    assert done.stdout.count(str(figures)) == 1, "figures are one line"
-    assert f"{figures} ({count} figure files)\n" in done.stdout.partition("disentanglement")[0], "the scores come last"
+    assert result.stdout.count(str(figures)) == 1, "figures are one line"
+    assert f"{figures} ({count} figure files)\n" in result.stdout.partition("disentanglement")[0], (
+        "the scores come last"
+    )
 
 
 def test_a_group_of_metrics_is_what_is_there_of_it(dbench, out):
-    done = dbench("report", out, "--metrics", "all", "--no-figures")
-    assert done.returncode == 0, done.stderr
-    assert "modularity" in done.stdout
+    result = dbench("report", out, "--metrics", "all", "--no-figures")
+    assert result.returncode == 0, result.stderr
+    assert "modularity" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -51,12 +53,12 @@ def test_a_group_of_metrics_is_what_is_there_of_it(dbench, out):
         (["--group-by", "seed"], "unknown grouping 'seed'"),
     ],
 )
-def test_what_is_unknown_is_one_line(dbench, out, options, message):
-    done = dbench("report", out, *options)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""
+def test_what_is_unknown_is_one_line(dbench, out, words, message):
+    result = dbench("report", out, *words)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
 
 
 def test_open_opens_the_page_that_was_written(out, monkeypatch, capsys):

@@ -25,10 +25,10 @@ def test_a_golden_file_through_the_command(dbench, tmp_path):
     """Score names, values within the tolerances, JSON and table."""
     name = "mixed_discrete10"
     expected = json.loads((GOLDEN / f"{name}.json").read_text())
-    done = dbench(
+    result = dbench(
         "score", GOLDEN / f"{name}.npz", "--metrics", "dci,infomec,mig,sap,modularity", "--out", "scores.json"
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     content = json.loads((tmp_path / "scores.json").read_text())
     values = {f"{row['metric']}.{row['score']}": row["value"] for row in content["scores"]}
     assert values["dci.disentanglement"] == pytest.approx(expected["dci_gbt"]["disentanglement"], abs=0.003)
@@ -44,7 +44,7 @@ def test_a_golden_file_through_the_command(dbench, tmp_path):
         assert row["paper"]
         assert row["higher_is_better"] is True
     for name in values:
-        assert name in done.stdout
+        assert name in result.stdout
 
 
 def test_the_command_says_what_the_functions_say(dbench, tmp_path):
@@ -120,10 +120,10 @@ def huge(path):
     entry[24:28] = b"\xff" * 4
     entry[30:32] = len(extra).to_bytes(2, "little")
     end = content.index(b"codes.npy", start) + len(b"codes.npy")
-    rest = bytearray(content[end:])
-    size = int.from_bytes(rest[-10:-6], "little") + len(extra)
-    rest[-10:-6] = size.to_bytes(4, "little")
-    path.write_bytes(content[:start] + bytes(entry) + b"codes.npy" + extra + bytes(rest))
+    tail = bytearray(content[end:])
+    size = int.from_bytes(tail[-10:-6], "little") + len(extra)
+    tail[-10:-6] = size.to_bytes(4, "little")
+    path.write_bytes(content[:start] + bytes(entry) + b"codes.npy" + extra + bytes(tail))
 
 
 class Bomb:
@@ -247,9 +247,9 @@ def test_a_results_folder_again_gives_the_same_scores(dbench, copied):
         for row in content["scores"]:
             row["value"] = -1.0
         runs.write_record(path.parent, content)
-    done = dbench("score", copied, "--jobs", "2")
-    assert done.returncode == 0, done.stderr
-    assert "2 runs scored, 0 could not be" in done.stdout
+    result = dbench("score", copied, "--jobs", "2")
+    assert result.returncode == 0, result.stderr
+    assert "2 runs scored, 0 could not be" in result.stdout
     after = records(copied)
     for run_id, record in after.items():
         assert record["scores"] == before[run_id]["scores"]
@@ -258,8 +258,8 @@ def test_a_results_folder_again_gives_the_same_scores(dbench, copied):
 
 def test_other_metrics_and_variants_are_added(dbench, copied):
     before = records(copied)
-    done = dbench("score", copied, "--metrics", "mig,dci", "--variant", "factorqvae2024")
-    assert done.returncode == 0, done.stderr
+    result = dbench("score", copied, "--metrics", "mig,dci", "--variant", "factorqvae2024")
+    assert result.returncode == 0, result.stderr
     for run_id, record in records(copied).items():
         rows = {(row["metric"], row["variant"]) for row in record["scores"]}
         assert {("mig", "locatello2019"), ("dci", "locatello2019"), ("dci", "factorqvae2024")} <= rows
@@ -274,10 +274,10 @@ def test_a_run_without_codes_keeps_its_record_and_is_named(dbench, copied):
     before = records(copied)
     first = next(iter(before))
     (copied / "runs" / first / "codes.npz").unlink()
-    done = dbench("score", copied, "--metrics", "mse", "--jobs", "1")
-    assert done.returncode == 1
-    assert f"not scored: {first}: there is no file" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = dbench("score", copied, "--metrics", "mse", "--jobs", "1")
+    assert result.returncode == 1
+    assert f"not scored: {first}: there is no file" in result.stderr
+    assert "Traceback" not in result.stderr
     assert records(copied)[first] == before[first]
 
 
@@ -285,9 +285,9 @@ def test_a_run_that_is_held_is_left_alone(dbench, copied):
     before = records(copied)
     first = next(iter(before))
     with claims.claimed(copied / "runs" / first):
-        done = dbench("score", copied, "--metrics", "mse", "--jobs", "1")
-    assert done.returncode == 1
-    assert f"not scored: {first}: another process is running it" in done.stderr
+        result = dbench("score", copied, "--metrics", "mse", "--jobs", "1")
+    assert result.returncode == 1
+    assert f"not scored: {first}: another process is running it" in result.stderr
     assert records(copied)[first] == before[first]
 
 

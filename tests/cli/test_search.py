@@ -64,9 +64,9 @@ def folder(tmp_path_factory):
     """A folder with the inputs and a finished search in ``found``: do not write into it."""
     folder = tmp_path_factory.mktemp("search")
     write_inputs(folder)
-    done = in_process([*SEARCH, *MODELS, "--seeds", "2"], {}, folder)
-    assert done.returncode == 0, done.stderr
-    assert "6 finished, 0 skipped, 0 failed" in done.stdout
+    result = in_process([*SEARCH, *MODELS, "--seeds", "2"], {}, folder)
+    assert result.returncode == 0, result.stderr
+    assert "6 finished, 0 skipped, 0 failed" in result.stdout
     return folder
 
 
@@ -77,8 +77,8 @@ def copy(folder, tmp_path):
 
 def loaded(folder, model):
     """Records of a model's search by point and seed."""
-    every = [record for record in runs.load_records(folder / "found") if record.spec.model == model]
-    return {(record.spec.search.point, record.spec.seed): record for record in every}
+    records = [record for record in runs.load_records(folder / "found") if record.spec.model == model]
+    return {(record.spec.search.point, record.spec.seed): record for record in records}
 
 
 def test_a_killed_search_resumes_to_the_same_points(folder, tmp_path, monkeypatch):
@@ -98,14 +98,14 @@ def test_a_killed_search_resumes_to_the_same_points(folder, tmp_path, monkeypatc
     message = one_line(in_process(["select", "found", "--by", "mse"], {}, tmp_path))
     assert "2 runs of the search are not finished" in message
     assert "2 finished, 1 skipped" in in_process(arguments, {}, tmp_path).stdout
-    whole = contents(folder / "found")
-    assert contents(tmp_path / "found") == {name: whole[name] for name in whole if "-ae-seed0" in name}
+    expected = contents(folder / "found")
+    assert contents(tmp_path / "found") == {name: expected[name] for name in expected if "-ae-seed0" in name}
 
 
 @pytest.mark.parametrize("by", selection.CRITERIA)
 def test_each_criterion_selects_by_its_own_number(copy, by):
-    done = in_process(["select", "found", "--by", by], {}, copy)
-    assert done.returncode == 0, done.stderr
+    result = in_process(["select", "found", "--by", by], {}, copy)
+    assert result.returncode == 0, result.stderr
     toml = (copy / "found" / "selected" / f"{by}.toml").read_text()
     assert ("labels of 1,000 validation images" in toml) == (by == "dci.disentanglement")
     point_records = loaded(copy, "ae")
@@ -120,10 +120,10 @@ def test_each_criterion_selects_by_its_own_number(copy, by):
                    for point, seed in codes}  # fmt: skip
     else:
         module = selection.metric_module("dci")
-        numbers = {key: -module.score(one, variant=module.CARD.default_variant, rng=0).scores["disentanglement"]
-                   for key, one in codes.items()}  # fmt: skip
+        numbers = {key: -module.score(evaluation, variant=module.CARD.default_variant, rng=0).scores["disentanglement"]
+                   for key, evaluation in codes.items()}  # fmt: skip
     means = [np.mean([numbers[point, seed] for seed in (0, 1)]) for point in range(3)]
-    assert f"point {int(np.argmin(means))} of 3" in done.stdout
+    assert f"point {int(np.argmin(means))} of 3" in result.stdout
 
 
 def test_validation_and_test_images_are_disjoint():
@@ -174,10 +174,10 @@ def test_unfinished_and_unequal_searches_are_refused(copy, monkeypatch):
     assert "4 runs of the search are not" in one_line(in_process([*arguments, "--search-seed", "1"], {}, copy))
     (copy / "other" / "runs").mkdir(parents=True)
     assert "holds no search" in one_line(in_process(["select", "other", "--by", "mse"], {}, copy))
-    (ours,) = selection.trials(copy / "found", seed=0)
-    ours = dataclasses.replace(ours, missing=0)
-    theirs = dataclasses.replace(ours, spec=ours.spec.model_copy(update={"model": "qlae"}), budget=4)
-    monkeypatch.setattr(selection, "trials", lambda *_: [ours, theirs])
+    (trial,) = selection.trials(copy / "found", seed=0)
+    trial = dataclasses.replace(trial, missing=0)
+    other_trial = dataclasses.replace(trial, spec=trial.spec.model_copy(update={"model": "qlae"}), budget=4)
+    monkeypatch.setattr(selection, "trials", lambda *_: [trial, other_trial])
     assert "the budgets differ (ae 3, qlae 4)" in one_line(in_process(arguments, {}, copy))
 
 
@@ -191,13 +191,13 @@ def test_a_point_that_fails_is_tried_and_not_selected(copy):
 
 
 def test_selected_settings_are_run_and_named(copy):
-    done = in_process(["select", "found", "--by", "mse"], {}, copy)
-    point = int(re.search(r"point (\d)", done.stdout).group(1))
+    result = in_process(["select", "found", "--by", "mse"], {}, copy)
+    point = int(re.search(r"point (\d)", result.stdout).group(1))
     final = ["run", *MODELS, "--datasets", "images.npz", "--protocol", "tiny.toml", "--out", "final"]
     final += ["--settings", "found/selected/mse.toml"]
     assert "had a part in selecting" in one_line(in_process([*final, "--seeds", "1-3"], {}, copy))
-    done = in_process([*final, "--seeds", "=2"], {}, copy)
-    assert "1 finished, 0 skipped, 0 failed" in done.stdout, done.stderr
+    result = in_process([*final, "--seeds", "=2"], {}, copy)
+    assert "1 finished, 0 skipped, 0 failed" in result.stdout, result.stderr
     (record,) = runs.load_records(copy / "final")
     assert record.spec.settings == loaded(copy, "ae")[point, 0].spec.settings
     assert record.spec.departures == (HOW,)
@@ -214,8 +214,8 @@ PYTHON = {"models": "ae", "datasets": "images.npz", "protocol": "tiny.toml"}
 def test_python_searches_selects_and_runs_as_the_command_does(copy, monkeypatch):
     monkeypatch.chdir(copy)
     before = {record.folder.name: record.content for record in runs.load_records(copy / "found")}
-    again = db.run(**PYTHON, seeds=2, search=3, out="found", jobs=0)
-    assert {run.spec.run_id: run.record.content for run in again} == before  # none was missing, none was done again
+    rerun = db.run(**PYTHON, seeds=2, search=3, out="found", jobs=0)
+    assert {run.spec.run_id: run.record.content for run in rerun} == before  # none was missing, none was done again
     path, (selected,) = db.select("found", "mse")
     assert path == Path("found", "selected", "mse.toml")
     (run,) = db.run(**PYTHON, seeds=[2], settings=path, out="final", jobs=0)
@@ -269,11 +269,11 @@ def test_a_failed_tuned_run_names_a_command_that_repeats_it(copy):
 
 
 def test_the_figure_has_the_expected_best_of_the_points(copy):
-    default, drawn = 0.3, np.array([0.1, 0.5, 0.2, 0.9])
+    default, drawn_scores = 0.3, np.array([0.1, 0.5, 0.2, 0.9])
     for n in range(5):
         for higher, best in ((True, max), (False, min)):
-            exact = np.mean([best(default, *one) for one in combinations(drawn, n)] if n else default)
-            assert expected_best(default, drawn, higher)[n] == pytest.approx(exact)
+            exact = np.mean([best(default, *sample) for sample in combinations(drawn_scores, n)] if n else default)
+            assert expected_best(default, drawn_scores, higher)[n] == pytest.approx(exact)
     budget_figure = figure(copy / "found", "budget")
     values = {key: record.scores[0]["value"] for key, record in loaded(copy, "ae").items()}
     means = [np.mean([values[point, seed] for seed in (0, 1)]) for point in range(3)]
@@ -302,8 +302,8 @@ def test_an_adaptive_search_resumes_its_study(folder, tmp_path, monkeypatch):
     assert in_process(arguments, {}, tmp_path).returncode == 130
     journal = (tmp_path / "found" / adaptive.JOURNAL).read_text()
     monkeypatch.setattr(Trainer, "update", update)
-    done = in_process(arguments, {}, tmp_path)
-    assert "2 finished, 3 skipped, 0 failed" in done.stdout, done.stderr
+    result = in_process(arguments, {}, tmp_path)
+    assert "2 finished, 3 skipped, 0 failed" in result.stdout, result.stderr
     point_records = loaded(tmp_path, "ae")
     assert sorted(point_records) == [(point, 0) for point in range(5)]
     assert all({row["metric"] for row in record.scores} == {"mse", "latents"} for record in point_records.values())

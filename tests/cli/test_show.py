@@ -12,10 +12,10 @@ from disentangle_bench.spec import flat
 
 
 def shown(dbench, *arguments):
-    done = dbench("show", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert all(len(line) <= 110 for line in done.stdout.splitlines())
-    return done.stdout
+    result = dbench("show", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert all(len(line) <= 110 for line in result.stdout.splitlines())
+    return result.stdout
 
 
 def test_only_what_differs_is_printed(dbench):
@@ -53,19 +53,19 @@ def test_set_is_for_both(dbench):
 
 
 def test_an_unknown_second_protocol(dbench):
-    done = dbench("show", "qlae", "rooms3d", "--against", "standart")
-    assert done.returncode == 2
-    assert "unknown protocol 'standart'. Did you mean 'standard'?" in done.stderr
+    result = dbench("show", "qlae", "rooms3d", "--against", "standart")
+    assert result.returncode == 2
+    assert "unknown protocol 'standart'. Did you mean 'standard'?" in result.stderr
 
 
 def test_a_key_that_one_of_them_lacks():
-    one = resolve("beta_vae", "rooms3d", "quick", 0)
-    metrics = {name: variant for name, variant in one.spec.scoring.metrics.items() if name != "mse"}
-    scoring = one.spec.scoring.model_copy(update={"metrics": {**metrics, "mig": "chen2018"}})
+    resolved = resolve("beta_vae", "rooms3d", "quick", 0)
+    metrics = {name: variant for name, variant in resolved.spec.scoring.metrics.items() if name != "mse"}
+    scoring = resolved.spec.scoring.model_copy(update={"metrics": {**metrics, "mig": "chen2018"}})
     other = Resolved(
-        one.spec.model_copy(update={"scoring": scoring}), one.sources | {"scoring.metrics.mig": "somewhere"}
+        resolved.spec.model_copy(update={"scoring": scoring}), resolved.sources | {"scoring.metrics.mig": "somewhere"}
     )
-    lacking, added = differences(one, other)
+    lacking, added = differences(resolved, other)
     assert (lacking.key, lacking.second, added.key, added.first) == (
         "scoring.metrics.mse",
         None,
@@ -73,10 +73,10 @@ def test_a_key_that_one_of_them_lacks():
         None,
     )
     assert added.second == ("chen2018", "somewhere")
-    lines = comparison(one, other)
+    lines = comparison(resolved, other)
     assert re.search(r"heldout \[1\] +-$", lines[1])
     assert re.search(r"- +chen2018 \[2\]$", lines[2])
-    assert f"{len(flat(one.spec)) - 1} values are equal" in lines
+    assert f"{len(flat(resolved.spec)) - 1} values are equal" in lines
 
 
 @pytest.mark.parametrize("model", MODELS.names("all"))

@@ -30,9 +30,9 @@ def test_every_file_is_the_whole_truth(model):
     baseline, _ = baselines.read(model)
     assert set(baseline.protocols) <= set(PROTOCOLS)
     assert set(baseline.datasets) | set(baseline.transfers) == set(DATASET_NAMES)
-    own = {key for section in baseline.datasets.values() for key in section.settings}
-    assert own.isdisjoint(baseline.settings), "[settings] has only what all datasets share"
-    assert own | set(baseline.settings) | {"latents"} == set(resolve(model, "rooms3d", "cpu", 0).spec.settings)
+    keys = {key for section in baseline.datasets.values() for key in section.settings}
+    assert keys.isdisjoint(baseline.settings), "[settings] has only what all datasets share"
+    assert keys | set(baseline.settings) | {"latents"} == set(resolve(model, "rooms3d", "cpu", 0).spec.settings)
     for section in (*baseline.datasets.values(), *baseline.protocols.values()):
         assert re.search(r" et al\. 20\d\d \(arXiv \d{4}\.\d{5}\)", section.reference), model
     for name in DATASET_NAMES:
@@ -65,9 +65,9 @@ def test_latents_are_twice_the_factors(dataset):
     ],
 )
 def test_show_names_file_and_section(dataset, protocol, key, value, source):
-    shown = CliRunner().invoke(main, ["show", "qlae", dataset, "--protocol", protocol])
-    assert shown.exit_code == 0, shown.output
-    (line,) = (line for line in shown.output.splitlines() if line.startswith(f"model.{key} "))
+    result = CliRunner().invoke(main, ["show", "qlae", dataset, "--protocol", protocol])
+    assert result.exit_code == 0, result.output
+    (line,) = (line for line in result.output.splitlines() if line.startswith(f"model.{key} "))
     assert re.match(rf"model\.{key} += {re.escape(value)} +# baselines/qlae\.toml {re.escape(source)}", line)
 
 
@@ -93,10 +93,10 @@ SOURCE = "kind = 'ours'\nreference = 'x'\n"
 def test_bad_files_are_named(tmp_path, content, message):
     path = tmp_path / "beta_vae.toml"
     path.write_text(content)
-    with pytest.raises(BenchError, match=message) as caught:
+    with pytest.raises(BenchError, match=message) as error:
         baselines.parse(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_an_unknown_setting_in_a_file_is_an_error(tmp_path, monkeypatch):
@@ -121,8 +121,8 @@ def test_a_row_fixes_settings(row, other):
     assert model_class(row) is model_class(other)
     assert "gamma" not in resolved.spec.settings
     assert (resolved.values["model.gamma"], resolved.sources["model.gamma"]) == (0.0, f"fixed by the row {row}")
-    shown = CliRunner().invoke(main, ["show", row, "shapes3d"]).output
-    assert re.search(rf"^model\.gamma +=\s+0\.0 +# fixed by the row {row}$", shown, re.MULTILINE)
+    output = CliRunner().invoke(main, ["show", row, "shapes3d"]).output
+    assert re.search(rf"^model\.gamma +=\s+0\.0 +# fixed by the row {row}$", output, re.MULTILINE)
     with pytest.raises(BenchError, match=rf"gamma is fixed at 0.0 by the row {row}: leave it out, or take {other}"):
         resolve(row, "shapes3d", "standard", 0, ["model.gamma=1"])
 

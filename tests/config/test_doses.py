@@ -16,9 +16,9 @@ DECAYED = ["qlae", "vq_vae", "ae_ica", "bio_ae"]
 @pytest.mark.parametrize("model", DECAYED)
 def test_the_whole_run_decays_weights_as_much_as_standard(model):
     """Decoupled decay takes weight_decay * learning rate off a weight per update, and the rates' curves are alike."""
-    ours, standard = (resolve(model, "rooms3d", protocol, 0).spec for protocol in ("cpu", "standard"))
-    assert ours.training.learning_rate == standard.training.learning_rate
-    doses = [spec.settings["weight_decay"] * spec.training.updates for spec in (ours, standard)]
+    cpu, standard = (resolve(model, "rooms3d", protocol, 0).spec for protocol in ("cpu", "standard"))
+    assert cpu.training.learning_rate == standard.training.learning_rate
+    doses = [spec.settings["weight_decay"] * spec.training.updates for spec in (cpu, standard)]
     assert doses[0] == pytest.approx(doses[1])
     assert doses[0] > 0
 
@@ -42,8 +42,8 @@ def test_warm_ups_take_the_same_share_of_the_run():
 @pytest.mark.parametrize("model", MODELS.names("every"))
 def test_quick_has_the_settings_of_cpu(model):
     """Its 1,000 updates cannot hold the whole dose: decay would keep QLAE's weights near zero."""
-    ours, cpu = (resolve(model, "rooms3d", name, 0).spec.settings for name in ("quick", "cpu"))
-    assert ours == cpu
+    quick, cpu = (resolve(model, "rooms3d", name, 0).spec.settings for name in ("quick", "cpu"))
+    assert quick == cpu
 
 
 def test_the_source_says_what_was_scaled_and_a_users_value_is_taken_as_it_is():

@@ -37,9 +37,9 @@ def test_a_file_expands_to_all_combinations(tmp_path):
 def test_a_file_and_lists_of_set_multiply(tmp_path):
     specs = expand("factor_qvae", "rooms3d", "1", "smoke", ["model.symbols=8,16"], written(tmp_path, ABLATION))
     assert len(specs) == 12
-    listed = expand("factor_qvae", "rooms3d", "1", "smoke", ["model.symbols=8,16", "model.gamma=0,1e-5,1e-4",
+    listed_specs = expand("factor_qvae", "rooms3d", "1", "smoke", ["model.symbols=8,16", "model.gamma=0,1e-5,1e-4",
                     "model.codebook=global,per_latent"])  # fmt: skip
-    assert {spec.digest for spec in listed} == {spec.digest for spec in specs}
+    assert {spec.digest for spec in listed_specs} == {spec.digest for spec in specs}
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_a_file_and_lists_of_set_multiply(tmp_path):
 )
 def test_bad_files_are_named(tmp_path, content, message):
     path = written(tmp_path, content)
-    with pytest.raises(BenchError, match=message) as caught:
+    with pytest.raises(BenchError, match=message) as error:
         read_grid(path)
-    assert str(path) in str(caught.value)
+    assert str(path) in str(error.value)
 
 
 def test_a_missing_file_and_a_key_given_twice(tmp_path):

@@ -32,9 +32,9 @@ metrics = {{ mig = "locatello2019" }}
 def mine(tmp_path):
     """``mine("ranked = true")``: the path of a file with a protocol."""
 
-    def write(more=""):
+    def write(extra_lines=""):
         path = tmp_path / "mine.toml"
-        path.write_text(MINE.format(more=more))
+        path.write_text(MINE.format(more=extra_lines))
         return str(path)
 
     return write
@@ -50,14 +50,14 @@ def test_a_file_is_a_protocol(mine):
 
 def test_its_digest_is_in_the_name_of_the_spec(mine):
     first = resolve("qlae", "rooms3d", mine(), 0).spec
-    again = resolve("qlae", "rooms3d", mine(), 0).spec
+    second = resolve("qlae", "rooms3d", mine(), 0).spec
     other = resolve("qlae", "rooms3d", mine("dose_updates = 100"), 0).spec
-    assert first.protocol == again.protocol != other.protocol
+    assert first.protocol == second.protocol != other.protocol
     assert all(spec.protocol.startswith("mine@") for spec in (first, other))
 
 
 def test_it_is_ranked_if_it_says_so(mine):
-    specs = [resolve("qlae", "rooms3d", mine(more), 0).spec for more in ("", "ranked = true")]
+    specs = [resolve("qlae", "rooms3d", mine(extra_lines), 0).spec for extra_lines in ("", "ranked = true")]
     assert [is_ranked(spec) for spec in specs] == [False, True]
     assert not is_ranked(resolve("qlae", "rooms3d", mine("ranked = true"), 0, ["model.symbols=3"]).spec)
     assert is_ranked(RunSpec.model_validate_json(specs[1].model_dump_json())), "a worker knows only the spec"
@@ -72,7 +72,7 @@ def test_built_in_protocols_say_it_themselves():
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("extra_lines", "message"),
     [
         ("ranke = true", "there is no setting 'ranke'"),
         ("version = 'x'", "version = 'x' is not allowed"),
@@ -81,11 +81,11 @@ def test_built_in_protocols_say_it_themselves():
         ("summary = " + "[" * 3000, "is not valid TOML"),
     ],
 )
-def test_bad_files_are_named(mine, more, message):
-    with pytest.raises(BenchError, match=message) as caught:
-        protocol(mine(more))
-    assert "mine.toml" in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_bad_files_are_named(mine, extra_lines, message):
+    with pytest.raises(BenchError, match=message) as error:
+        protocol(mine(extra_lines))
+    assert "mine.toml" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_missing_file_and_a_name_that_is_taken(mine, tmp_path):
@@ -126,9 +126,9 @@ def test_a_plug_in_adds_a_protocol(mine, monkeypatch):
 )
 def test_a_broken_plug_in_is_named(monkeypatch, content, message):
     monkeypatch.setattr(protocols, "entry_points", lambda group: [Point("mine", content)])
-    with pytest.raises(BenchError, match=message) as caught:
+    with pytest.raises(BenchError, match=message) as error:
         protocol("mine")
-    assert "package:PROTOCOL" in str(caught.value)
+    assert "package:PROTOCOL" in str(error.value)
 
 
 def test_validation_images_can_be_scored_off_protocol():

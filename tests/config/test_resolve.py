@@ -88,9 +88,9 @@ def test_seeds(option, seeds):
     ["", "0", "-3", "1.5", "a", "3-", "5-2", "1,,2", "1;2", "0x5", "=", ",", "=3,4", "5" * 5000, "1-" + "5" * 5000],
 )
 def test_bad_seeds(option):
-    with pytest.raises(BenchError, match="is not understood: give how many") as caught:
+    with pytest.raises(BenchError, match="is not understood: give how many") as error:
         parse_seeds(option)
-    assert len(str(caught.value)) < 400
+    assert len(str(error.value)) < 400
 
 
 @pytest.mark.parametrize("option", ["1000000000000", "0-1000000000000", "100001"])
@@ -117,10 +117,10 @@ DEEP = "[" * 3000
     ],
 )
 def test_extreme_values_are_refused_in_one_line(word, message):
-    with pytest.raises(BenchError, match=message) as caught:
+    with pytest.raises(BenchError, match=message) as error:
         resolve("qlae", "rooms3d", "smoke", 0, [word])
-    assert len(str(caught.value)) < 600
-    assert "\n" not in str(caught.value)
+    assert len(str(error.value)) < 600
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ def test_extreme_values_are_refused_in_one_line(word, message):
 def test_a_mistaken_key_suggests_the_one_that_is_meant(key, suggestion):
     with pytest.raises(
         BenchError, match=f"Did you mean '{suggestion}'.* Allowed: {suggestion}, .* and [0-9]+ more"
-    ) as caught:
+    ) as error:
         resolve("qlae", "rooms3d", "smoke", 0, [f"{key}=1"])
-    assert str(caught.value).count(",") == 9, "ten names, nearest first"
+    assert str(error.value).count(",") == 9, "ten names, nearest first"
 
 
 def test_a_grid_has_whole_comparisons_first():
@@ -157,12 +157,12 @@ def test_protocols_are_fair():
 
 def test_names_and_groups():
     assert MODELS.names("qlae, beta_vae,qlae") == ["qlae", "beta_vae"]
-    six = ["beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"]
-    assert MODELS.names("all") == six
-    extended = MODELS.names("extended")
-    assert len(extended) == 12
-    assert {"ae", "dip_vae_ii", "factor_dvae"} <= set(extended)
-    assert MODELS.names("all,extended") == six + extended
+    main_models = ["beta_vae", "factor_vae", "beta_tcvae", "vq_vae", "qlae", "factor_qvae"]
+    assert MODELS.names("all") == main_models
+    extended_models = MODELS.names("extended")
+    assert len(extended_models) == 12
+    assert {"ae", "dip_vae_ii", "factor_dvae"} <= set(extended_models)
+    assert MODELS.names("all,extended") == main_models + extended_models
     assert "rooms3d" in DATASETS.names("rooms3d")
 
 

@@ -23,7 +23,7 @@ SPACES = {1: "a196a8e62c"}
 
 
 def test_a_change_of_a_range_bumps_the_version():
-    ranges = {name: {key: one.model_dump(exclude={"source"}) for key, one in search.space(name).items()}
+    ranges = {name: {key: value_range.model_dump(exclude={"source"}) for key, value_range in search.space(name).items()}
               for name in sorted(BUILT_IN)}  # fmt: skip
     digest = hashlib.sha256(json.dumps(ranges, sort_keys=True).encode()).hexdigest()[:10]
     assert SPACES[search.SPACE_VERSION] == digest, f"bump SPACE_VERSION, and add {digest} to SPACES"
@@ -50,8 +50,12 @@ def test_a_draw_is_a_hash_and_the_same_everywhere():
 def test_every_model_has_a_space_of_valid_points(model):
     ranges = search.space(model)
     for values in islice(search.draws(model, 0), 50):
-        for key, one in ranges.items():
-            assert values[key] in one.choice if one.choice else one.log[0] <= values[key] <= one.log[1]
+        for key, value_range in ranges.items():
+            assert (
+                values[key] in value_range.choice
+                if value_range.choice
+                else value_range.log[0] <= values[key] <= value_range.log[1]
+            )
     specs = search.points(model, "rooms3d", "smoke", [], Search(5))
     default = resolve(model, "rooms3d", "smoke", 0).spec
     assert len({spec.digest for spec in specs}) == 5
@@ -65,8 +69,10 @@ def test_every_model_has_a_space_of_valid_points(model):
 
 
 def test_rates_per_update_get_the_dose_of_the_protocol():
-    short, long = (search.points("qlae", "rooms3d", name, [], Search(4))[1:] for name in ("cpu", "standard"))
-    for a, b in zip(short, long, strict=True):
+    cpu_points, standard_points = (
+        search.points("qlae", "rooms3d", name, [], Search(4))[1:] for name in ("cpu", "standard")
+    )
+    for a, b in zip(cpu_points, standard_points, strict=True):
         assert a.settings["weight_decay"] == pytest.approx(10 * b.settings["weight_decay"])
         assert a.settings["symbols"] == b.settings["symbols"]
 
@@ -98,10 +104,10 @@ def test_a_mark_of_a_search_does_not_change_the_run_and_tuning_does():
         ({"search": Search(100_001)}, "means 100,001 runs"),
     ],
 )
-def test_searches_that_cannot_be(options, message):
+def test_searches_that_cannot_be(words, message):
     defaults = {"models": "qlae", "datasets": "rooms3d", "seeds": "1", "protocol": "smoke", "search": Search(2)}
     with pytest.raises(BenchError, match=message):
-        expand(**defaults | options)
+        expand(**defaults | words)
 
 
 def test_a_small_space_says_how_many_points_it_has(monkeypatch):
@@ -150,9 +156,9 @@ def test_selected_settings_are_run_with_other_seeds_and_may_be_ranked(selection)
         assert spec.scoring == default.scoring
         assert spec.departures == ("tuned by mse, budget 16, space version 1",)
         assert is_ranked(spec)
-    changed = {"changes": ["training.updates=7"]}
+    options = {"changes": ["training.updates=7"]}
     with pytest.raises(BenchError, match=r"no settings for qlae rooms3d cpu training.updates=7: it has them for qlae"):
-        expand("qlae", "rooms3d", "2-3", "cpu", settings=selection, **changed)
+        expand("qlae", "rooms3d", "2-3", "cpu", settings=selection, **options)
 
 
 def test_seeds_of_the_search_and_edited_files_are_refused(selection):

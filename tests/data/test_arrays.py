@@ -41,9 +41,9 @@ def test_images_in_the_order_asked_for(few, array):
 
 
 def test_images_are_a_copy(few, array):
-    kept = array.copy()
+    original = array.copy()
     few.images([3])[:] = 0
-    np.testing.assert_array_equal(few.images([3]), kept[[3]])
+    np.testing.assert_array_equal(few.images([3]), original[[3]])
 
 
 def test_batches_equal_images(few, array):
@@ -75,12 +75,12 @@ def check(batch, array):
     np.testing.assert_array_equal(batch.permute(0, 2, 3, 1).numpy(), array[INDEX])
 
 
-@pytest.mark.parametrize("wrong", [-1, 20])
-def test_positions_outside_are_refused(few, wrong):
+@pytest.mark.parametrize("position", [-1, 20])
+def test_positions_outside_are_refused(few, position):
     with pytest.raises(IndexError, match=r"0 \.\. 19"):
-        few.images([0, wrong])
+        few.images([0, position])
     with pytest.raises(IndexError, match=r"0 \.\. 19"):
-        resident(few._array, torch.device("cpu"))(np.array([0, wrong]))
+        resident(few._array, torch.device("cpu"))(np.array([0, position]))
 
 
 def test_an_array_of_another_size_or_type_is_refused(array):

@@ -65,8 +65,10 @@ def test_a_list_of_images_and_factors(tmp_path, form):
     assert card.factor_values == ((-1.5, 0.0, 7.25), (10.0, 20.0))
     assert len(dataset) == N
     np.testing.assert_array_equal(dataset.factors([0, 1, 2]), [[2, 1], [0, 0], [1, 0]])
-    stood_for = [[v[f] for v, f in zip(card.factor_values, row, strict=True)] for row in dataset.factors(np.arange(N))]
-    np.testing.assert_array_equal(stood_for, values)
+    factor_labels = [
+        [v[f] for v, f in zip(card.factor_values, row, strict=True)] for row in dataset.factors(np.arange(N))
+    ]
+    np.testing.assert_array_equal(factor_labels, values)
     np.testing.assert_array_equal(dataset.images([5, 3]), IMAGES[[5, 3]])
     check_dataset(dataset)
 
@@ -99,13 +101,13 @@ def test_the_version_follows_the_content_and_not_the_place(tmp_path, form):
     (tmp_path / "b").mkdir()
     (tmp_path / "c").mkdir()
     version = custom_class(str(save(tmp_path / form[0], form=form[1], **sizes))).card.version
-    changed = IMAGES.copy()
-    changed[-1, -1, -1, -1] ^= 1
-    assert custom_class(str(save(tmp_path / "b" / form[0], changed, form[1], **sizes))).card.version != version
+    changed_images = IMAGES.copy()
+    changed_images[-1, -1, -1, -1] ^= 1
+    assert custom_class(str(save(tmp_path / "b" / form[0], changed_images, form[1], **sizes))).card.version != version
     other = save(tmp_path / "c" / form[0], form=form[1], factor_sizes=np.array([2, 3, 4]))
     assert custom_class(str(other)).card.version != version
-    again = save(tmp_path / form[0], form=form[1], **sizes)
-    assert custom_class(str(again)).card.version == version or form[0].endswith("5")  # HDF5 notes the time
+    second_path = save(tmp_path / form[0], form=form[1], **sizes)
+    assert custom_class(str(second_path)).card.version == version or form[0].endswith("5")  # HDF5 notes the time
     assert 0 < version < 2**53
 
 

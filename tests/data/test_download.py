@@ -50,12 +50,12 @@ def refused(file, folder, *parts):
 
 
 def test_a_good_server(server, file, tmp_path):
-    seen = []
-    path = fetch(file, tmp_path, "some", lambda *progress: seen.append(progress))
+    reports = []
+    path = fetch(file, tmp_path, "some", lambda *progress: reports.append(progress))
     assert path.read_bytes() == CONTENT
-    whole = len(CONTENT)
-    assert ("downloading some.bin", whole, whole) in seen
-    assert seen[-1] == ("checking some.bin", whole, whole)
+    size = len(CONTENT)
+    assert ("downloading some.bin", size, size) in reports
+    assert reports[-1] == ("checking some.bin", size, size)
     fetch(file, tmp_path, "some")
     assert len(server.requests) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["some.bin", "some.bin.lock"]
@@ -73,18 +73,18 @@ def test_a_cut_connection_is_gone_on_with(server, file, tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("has_checksum", [True, False])
 @pytest.mark.parametrize("ranges", [True, False])
-def test_any_mischief_ends_in_the_right_bytes_or_in_one_line(server, file, tmp_path, seed, known, ranges):
+def test_any_mischief_ends_in_the_right_bytes_or_in_one_line(server, file, tmp_path, seed, has_checksum, ranges):
     """Cuts, busy servers, servers without ranges: the file is right or absent, and the next attempt mends it."""
-    drawn = random.Random(seed)
+    rng = random.Random(seed)
     mischief = [cut_at_random(seed), hang_up, status(429, {"Retry-After": "0"}), status(500), status(503), None]
-    server.plan = [drawn.choice(mischief) for _ in range(12)]
+    server.plan = [rng.choice(mischief) for _ in range(12)]
     server.ranges = ranges
-    some = file if known else unknown(file)
+    target = file if has_checksum else unknown(file)
     for _ in range(12):
         try:
-            path = fetch(some, tmp_path, "some")
+            path = fetch(target, tmp_path, "some")
         except BenchError as failure:
             message = str(failure)
         else:
@@ -149,10 +149,10 @@ PAGES = {
 
 
 @pytest.mark.parametrize("kind", PAGES)
-@pytest.mark.parametrize("known", [True, False])
-def test_a_web_page_is_recognised(server, file, tmp_path, kind, known):
+@pytest.mark.parametrize("has_checksum", [True, False])
+def test_a_web_page_is_recognised(server, file, tmp_path, kind, has_checksum):
     server.plan = [PAGES[kind]] * 9
-    message = refused(file if known else unknown(file), tmp_path)
+    message = refused(file if has_checksum else unknown(file), tmp_path)
     assert "web page" in message or "official one" in message
     if kind == "declared":
         assert "Quota exceeded" in message
@@ -194,9 +194,9 @@ def test_a_file_that_changes_on_the_server_is_not_patched_together(server, file,
 
 def test_mirrors_in_order(server, file, tmp_path):
     server.files["mirror.bin"] = CONTENT
-    both = dataclasses.replace(file, urls=(*file.urls, f"{server.url}/mirror.bin"))
+    mirrored_file = dataclasses.replace(file, urls=(*file.urls, f"{server.url}/mirror.bin"))
     server.plan = [cut(100_000), *[status(503)] * 5]
-    assert fetch(both, tmp_path, "some").read_bytes() == CONTENT
+    assert fetch(mirrored_file, tmp_path, "some").read_bytes() == CONTENT
     # The checksum is known, so the mirror goes on where the first server stopped.
     path, headers = server.requests[-1]
     assert path == "/mirror.bin"
@@ -205,15 +205,15 @@ def test_mirrors_in_order(server, file, tmp_path):
 
 def test_without_a_checksum_a_mirror_starts_anew(server, file, tmp_path):
     server.files["mirror.bin"] = CONTENT
-    both = dataclasses.replace(unknown(file), urls=(*file.urls, f"{server.url}/mirror.bin"))
+    mirrored_file = dataclasses.replace(unknown(file), urls=(*file.urls, f"{server.url}/mirror.bin"))
     server.plan = [cut(100_000), *[status(503)] * 5]
-    assert fetch(both, tmp_path, "some").read_bytes() == CONTENT
+    assert fetch(mirrored_file, tmp_path, "some").read_bytes() == CONTENT
     assert "Range" not in server.requests[-1][1]
 
 
 def test_all_mirrors_are_named_when_all_fail(server, file, tmp_path):
-    both = dataclasses.replace(file, urls=(f"{server.url}/a", "http://127.0.0.1:9/b"))
-    refused(both, tmp_path, "status 404", "cannot be reached")
+    mirrored_file = dataclasses.replace(file, urls=(f"{server.url}/a", "http://127.0.0.1:9/b"))
+    refused(mirrored_file, tmp_path, "status 404", "cannot be reached")
 
 
 def test_no_network_is_named(tmp_path, monkeypatch):
@@ -300,11 +300,15 @@ def endless(handler, content):
         handler.wfile.write(bytes(2**16))
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_an_endless_body_is_given_up(server, file, tmp_path, monkeypatch, known):
+@pytest.mark.parametrize("has_checksum", [True, False])
+def test_an_endless_body_is_given_up(server, file, tmp_path, monkeypatch, has_checksum):
     monkeypatch.setattr(download, "LARGEST_BYTES", 1_000_000)
     server.plan = [endless] * 9
-    refused(file if known else unknown(file), tmp_path, "gives more than 300 kB" if known else "gives more than 1 MB")
+    refused(
+        file if has_checksum else unknown(file),
+        tmp_path,
+        "gives more than 300 kB" if has_checksum else "gives more than 1 MB",
+    )
     assert not (tmp_path / "some.bin.part").exists()
 
 
@@ -372,9 +376,9 @@ ODD = {
 
 
 @pytest.mark.parametrize("name", ODD)
-@pytest.mark.parametrize("begun", [False, True])
-def test_odd_headers_end_in_the_file_or_in_one_line(server, file, tmp_path, name, begun):
-    server.plan = [*[cut(100_000)] * begun, *[ODD[name]] * 99]
+@pytest.mark.parametrize("cuts", [False, True])
+def test_odd_headers_end_in_the_file_or_in_one_line(server, file, tmp_path, name, cuts):
+    server.plan = [*[cut(100_000)] * cuts, *[ODD[name]] * 99]
     try:
         fetch(file, tmp_path, "some")
     except BenchError as error:
@@ -399,13 +403,13 @@ def test_control_characters_of_a_server_are_not_printed(server, file, tmp_path, 
     assert message.isprintable()
 
 
-@pytest.mark.parametrize(("known", "allowed"), [(True, True), (False, False)])
-def test_a_file_without_checksum_is_not_taken_from_http_behind_https(file, tmp_path, known, allowed):
+@pytest.mark.parametrize(("has_checksum", "allowed"), [(True, True), (False, False)])
+def test_a_file_without_checksum_is_not_taken_from_http_behind_https(file, tmp_path, has_checksum, allowed):
     hop, end = types.SimpleNamespace(url="https://a/x"), "http://b/x"
     answer = types.SimpleNamespace(history=[hop], url=end, ok=True, headers={}, close=lambda: None)
     session = types.SimpleNamespace(get=lambda *args, **options: answer)
-    some = file if known else unknown(file)
-    job = download._Job("https://a/x", some, tmp_path / "p", tmp_path / "s", silent, 1e18)
+    target = file if has_checksum else unknown(file)
+    job = download._Job("https://a/x", target, tmp_path / "p", tmp_path / "s", silent, 1e18)
     if allowed:
         assert download._answer(session, job, {}) is answer
     else:
@@ -544,9 +548,12 @@ case.dataset.load(folder)
 
 @pytest.mark.parametrize("moment", ["half way", "before the record", "before the array"])
 def test_a_killed_preparation_is_made_up_for(tmp_path, moment):
-    here = str(Path(__file__).parents[1])
+    tests_folder = str(Path(__file__).parents[1])
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED_BUILD, here, str(tmp_path), moment], capture_output=True, text=True, check=False
+        [sys.executable, "-c", KILLED_BUILD, tests_folder, str(tmp_path), moment],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "shapes3d-v1.npy").exists()

@@ -32,8 +32,8 @@ def inside(shape, u, v):
         t = (np.arange(54) + 0.5) * 2 * math.pi / 54
         corners = np.stack([12.77 * np.cos(t), 7.23 * np.sin(t)], axis=1)
     else:
-        half = np.linspace(0, math.pi, 181)
-        t = np.concatenate([half, half + math.pi])
+        half_turn = np.linspace(0, math.pi, 181)
+        t = np.concatenate([half_turn, half_turn + math.pi])
         x = 9.596 * np.sin(t) ** 3
         y = -(8.607 * np.cos(t) - 3.314 * np.cos(2 * t) - 1.3255 * np.cos(3 * t) - 0.6635 * np.cos(4 * t)) - 1.436
         corners = np.stack([x, y], axis=1)
@@ -143,10 +143,10 @@ def test_the_contract(sprites):
     check_dataset(sprites)
 
 
-@pytest.mark.parametrize("wrong", [-1, 737_280])
-def test_positions_outside_are_refused(sprites, wrong):
+@pytest.mark.parametrize("position", [-1, 737_280])
+def test_positions_outside_are_refused(sprites, position):
     with pytest.raises(IndexError, match=r"0 \.\. 737279"):
-        sprites.images([0, wrong])
+        sprites.images([0, position])
 
 
 def test_crossings_fit_their_scratch_memory():
@@ -162,12 +162,12 @@ def test_crossings_fit_their_scratch_memory():
 @pytest.mark.thorough
 def test_images_that_are_alike_differ_in_orientation_only(sprites):
     """18,432 of orientation 0 and 39, and small squares and ellipses that are alike after a half or quarter turn."""
-    seen = {}
+    positions_by_image = {}
     for block in np.arange(737_280).reshape(-1, 4096):
         for k, image in zip(block, sprites.images(block), strict=True):
-            seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=12).digest(), []).append(int(k))
-    assert len(seen) == 715_756
-    for alike in seen.values():
+            positions_by_image.setdefault(hashlib.blake2b(image.tobytes(), digest_size=12).digest(), []).append(int(k))
+    assert len(positions_by_image) == 715_756
+    for alike in positions_by_image.values():
         factors = GRID.factors(alike)
         assert (factors[:, [0, 1, 3, 4]] == factors[0, [0, 1, 3, 4]]).all()
 

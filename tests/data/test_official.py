@@ -56,21 +56,21 @@ def test_from_download_to_index(served, tmp_path):
     if hasattr(served.dataset, "npz") and served.folder.joinpath(served.dataset.npz.name).exists():
         pytest.skip("the .npz of dSprites is never downloaded, only used where it lies")
     folder = tmp_path / "data"
-    seen = []
-    dataset = served.dataset.prepare(folder, report=lambda *progress: seen.append(progress))
+    reports = []
+    dataset = served.dataset.prepare(folder, report=lambda *progress: reports.append(progress))
     n = len(served.images)
     assert len(dataset) == n
     images = dataset.images(np.arange(n))
     assert images.dtype == np.uint8
     np.testing.assert_array_equal(images, served.images)
     np.testing.assert_array_equal(dataset.factors(np.arange(n)), served.factors)
-    some = np.random.default_rng(0).permutation(n)[:50]
-    np.testing.assert_array_equal(dataset.images(some), served.images[some])
+    positions = np.random.default_rng(0).permutation(n)[:50]
+    np.testing.assert_array_equal(dataset.images(positions), served.images[positions])
     check_dataset(dataset)
     lines = served.dataset.verify(folder)
     assert len(lines) == len(served.dataset.card.files) + 1
-    assert all(done <= total for _, done, total in seen)
-    assert {what.split()[0] for what, _, _ in seen} >= {"downloading"}
+    assert all(done <= total for _, done, total in reports)
+    assert {stage.split()[0] for stage, _, _ in reports} >= {"downloading"}
     assert not list(folder.glob("*.part*"))
     assert not list(folder.glob(".*tmp*"))
 
@@ -99,13 +99,17 @@ def test_identity_codes_score_1_on_the_full_grid(name):
     """Two values of each factor, at positions counted here, and no pixels."""
     cls = DATASETS.load(name)
     sizes = cls.card.factor_sizes
-    wanted = np.array(loops((2,) * len(sizes))) * (np.array(sizes) - 1)
+    labels = np.array(loops((2,) * len(sizes))) * (np.array(sizes) - 1)
     strides = [int(np.prod(sizes[k + 1 :])) for k in range(len(sizes))]
     dataset = object.__new__(cls)
-    factors = dataset.factors(wanted @ strides)
-    np.testing.assert_array_equal(factors, wanted)
-    twice = np.concatenate([factors, factors[::-1]] * 8)  # enough rows of a small grid to fit trees to
-    evaluation = Evaluation(Codes(twice.astype(np.float64), twice), twice, n_train=len(twice) // 2)
+    factors = dataset.factors(labels @ strides)
+    np.testing.assert_array_equal(factors, labels)
+    repeated_factors = np.concatenate([factors, factors[::-1]] * 8)  # enough rows of a small grid to fit trees to
+    evaluation = Evaluation(
+        Codes(repeated_factors.astype(np.float64), repeated_factors),
+        repeated_factors,
+        n_train=len(repeated_factors) // 2,
+    )
     infomec, dci = metric_module("infomec"), metric_module("dci")
     scores = infomec.score(evaluation, variant=next(iter(infomec.CARD.variants)), rng=0).scores
     scores |= dci.score(evaluation, variant=next(iter(dci.CARD.variants)), rng=0).scores
@@ -213,8 +217,8 @@ def test_another_number_of_images_is_refused(tmp_path):
 
 
 def test_the_older_upload_is_named(tmp_path, monkeypatch):
-    some = np.broadcast_to(np.uint8(0), (460_800 // 10, 64, 64, 3))
-    monkeypatch.setattr(mpi3d_module, "streamed_array", lambda *args: iter([some] * 10))
+    block = np.broadcast_to(np.uint8(0), (460_800 // 10, 64, 64, 3))
+    monkeypatch.setattr(mpi3d_module, "streamed_array", lambda *args: iter([block] * 10))
     monkeypatch.setattr(mpi3d_module, "_check_pictures", lambda *args: None)
     with pytest.raises(BenchError, match=r"460800 images; mpi3d_toy has 1036800\. It is the older upload"):
         list(MPI3DToy.blocks([tmp_path / "mpi3d_toy.npz"]))
@@ -443,8 +447,8 @@ def smaller(image, side, kernel):
 @pytest.mark.parametrize(("size", "channels"), [(128, 3), (96, 1), (64, 3)])
 def test_resizing_is_the_filter_of_that_name(size, channels, kernel):
     image = np.random.default_rng(0).integers(256, size=(size, size, channels), dtype=np.uint8)
-    shown = image[..., 0] if channels == 1 else image
-    small = resized(shown, (channels, 64, 64), kernel)
+    picture = image[..., 0] if channels == 1 else image
+    small = resized(picture, (channels, 64, 64), kernel)
     assert small.shape == (64, 64, channels)
     # Vertical and horizontal in the other order, so a rounded value may differ by one.
     assert np.abs(small - smaller(image.transpose(1, 0, 2), 64, kernel).transpose(1, 0, 2)).max() <= 1

@@ -49,9 +49,9 @@ def test_batches_by_an_index_on_the_device_equal_images(path, name):
     batches = place(dataset)
     assert batches.resident
     # Recorded as operations on tensors and replayed with another index, as a CUDA graph would: no work of the host.
-    recorded = make_fx(batches.gather)(torch.from_numpy(first))
+    gather = make_fx(batches.gather)(torch.from_numpy(first))
     for index in (first, second):
-        batch = recorded(torch.from_numpy(index))
+        batch = gather(torch.from_numpy(index))
         assert torch.equal(batch, batches(index))
         assert batch.is_contiguous(memory_format=torch.channels_last)
         np.testing.assert_array_equal(batch.permute(0, 2, 3, 1).numpy(), dataset.images(index))
@@ -69,10 +69,10 @@ def test_a_cuda_graph_gathers_batches(path, name, monkeypatch):
     with torch.cuda.graph(graph):
         batch = batches.gather(index)
     for seed in range(3):
-        some = np.random.default_rng(seed).integers(len(dataset), size=16)
-        index.copy_(torch.from_numpy(some))
+        positions = np.random.default_rng(seed).integers(len(dataset), size=16)
+        index.copy_(torch.from_numpy(positions))
         graph.replay()
-        np.testing.assert_array_equal(batch.permute(0, 2, 3, 1).cpu().numpy(), dataset.images(some))
+        np.testing.assert_array_equal(batch.permute(0, 2, 3, 1).cpu().numpy(), dataset.images(positions))
 
 
 def test_staged_batches_are_not_resident(path):
@@ -128,14 +128,14 @@ GB = 10**9
 def test_free_memory_decides_and_the_log_says(path, monkeypatch, caplog, device_free, memory_free, placement, message):
     dataset = custom_class(str(path)).load(path.parent)
     size = dataset._array.nbytes
-    taken = device_free == "taken"  # by another process, after it was seen to be free
+    is_taken = device_free == "taken"  # by another process, after it was seen to be free
 
     def on_device(array, device):
-        if taken:
+        if is_taken:
             raise torch.cuda.OutOfMemoryError
         return "resident"
 
-    free = 9 * size if taken else int(device_free * size)
+    free = 9 * size if is_taken else int(device_free * size)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 99 * GB))
     memory = None if memory_free is None else int(memory_free * size)
     monkeypatch.setattr(arrays, "free_memory", lambda: memory)
@@ -168,8 +168,8 @@ class FakeDevice:
             device.pinned += pin_memory
             return empty(*args, **options)
 
-        def fake_to(tensor, where, non_blocking=False):
-            assert where is device
+        def fake_to(tensor, target, non_blocking=False):
+            assert target is device
             assert non_blocking
             arrived = torch.zeros_like(tensor)
             device.waiting.append((tensor, arrived))
@@ -190,7 +190,7 @@ class FakeDevice:
         monkeypatch.setattr(torch, "empty", fake_empty)
         monkeypatch.setattr(torch.Tensor, "to", fake_to)
         monkeypatch.setattr(torch.cuda, "Event", lambda: device.remember(Event()))
-        monkeypatch.setattr(torch.cuda, "current_stream", lambda where: None)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda target: None)
         self.events = []
 
     def remember(self, event):
@@ -203,13 +203,13 @@ def test_a_buffer_is_not_written_before_its_copy_has_arrived(path, monkeypatch, 
     array = custom_class(str(path)).load(path.parent)._array
     array = array if mapped else np.array(array)
     rng = np.random.default_rng(0)
-    wanted = [rng.integers(N, size=b) for b in (8, 8, 8, 3, 8, 12, 8, 8, 20, 1)]
+    indices = [rng.integers(N, size=b) for b in (8, 8, 8, 3, 8, 12, 8, 8, 20, 1)]
     device = FakeDevice(monkeypatch)
     batches = staged(array, device)
-    got = [batches(index) for index in wanted]
+    results = [batches(index) for index in indices]
     for event in device.events:
         event.synchronize()
-    for index, batch in zip(wanted, got, strict=True):
+    for index, batch in zip(indices, results, strict=True):
         np.testing.assert_array_equal(batch.permute(0, 2, 3, 1).numpy(), np.asarray(array)[index])
     assert device.pinned == len(device.events) >= arrays.BUFFERS
 
@@ -226,7 +226,7 @@ def test_batches_on_cuda_equal_images(path, placement):
         else staged(np.array(array) if "copy" in placement else array, device)
     )
     rng = np.random.default_rng(0)
-    wanted = [rng.integers(N, size=16) for _ in range(50)]
-    got = [batches(index) for index in wanted]
-    for index, batch in zip(wanted, got, strict=True):
+    indices = [rng.integers(N, size=16) for _ in range(50)]
+    results = [batches(index) for index in indices]
+    for index, batch in zip(indices, results, strict=True):
         np.testing.assert_array_equal(batch.permute(0, 2, 3, 1).cpu().numpy(), dataset.images(index))

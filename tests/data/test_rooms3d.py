@@ -36,9 +36,9 @@ def masks(rooms, folder):
 def composed(masks, index):
     """Images from their definition, in 64-bit integers, one at a time."""
     out = []
-    for floor, wall, thing, *case in GRID.factors(index):
+    for floor, wall, object_hue, *case in GRID.factors(index):
         stack = masks[np.ravel_multi_index(case, (8, 4, 15))].astype(np.int64)
-        colours = np.stack([HUES[floor], HUES[wall], HUES[thing], SKY]).astype(np.int64)
+        colours = np.stack([HUES[floor], HUES[wall], HUES[object_hue], SKY]).astype(np.int64)
         out.append(((stack[:, :, :, None] * colours[:, None, None, :]).sum(axis=0) * 2 + 255) // 510)
     return np.array(out)
 
@@ -110,9 +110,9 @@ def test_batches_equal_images(rooms, way):
 def test_batches_do_not_share_memory(rooms):
     batches = rooms.place(torch.device("cpu"))
     first = batches(np.array([0]))
-    kept = first.clone()
+    copy = first.clone()
     batches(np.array([479_999]))
-    assert torch.equal(first, kept)
+    assert torch.equal(first, copy)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -123,10 +123,10 @@ def test_batches_on_cuda_equal_images(rooms):
     np.testing.assert_array_equal(batch.permute(0, 2, 3, 1).cpu().numpy(), rooms.images(index))
 
 
-@pytest.mark.parametrize("wrong", [-1, 480_000])
-def test_positions_outside_are_refused(rooms, wrong):
+@pytest.mark.parametrize("position", [-1, 480_000])
+def test_positions_outside_are_refused(rooms, position):
     with pytest.raises(IndexError, match=r"0 \.\. 479999"):
-        rooms.images([0, wrong])
+        rooms.images([0, position])
 
 
 @pytest.mark.parametrize("factor", [0, 1, 2])
@@ -134,9 +134,9 @@ def test_a_hue_changes_its_part_and_nothing_else(rooms, masks, factor):
     part = masks[np.ravel_multi_index((4, 1, 3), (8, 4, 15)), factor] > 0
     images = traversal(rooms, factor)
     for a, b in itertools.pairwise(images):
-        changed = (a != b).any(axis=-1)
-        assert not (changed & ~part).any()
-        assert changed.sum() > 0.9 * part.sum()
+        changes = (a != b).any(axis=-1)
+        assert not (changes & ~part).any()
+        assert changes.sum() > 0.9 * part.sum()
 
 
 @pytest.mark.parametrize("factor", range(6))
@@ -153,15 +153,15 @@ def test_every_case_differs_and_shows_all_parts(masks):
 
 @pytest.mark.thorough
 def test_all_images_differ(rooms):
-    seen = set()
+    digests = set()
     for block in np.arange(480_000).reshape(100, -1):
-        seen.update(hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in rooms.images(block))
-    assert len(seen) == 480_000
+        digests.update(hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in rooms.images(block))
+    assert len(digests) == 480_000
 
 
 def test_the_object_is_nowhere_cut_off(masks):
-    thing = masks[:, 2]
-    assert thing[:, 1:-1, 1:-1].sum(dtype=np.int64) == thing.sum(dtype=np.int64)
+    object_mask = masks[:, 2]
+    assert object_mask[:, 1:-1, 1:-1].sum(dtype=np.int64) == object_mask.sum(dtype=np.int64)
 
 
 def extent(mask):
@@ -175,10 +175,10 @@ def test_the_ball_is_where_perspective_puts_it(masks, scale):
     """Against angles: a ball of radius r seen from distance d fills asin(r / d) to each side."""
     radius, tan = 0.123 * (0.75 + 0.5 * scale / 7), math.tan(math.radians(24.5))
     sink, distance = 0.221 - radius, math.hypot(0.75, 0.221 - radius)
-    middle, half = math.atan(sink / 0.75), math.asin(radius / distance)
+    middle_angle, half_angle = math.atan(sink / 0.75), math.asin(radius / distance)
     top, bottom, left, right = extent(masks[np.ravel_multi_index((scale, 2, 7), (8, 4, 15)), 2])
-    assert top == pytest.approx(32 * (1 + math.tan(middle - half) / tan), abs=1)
-    assert bottom == pytest.approx(32 * (1 + math.tan(middle + half) / tan), abs=1)
+    assert top == pytest.approx(32 * (1 + math.tan(middle_angle - half_angle) / tan), abs=1)
+    assert bottom == pytest.approx(32 * (1 + math.tan(middle_angle + half_angle) / tan), abs=1)
     assert left + right == 64
 
 
@@ -200,8 +200,8 @@ def test_opposite_orientations_mirror_the_shapes_outlines(masks):
 
 
 def test_rendering_one_orientation_gives_its_masks(masks):
-    again = raycaster.render_orientation(4)
-    np.testing.assert_array_equal(again, masks.reshape(8, 4, 15, 4, 64, 64)[:, :, 4])
+    second_masks = raycaster.render_orientation(4)
+    np.testing.assert_array_equal(second_masks, masks.reshape(8, 4, 15, 4, 64, 64)[:, :, 4])
 
 
 def damage_a_byte(content):
@@ -212,14 +212,14 @@ def damage_a_byte(content):
     "damage", [damage_a_byte, lambda c: c[: len(c) // 2], lambda c: b"", lambda c: b"PK\x03\x04 not a numpy file"]
 )
 def test_a_damaged_cache_is_drawn_again(folder, rooms, tmp_path, caplog, damage):
-    whole = (folder / "rooms3d-v1.npy").read_bytes()
+    content = (folder / "rooms3d-v1.npy").read_bytes()
     file = tmp_path / "rooms3d-v1.npy"
-    file.write_bytes(damage(whole))
+    file.write_bytes(damage(content))
     with caplog.at_level(logging.WARNING):
-        again = Rooms3D.load(tmp_path)
+        second_rooms = Rooms3D.load(tmp_path)
     assert [r.getMessage() for r in caplog.records] == [f"{file} is damaged; drawing it again"]
-    assert file.read_bytes() == whole
-    np.testing.assert_array_equal(again.images([7]), rooms.images([7]))
+    assert file.read_bytes() == content
+    np.testing.assert_array_equal(second_rooms.images([7]), rooms.images([7]))
 
 
 def test_a_cache_is_used(folder, rooms, monkeypatch):
@@ -237,8 +237,8 @@ def test_a_machine_that_draws_other_pixels_is_told_so(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_written_serves_all_the_same(rooms, tmp_path):
     (tmp_path / "file").touch()
-    again = Rooms3D.load(tmp_path / "file" / "data")
-    np.testing.assert_array_equal(again.images([7]), rooms.images([7]))
+    second_rooms = Rooms3D.load(tmp_path / "file" / "data")
+    np.testing.assert_array_equal(second_rooms.images([7]), rooms.images([7]))
 
 
 def test_two_processes_at_once_draw_once(tmp_path):

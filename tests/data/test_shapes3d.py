@@ -17,10 +17,10 @@ N = 240
 def grid_labels():
     """The labels in the official order, from six loops."""
     return [
-        [floor, wall, thing, scale, shape, orientation]
+        [floor, wall, object_hue, scale, shape, orientation]
         for floor in (0.0, 0.1)
         for wall in (0.0,)
-        for thing in (0.0, 0.1, 0.2)
+        for object_hue in (0.0, 0.1, 0.2)
         for scale in (0.75, 1.25)
         for shape in (0, 1, 2, 3)
         for orientation in (-30, -15, 0, 15, 30)
@@ -169,23 +169,23 @@ def test_an_interrupted_preparation_leaves_nothing_and_is_made_up_for(tmp_path, 
 
 
 def test_what_a_killed_process_left_is_not_used_and_removed(tmp_path, small, images):
-    left = tmp_path / ".shapes3d-v1-abc.tmp.npy"
-    left.write_bytes(b"half")
+    leftover = tmp_path / ".shapes3d-v1-abc.tmp.npy"
+    leftover.write_bytes(b"half")
     np.testing.assert_array_equal(small.load(tmp_path).images(np.arange(N)), images)
-    assert not left.exists()
+    assert not leftover.exists()
 
 
 def test_temporary_files_have_the_name_that_is_cleaned_up(tmp_path, small, images, monkeypatch):
-    seen = []
+    temporaries = []
 
     def blocks(paths):
-        seen.extend(tmp_path.glob("*.tmp*"))
+        temporaries.extend(tmp_path.glob("*.tmp*"))
         yield images
 
     monkeypatch.setattr(small, "blocks", blocks)
     small.load(tmp_path)
-    assert len(seen) == 1
-    assert seen[0].match(".shapes3d-v1-*.tmp.npy")
+    assert len(temporaries) == 1
+    assert temporaries[0].match(".shapes3d-v1-*.tmp.npy")
 
 
 @pytest.mark.parametrize("damage", [lambda c: c[: len(c) // 2], lambda c: b"", lambda c: b"nothing like it"])

@@ -185,8 +185,8 @@ def test_images_can_be_resized(tmp_path):
     dataset = custom_class(f"{path}?resize=32").load(tmp_path / "data")
     assert dataset.card.image_shape == (3, 32, 32)
     assert dataset.card.resized == "16 x 16 to 32 x 32"
-    wanted = np.asarray(Image.fromarray(IMAGES[5]).resize((32, 32), Image.Resampling.BICUBIC))
-    np.testing.assert_array_equal(dataset.images([5])[0], wanted)
+    expected = np.asarray(Image.fromarray(IMAGES[5]).resize((32, 32), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(dataset.images([5])[0], expected)
     assert dataset.card.version != custom_class(str(path)).card.version
     check_dataset(dataset)
 
@@ -248,8 +248,8 @@ def test_images_without_factors_are_trained_and_scored_by_what_needs_none(dbench
     """The record names the metrics that are left out, and everything that reads it works."""
     np.savez(tmp_path / "a.npz", images=np.random.default_rng(0).integers(256, size=(60, 64, 64, 1), dtype=np.uint8))
     arguments = ["--datasets", "a.npz", "--models", "qlae", "--protocol", "smoke", "--seeds", 1, "--jobs", 0]
-    done = dbench("run", *arguments, "--out", "out", "--data-dir", "data")
-    assert done.returncode == 0, done.stderr
+    result = dbench("run", *arguments, "--out", "out", "--data-dir", "data")
+    assert result.returncode == 0, result.stderr
     (record,) = runs.load_records(tmp_path / "out")
     assert {row["metric"] for row in record.scores} == {"mse", "latents"}
     assert record.content["notes"]["dci"] == {"dci": "left out: the dataset has no factors"}
@@ -259,8 +259,8 @@ def test_images_without_factors_are_trained_and_scored_by_what_needs_none(dbench
         ["score", "out"],
         ["data", "show", "a.npz"],
     ):
-        done = dbench(*arguments)
-        assert done.returncode == 0, done.stderr
+        result = dbench(*arguments)
+        assert result.returncode == 0, result.stderr
     assert "no factors" in dbench("data", "info", "a.npz").stdout
     assert {row["metric"] for row in runs.load_records(tmp_path / "out")[0].scores} == {"mse", "latents"}
 

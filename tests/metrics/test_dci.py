@@ -43,19 +43,19 @@ def test_the_golden_figures_are_there():
 def test_golden_boosted_trees(name):
     """What is left are draws between equally good splits: scikit-learn with another random_state differs as much."""
     arrays, golden = load(name)
-    wanted = golden["dci_gbt"]
+    expected = golden["dci_gbt"]
     result = dci(arrays["codes"], arrays["factors"], n_train=int(arrays["n_train"]))
     bound = 0.0015 if arrays["discrete"] else 0.002
-    assert result["disentanglement"] == pytest.approx(wanted["disentanglement"], abs=bound)
-    assert result["completeness"] == pytest.approx(wanted["completeness"], abs=bound)
-    assert result["informativeness"] == pytest.approx(wanted["informativeness_test"], abs=0.005)
-    assert result["informativeness_train"] == pytest.approx(wanted["informativeness_train"], abs=0.005)
-    np.testing.assert_allclose(result["importance"], wanted["importance"], atol=0.015)
+    assert result["disentanglement"] == pytest.approx(expected["disentanglement"], abs=bound)
+    assert result["completeness"] == pytest.approx(expected["completeness"], abs=bound)
+    assert result["informativeness"] == pytest.approx(expected["informativeness_test"], abs=0.005)
+    assert result["informativeness_train"] == pytest.approx(expected["informativeness_train"], abs=0.005)
+    np.testing.assert_allclose(result["importance"], expected["importance"], atol=0.015)
     assert result["importance"].shape == (arrays["codes"].shape[1], arrays["factors"].shape[1])
     if len(arrays["codes"]) >= 10_000:  # where nothing but rounding and rare draws is left
-        np.testing.assert_allclose(result["importance"], wanted["importance"], atol=0.001)
-        for ours, theirs in zip(SCORES, ("disentanglement", "completeness", "informativeness_test"), strict=False):
-            assert result[ours] == pytest.approx(wanted[theirs], abs=5e-4)
+        np.testing.assert_allclose(result["importance"], expected["importance"], atol=0.001)
+        for name, golden_name in zip(SCORES, ("disentanglement", "completeness", "informativeness_test"), strict=False):
+            assert result[name] == pytest.approx(expected[golden_name], abs=5e-4)
 
 
 # The forest is scikit-learn's own and takes seconds: the variant's choices show on the quick files already.
@@ -65,22 +65,22 @@ QUICK = ("perfect_discrete", "mixed_discrete10", "noise_discrete16")
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.thorough) for n in NAMES])
 def test_golden_random_forest(name):
     arrays, golden = load(name)
-    wanted = golden["dci_rf_tripod2024"]
+    expected = golden["dci_rf_tripod2024"]
     result = dci(arrays["codes"], arrays["factors"], n_train=int(arrays["n_train"]), variant="tripod2024")
-    assert result["disentanglement"] == pytest.approx(wanted["D"], abs=1e-6)
-    assert result["completeness"] == pytest.approx(wanted["C"], abs=1e-6)
-    assert result["informativeness"] == pytest.approx(wanted["I"], abs=1e-6)
+    assert result["disentanglement"] == pytest.approx(expected["D"], abs=1e-6)
+    assert result["completeness"] == pytest.approx(expected["C"], abs=1e-6)
+    assert result["informativeness"] == pytest.approx(expected["I"], abs=1e-6)
 
 
 @pytest.mark.parametrize("n_train", [400, 300])
 def test_agrees_with_scikit_learn_run_here(n_train):
     factors, codes = factors_and_codes(0, n=400)
     codes[:, 1] = np.round(codes[:, 1])
-    ours, theirs = dci(codes, factors, n_train=n_train), boosted_trees(codes, factors, n_train)
-    np.testing.assert_allclose(ours.importance, theirs["importance"], atol=0.01)
+    result, expected = dci(codes, factors, n_train=n_train), boosted_trees(codes, factors, n_train)
+    np.testing.assert_allclose(result.importance, expected["importance"], atol=0.01)
     for name in SCORES:
-        assert ours[name] == pytest.approx(theirs[name], abs=0.01, nan_ok=True), name
-    assert "exact, by sorted lists" in ours.notes["splits"]
+        assert result[name] == pytest.approx(expected[name], abs=0.01, nan_ok=True), name
+    assert "exact, by sorted lists" in result.notes["splits"]
 
 
 def test_the_scores_of_a_matrix_done_by_hand(monkeypatch):
@@ -114,15 +114,15 @@ def test_independent_noise_scores_about_zero():
 
 def test_a_twin_latent_costs_completeness_and_not_disentanglement():
     factors, codes = factors_and_codes(3, n=450, noise=0.05)
-    alone, twin = dci(codes, factors), dci(codes[:, [0, 0, 1, 2]], factors)
-    assert twin["completeness"] < alone["completeness"] - 0.1
-    assert twin["disentanglement"] == pytest.approx(alone["disentanglement"], abs=0.005)
+    result, twin_result = dci(codes, factors), dci(codes[:, [0, 0, 1, 2]], factors)
+    assert twin_result["completeness"] < result["completeness"] - 0.1
+    assert twin_result["disentanglement"] == pytest.approx(result["disentanglement"], abs=0.005)
 
 
 def test_mixing_latents_costs_disentanglement():
     factors, codes = factors_and_codes(4)
-    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
-    assert dci(codes @ turned, factors)["disentanglement"] < dci(codes, factors)["disentanglement"] - 0.2
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    assert dci(codes @ rotation, factors)["disentanglement"] < dci(codes, factors)["disentanglement"] - 0.2
 
 
 @settings(max_examples=8, deadline=None)
@@ -164,9 +164,9 @@ def test_a_rising_map_of_a_latent_changes_nothing(cells, seed, power):
     assert ("sorted lists" in plain.notes["splits"]) == (cells == 1024)
     scaled, bent = codes * 2.0**power, codes.copy()
     bent[:, 1] = np.unique(codes[:, 1], return_inverse=True)[1]  # a value's rank: the extreme rising map
-    again, ranked = dci(scaled, factors), dci(bent, factors)
-    assert all(again[name] == plain[name] for name in SCORES)
-    assert ranked["importance"].tobytes() == plain["importance"].tobytes() == again["importance"].tobytes()
+    scaled_result, ranked = dci(scaled, factors), dci(bent, factors)
+    assert all(scaled_result[name] == plain[name] for name in SCORES)
+    assert ranked["importance"].tobytes() == plain["importance"].tobytes() == scaled_result["importance"].tobytes()
     assert ranked["informativeness_train"] == plain["informativeness_train"]
     assert ranked["informativeness"] == pytest.approx(plain["informativeness"], abs=0.02)
 

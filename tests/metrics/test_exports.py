@@ -20,15 +20,15 @@ RESULT = MetricResult({"a": 0.25, "bb": float("nan")}, {"matrix": np.eye(2)}, {"
 def test_importing_the_metrics_is_cheap() -> None:
     heavy = ("torch", "sklearn", "numba", "scipy", "pandas", "matplotlib")
     code = f"import sys, disentangle_bench.metrics; assert not [x for x in {heavy} if x in sys.modules], sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 def test_every_registered_metric_is_a_function_here() -> None:
-    own = [name for name, entry in METRICS.entries.items() if entry.group != "plugin"]
-    own += GROUP_METRICS.entries
-    assert {name for name in metrics.__all__ if name != "MetricResult"} == set(own)
-    assert all(getattr(metrics, name).__name__ == name for name in own)
+    names = [name for name, entry in METRICS.entries.items() if entry.group != "plugin"]
+    names += GROUP_METRICS.entries
+    assert {name for name in metrics.__all__ if name != "MetricResult"} == set(names)
+    assert all(getattr(metrics, name).__name__ == name for name in names)
     assert all(METRICS.load(name).CARD.name == name for name in METRICS.entries)
     assert all(GROUP_METRICS.load(name).CARD.name == name for name in GROUP_METRICS.entries)
 

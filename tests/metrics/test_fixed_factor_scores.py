@@ -20,13 +20,13 @@ METRICS = [factor_vae_score, beta_vae_score]
 
 def test_batches_share_the_fixed_value_and_cover_its_rows() -> None:
     factors = np.array([[0], [1], [0], [1], [2], [0]])
-    drawn = FixedFactorRows(factors).same_value(0, 500, 8, np.random.default_rng(0))
-    values = factors[drawn, 0]
+    drawn_rows = FixedFactorRows(factors).same_value(0, 500, 8, np.random.default_rng(0))
+    values = factors[drawn_rows, 0]
     assert (values == values[:, :1]).all()
-    assert set(drawn.ravel().tolist()) == {0, 1, 2, 3, 5}  # row 4 has a value of its own
+    assert set(drawn_rows.ravel().tolist()) == {0, 1, 2, 3, 5}  # row 4 has a value of its own
     share = np.mean(values[:, 0] == 0)
     assert abs(share - 3 / 5) < 0.08  # a value is as frequent as its rows
-    rows, counts = np.unique(drawn[values[:, 0] == 0], return_counts=True)
+    rows, counts = np.unique(drawn_rows[values[:, 0] == 0], return_counts=True)
     assert rows.tolist() == [0, 2, 5]
     assert counts.min() / counts.max() > 0.85
 

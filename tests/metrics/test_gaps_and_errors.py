@@ -28,8 +28,8 @@ def _plain_information(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
         bins = np.minimum((20 * (codes[:, j] - low) / (high - low)).astype(int), 19)
         for i in range(factors.shape[1]):
             joint = np.histogram2d(factors[:, i], bins, bins=(np.arange(5), np.arange(21)))[0] / len(codes)
-            apart = np.outer(joint.sum(axis=1), joint.sum(axis=0))
-            table[i, j] = np.sum(joint[joint > 0] * np.log(joint[joint > 0] / apart[joint > 0]))
+            product = np.outer(joint.sum(axis=1), joint.sum(axis=0))
+            table[i, j] = np.sum(joint[joint > 0] * np.log(joint[joint > 0] / product[joint > 0]))
     return table
 
 
@@ -50,8 +50,8 @@ def test_mig_by_the_book() -> None:
 def test_modularity_by_the_book() -> None:
     result = modularity(CODES, FACTORS)
     squares = _plain_information(CODES, FACTORS) ** 2
-    plain = [1 - (sum(column) - max(column)) / (max(column) * 2) for column in squares.T]
-    assert result["score"] == pytest.approx(np.mean(plain), abs=1e-12)
+    scores = [1 - (sum(column) - max(column)) / (max(column) * 2) for column in squares.T]
+    assert result["score"] == pytest.approx(np.mean(scores), abs=1e-12)
 
 
 def test_sap_by_the_book() -> None:
@@ -72,14 +72,14 @@ def test_sap_by_the_book() -> None:
 def test_only_training_rows_are_read() -> None:
     for metric in (mig, modularity):
         assert metric(CODES, FACTORS, n_train=150)["score"] == metric(CODES[:150], FACTORS[:150])["score"]
-    same = sap(CODES[:150], FACTORS[:150])
-    assert same.notes == {"score": "fitted and scored on the same rows: there are no test rows"}
+    result = sap(CODES[:150], FACTORS[:150])
+    assert result.notes == {"score": "fitted and scored on the same rows: there are no test rows"}
 
 
 def test_one_latent_has_no_rival() -> None:
     assert mig(FACTORS[:, :1], FACTORS[:, :1])["score"] == pytest.approx(1.0)
-    one = sap(CODES[:, :1], FACTORS, n_train=200)
-    assert one["gaps"].tolist() == one["accuracy"][:, 0].tolist()
+    result = sap(CODES[:, :1], FACTORS, n_train=200)
+    assert result["gaps"].tolist() == result["accuracy"][:, 0].tolist()
 
 
 def test_constant_factors_are_left_out() -> None:
@@ -95,18 +95,18 @@ def test_latents_that_know_nothing_are_not_modular() -> None:
     result = modularity(np.column_stack([FACTORS, np.ones(N)]), FACTORS)
     assert result["by_latent"][3] == 0.0
     assert result["by_latent"][:3].min() > 0.99
-    alone = modularity(FACTORS, FACTORS[:, :1])
-    assert np.isnan(alone["score"])
-    assert alone.notes == {"score": "not defined: one factor, two are needed"}
+    one_factor_result = modularity(FACTORS, FACTORS[:, :1])
+    assert np.isnan(one_factor_result["score"])
+    assert one_factor_result.notes == {"score": "not defined: one factor, two are needed"}
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_constant_latent_is_not_modular_from_rounding(seed: int) -> None:
     rng = np.random.default_rng(seed)
     factors = rng.integers(0, [10, 10, 10, 8, 4, 15], (10_000, 6))
-    one = modularity(np.column_stack([np.full(10_000, 0.1), factors[:, 0]]), factors)
-    assert one.by_latent[0] == 0.0
-    assert one.score == pytest.approx(0.5, abs=1e-4)
+    result = modularity(np.column_stack([np.full(10_000, 0.1), factors[:, 0]]), factors)
+    assert result.by_latent[0] == 0.0
+    assert result.score == pytest.approx(0.5, abs=1e-4)
     collapsed = np.full((10_000, 4), rng.normal())
     assert modularity(collapsed, factors).score == 0.0
     assert mig(collapsed, factors).score == 0.0
@@ -115,9 +115,9 @@ def test_a_constant_latent_is_not_modular_from_rounding(seed: int) -> None:
 def test_mse_and_psnr() -> None:
     assert mse([0.01, 0.03]).scores == {"mse": pytest.approx(0.02), "psnr": pytest.approx(16.9897, abs=1e-4)}
     assert mse(np.zeros(3))["psnr"] == np.inf
-    for bad, says in (([], r"shape \[0\]"), ([[0.1]], r"shape \[1, 1\]"), ([0.1, -1.0], "-1.0 at row 1")):
-        with pytest.raises(BenchError, match=says):
-            mse(bad)
+    for errors, message in (([], r"shape \[0\]"), ([[0.1]], r"shape \[1, 1\]"), ([0.1, -1.0], "-1.0 at row 1")):
+        with pytest.raises(BenchError, match=message):
+            mse(errors)
     with pytest.raises(BenchError, match="nan at row 0"):
         mse([np.nan])
     evaluation = Evaluation(Codes(CODES), FACTORS, 200, np.linspace(0, 0.1, N))
@@ -149,8 +149,8 @@ def test_tripod_activity_is_the_interquartile_range() -> None:
     assert latents(codes, variant="hsu2023")["active_latents"].tolist() == [True, True, True]
     assert latents(grid, discrete=False, variant="tripod2024")["active_latents"].tolist() == [True, False, False]
     # Bare symbols stand on a grid from -1 to 1: one of 60 steps does not count, ten do.
-    few = np.column_stack([np.arange(N) % 61, np.arange(N) % 2, np.arange(N) % 21])
-    assert latents(few, discrete=True, variant="tripod2024")["active_latents"].tolist() == [True, False, True]
+    symbols = np.column_stack([np.arange(N) % 61, np.arange(N) % 2, np.arange(N) % 21])
+    assert latents(symbols, discrete=True, variant="tripod2024")["active_latents"].tolist() == [True, False, True]
 
 
 def test_scores_read_values_of_discrete_codes() -> None:

@@ -26,10 +26,10 @@ def test_infomec(name: str, variant: str) -> None:
     expected = case.expected[f"infomec_{variant}"]
     result = infomec(case.codes, case.factors, discrete=case.discrete, n_train=case.n_train, variant=variant)
     # The originals break ties with unseeded noise, so their own continuous scores differ by up to 5e-5 among runs.
-    close = 1e-9 if case.discrete else 1e-4
-    assert result["modularity"] == pytest.approx(expected["infom"], abs=close)
-    assert result["compactness"] == pytest.approx(expected["infoc"], abs=close)
-    np.testing.assert_allclose(result["nmi"], expected["nmi"], atol=close)
+    tolerance = 1e-9 if case.discrete else 1e-4
+    assert result["modularity"] == pytest.approx(expected["infom"], abs=tolerance)
+    assert result["compactness"] == pytest.approx(expected["infoc"], abs=tolerance)
+    np.testing.assert_allclose(result["nmi"], expected["nmi"], atol=tolerance)
     # A fit that is cut off at the iteration cap carries the rounding of every step with it.
     assert result["explicitness"] == pytest.approx(expected["infoe"], abs=2e-4)
     assert result["active"].tolist() == expected["active_latents"]
@@ -53,17 +53,17 @@ SLOW = ["mixed_discrete10", "full_continuous", "full_discrete64"]
 def test_infomec_is_what_scikit_learn_gives(name: str) -> None:
     case = load(name)
     rows, factors = case.n_train, case.factors
-    ours = infomec(case.codes, factors, discrete=case.discrete, n_train=rows)
+    result = infomec(case.codes, factors, discrete=case.discrete, n_train=rows)
     scaled = standardise(case.codes, case.codes[:rows])
     if case.discrete:
         information = sklearn_oracles.plug_in_information(case.codes[:rows], factors[:rows])
     else:
         information = sklearn_oracles.nearest_neighbour_information(scaled[:rows], factors[:rows], 10, 0)
     entropies = [scipy.stats.entropy(np.bincount(column[:rows])) for column in factors.T]
-    np.testing.assert_allclose(ours.nmi, information / np.array(entropies)[:, None], atol=1e-12)
+    np.testing.assert_allclose(result.nmi, information / np.array(entropies)[:, None], atol=1e-12)
     tasks = [(column, np.arange(rows, len(factors)), int(column.max()) + 1) for column in factors.T]
     losses = sklearn_oracles.probe_losses(case.codes if case.discrete else None, scaled, rows, tasks, 100)
     probed = 1 - losses / np.log([[classes] for _, _, classes in tasks])
-    np.testing.assert_allclose(ours.explicitness_by_factor, probed[:, 0], atol=5e-4)
+    np.testing.assert_allclose(result.explicitness_by_factor, probed[:, 0], atol=5e-4)
     # Held-out losses of separable codes grow with the norm of the coefficients, and so do their differences.
-    np.testing.assert_allclose(ours.explicitness_heldout_by_factor, np.maximum(probed[:, 1], 0), atol=2e-3)
+    np.testing.assert_allclose(result.explicitness_heldout_by_factor, np.maximum(probed[:, 1], 0), atol=2e-3)

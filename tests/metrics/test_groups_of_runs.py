@@ -38,9 +38,9 @@ def test_the_maps_are_the_best_ones() -> None:
     x, y = CODES - CODES.mean(axis=0), other - other.mean(axis=0)
     result = consistency([CODES, other])
     turn, _ = orthogonal_procrustes(x, y)
-    turned = x @ turn
-    scale = (turned * y).sum() / (turned**2).sum()
-    assert result.rigid == pytest.approx(1 - ((y - scale * turned) ** 2).sum() / (y**2).sum())
+    rotated_x = x @ turn
+    scale = (rotated_x * y).sum() / (rotated_x**2).sum()
+    assert result.rigid == pytest.approx(1 - ((y - scale * rotated_x) ** 2).sum() / (y**2).sum())
     fitted = x @ np.linalg.lstsq(x, y, rcond=None)[0]
     assert result.arrays["linear"][0, 1] == pytest.approx(1 - ((y - fitted) ** 2).sum() / (y**2).sum())
 
@@ -92,13 +92,13 @@ def test_groups_that_cannot_be_compared(metric) -> None:
 
 def test_minimality_and_sufficiency_on_a_grid() -> None:
     grid = np.stack(np.meshgrid(np.arange(4), np.arange(2), indexing="ij"), axis=-1).reshape(-1, 2)
-    same = minimality(grid, grid)
-    assert same.scores == pytest.approx({"minimality": 1, "sufficiency": 1})
-    half = minimality(grid // [2, 1], grid)  # a latent that holds half of a factor is minimal and not sufficient
-    assert half.scores == pytest.approx({"minimality": 1, "sufficiency": 0.75})
-    both = minimality(grid[:, :1] + 4 * grid[:, 1:], grid)  # one that holds both is sufficient for each
-    assert both.minimality == pytest.approx(2 / 3)
-    assert both.sufficiency == pytest.approx(1)
+    identity_result = minimality(grid, grid)
+    assert identity_result.scores == pytest.approx({"minimality": 1, "sufficiency": 1})
+    half_result = minimality(grid // [2, 1], grid)  # a latent that holds half of a factor is minimal and not sufficient
+    assert half_result.scores == pytest.approx({"minimality": 1, "sufficiency": 0.75})
+    result = minimality(grid[:, :1] + 4 * grid[:, 1:], grid)  # one that holds both is sufficient for each
+    assert result.minimality == pytest.approx(2 / 3)
+    assert result.sufficiency == pytest.approx(1)
 
 
 def test_minimality_of_constants() -> None:

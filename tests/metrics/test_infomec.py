@@ -51,21 +51,21 @@ def test_noise_scores_about_nothing() -> None:
 
 
 def test_a_duplicated_latent_lowers_compactness_only() -> None:
-    once = infomec(FACTORS, FACTORS, discrete=True)
-    twice = infomec(np.column_stack([FACTORS, FACTORS[:, 0]]), FACTORS, discrete=True)
-    assert twice["compactness"] < once["compactness"] - 0.1
-    assert twice["modularity"] == pytest.approx(once["modularity"], abs=0.02)
+    result = infomec(FACTORS, FACTORS, discrete=True)
+    duplicate_result = infomec(np.column_stack([FACTORS, FACTORS[:, 0]]), FACTORS, discrete=True)
+    assert duplicate_result["compactness"] < result["compactness"] - 0.1
+    assert duplicate_result["modularity"] == pytest.approx(result["modularity"], abs=0.02)
 
 
 def test_explicitness_is_fitted_on_training_rows_and_tested_on_the_rest() -> None:
     codes = FACTORS + 0.8 * NOISE
     result = infomec(codes, FACTORS, discrete=False, n_train=300)
-    again = infomec(codes[:300], FACTORS[:300], discrete=False)
+    training_result = infomec(codes[:300], FACTORS[:300], discrete=False)
     for name in ("modularity", "explicitness", "compactness"):
-        assert result[name] == again[name]
+        assert result[name] == training_result[name]
     assert 0 < result["explicitness_heldout"] < result["explicitness"] + 0.1
-    assert np.isnan(again["explicitness_heldout"])
-    assert again.notes == {"explicitness_heldout": "not defined: no test rows, or no factor varies"}
+    assert np.isnan(training_result["explicitness_heldout"])
+    assert training_result.notes == {"explicitness_heldout": "not defined: no test rows, or no factor varies"}
     shuffled = FACTORS.copy()
     shuffled[300:] = np.random.default_rng(1).permutation(shuffled[300:])
     assert infomec(codes, shuffled, discrete=False, n_train=300)["explicitness_heldout"] == 0.0  # clipped, not below
@@ -74,13 +74,15 @@ def test_explicitness_is_fitted_on_training_rows_and_tested_on_the_rest() -> Non
 @pytest.mark.parametrize("discrete", [True, False])
 def test_heldout_variant_ranks_the_score_of_the_test_rows(discrete: bool) -> None:
     codes = FACTORS if discrete else FACTORS + 0.8 * NOISE
-    paper = infomec(codes, FACTORS, discrete=discrete, n_train=300)
-    ours = infomec(codes, FACTORS, discrete=discrete, n_train=300, variant="heldout2026")
+    paper_result = infomec(codes, FACTORS, discrete=discrete, n_train=300)
+    heldout_result = infomec(codes, FACTORS, discrete=discrete, n_train=300, variant="heldout2026")
     for name in ("modularity", "compactness"):
-        assert ours[name] == paper[name]
-    assert ours["explicitness"] == paper["explicitness_heldout"] != paper["explicitness"]
-    assert ours["explicitness_in_sample"] == paper["explicitness"]
-    np.testing.assert_array_equal(ours["explicitness_by_factor"], paper["explicitness_heldout_by_factor"])
+        assert heldout_result[name] == paper_result[name]
+    assert heldout_result["explicitness"] == paper_result["explicitness_heldout"] != paper_result["explicitness"]
+    assert heldout_result["explicitness_in_sample"] == paper_result["explicitness"]
+    np.testing.assert_array_equal(
+        heldout_result["explicitness_by_factor"], paper_result["explicitness_heldout_by_factor"]
+    )
     cards = {card.name: card.ranked for card in CARD.scores_of("heldout2026")}
     assert cards == {"modularity": True, "explicitness": True, "explicitness_in_sample": False, "compactness": True}
     assert "explicitness_in_sample" not in {card.name for card in CARD.scores_of("hsu2023")}
@@ -137,20 +139,23 @@ def test_a_constant_factor_is_left_out() -> None:
 
 
 def test_one_factor_and_no_factor_that_varies() -> None:
-    one = infomec(FACTORS, FACTORS[:, :1], discrete=True)
-    assert np.isnan(one["modularity"])
-    assert one.notes["modularity"] == "not defined: fewer than two factors vary"
-    assert one["compactness"] > 0.9
-    none = infomec(FACTORS, np.zeros((N, 2), int), discrete=True, n_train=300)
-    assert all(np.isnan(none[name]) for name in SCORES)
-    assert set(none.notes) == {*SCORES, "factors"}
+    result = infomec(FACTORS, FACTORS[:, :1], discrete=True)
+    assert np.isnan(result["modularity"])
+    assert result.notes["modularity"] == "not defined: fewer than two factors vary"
+    assert result["compactness"] > 0.9
+    constant_result = infomec(FACTORS, np.zeros((N, 2), int), discrete=True, n_train=300)
+    assert all(np.isnan(constant_result[name]) for name in SCORES)
+    assert set(constant_result.notes) == {*SCORES, "factors"}
 
 
 def test_symbols_and_factor_values_unseen_in_training() -> None:
     codes, factors = FACTORS.copy(), FACTORS.copy()
-    known = infomec(codes, factors, discrete=True, n_train=300)
+    known_result = infomec(codes, factors, discrete=True, n_train=300)
     codes[300, :] = 99  # its latents light no column
-    assert infomec(codes, factors, discrete=True, n_train=300)["explicitness_heldout"] < known["explicitness_heldout"]
+    assert (
+        infomec(codes, factors, discrete=True, n_train=300)["explicitness_heldout"]
+        < known_result["explicitness_heldout"]
+    )
     factors[300, :] = 99  # no probe could know these values: the row is left out
     assert infomec(codes, factors, discrete=True, n_train=300)["explicitness_heldout"] == pytest.approx(
         infomec(np.delete(codes, 300, 0), np.delete(factors, 300, 0), discrete=True, n_train=300)[
@@ -162,8 +167,8 @@ def test_symbols_and_factor_values_unseen_in_training() -> None:
 def test_too_few_rows_of_a_value() -> None:
     result = infomec(NOISE[:6], np.arange(6)[:, None] % 3, discrete=False)  # two rows a value, ten neighbours asked
     assert np.isfinite(result["nmi"]).all()
-    alone = infomec(NOISE[:6], np.column_stack([np.arange(6), np.arange(6) % 2]), discrete=False)
-    assert alone["nmi"][0].tolist() == [0.0, 0.0, 0.0]
+    single_row_result = infomec(NOISE[:6], np.column_stack([np.arange(6), np.arange(6) % 2]), discrete=False)
+    assert single_row_result["nmi"][0].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_variants_differ_where_their_table_says() -> None:
@@ -203,8 +208,8 @@ def test_training_variant_leaves_ignorant_latents_out_of_modularity() -> None:
     result = infomec(grid, grid[:, :2], discrete=True, variant="hsu2023_training")  # the third latent knows nothing
     assert result.modularity == pytest.approx(1.0)
     assert infomec(grid, grid[:, :2], discrete=True).modularity == pytest.approx(2 / 3)
-    nothing = infomec(grid[:, 2:], grid[:, :2], discrete=True, variant="hsu2023_training")
-    assert nothing.modularity == 0.0
+    ignorant_result = infomec(grid[:, 2:], grid[:, :2], discrete=True, variant="hsu2023_training")
+    assert ignorant_result.modularity == 0.0
     assert {name: CARD.version_of(name) for name in ("hsu2023", "hsu2023_training")} == {
         "hsu2023": 1,
         "hsu2023_training": 2,
@@ -214,10 +219,10 @@ def test_training_variant_leaves_ignorant_latents_out_of_modularity() -> None:
 def test_training_variant_does_not_clip_the_log_loss() -> None:
     from disentangle_bench.metrics._logistic import Features, log_loss
 
-    sure = Features.scaled(np.array([[1.0]]))
+    features = Features.scaled(np.array([[1.0]]))
     coefficients = np.array([[0.0, 200.0], [0.0, 0.0]])
-    assert log_loss(sure, np.array([0]), coefficients) == pytest.approx(-np.log(np.finfo(float).eps))
-    assert log_loss(sure, np.array([0]), coefficients, clip=False) == pytest.approx(200.0)
+    assert log_loss(features, np.array([0]), coefficients) == pytest.approx(-np.log(np.finfo(float).eps))
+    assert log_loss(features, np.array([0]), coefficients, clip=False) == pytest.approx(200.0)
 
 
 def test_ties_in_continuous_codes_have_a_note() -> None:

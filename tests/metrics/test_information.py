@@ -28,7 +28,7 @@ def _plain_information(a: np.ndarray, b: np.ndarray) -> float:
 def _plain_ross(code: np.ndarray, label: np.ndarray, neighbours: int) -> float:
     """Ross 2014, equation 2, from all pairs of points."""
     distance = np.abs(code[:, None] - code[None, :])
-    kept = np.bincount(label)[label] > 1
+    has_neighbours = np.bincount(label)[label] > 1
     terms = []
     for i in range(len(code)):
         others = np.flatnonzero((label == label[i]) & (np.arange(len(code)) != i))
@@ -36,8 +36,8 @@ def _plain_ross(code: np.ndarray, label: np.ndarray, neighbours: int) -> float:
             continue
         k = min(neighbours, len(others))
         radius = np.sort(distance[i, others])[k - 1]
-        within = np.sum(distance[i, kept] < radius)  # the point itself included, the k-th neighbour not
-        terms.append(digamma(np.sum(kept)) + digamma(k) - digamma(len(others) + 1) - digamma(within))
+        within = np.sum(distance[i, has_neighbours] < radius)  # the point itself included, the k-th neighbour not
+        terms.append(digamma(np.sum(has_neighbours)) + digamma(k) - digamma(len(others) + 1) - digamma(within))
     return max(0.0, float(np.mean(terms))) if terms else 0.0
 
 

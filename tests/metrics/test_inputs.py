@@ -41,9 +41,9 @@ def test_torch_tensors_of_every_dtype_are_read() -> None:
 
 
 def _with(array: np.ndarray, value: float, row: int, column: int) -> np.ndarray:
-    changed = array.astype(float)
-    changed[row, column] = value
-    return changed
+    copy = array.astype(float)
+    copy[row, column] = value
+    return copy
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def _with(array: np.ndarray, value: float, row: int, column: int) -> np.ndarray:
     ],
 )
 def test_unusable_input_is_one_clear_line(codes, factors, n_train, says) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(BenchError, match=says) as caught:
+    with pytest.raises(BenchError, match=says) as error:
         as_arrays(codes, factors, n_train)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def test_input_is_not_changed_and_whole_floats_are_factors() -> None:
@@ -88,9 +88,9 @@ def test_input_is_not_changed_and_whole_floats_are_factors() -> None:
 
 def test_seeds() -> None:
     assert as_seed(np.int64(7)) == as_seed(7.0) == 7
-    for bad in (-1, 2**32, 0.5, None, "1", np.inf):
+    for seed in (-1, 2**32, 0.5, None, "1", np.inf):
         with pytest.raises(BenchError, match="allowed are whole numbers from 0 to 4294967295"):
-            as_seed(bad)  # type: ignore[arg-type]
+            as_seed(seed)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("metric", [metrics.dci, metrics.mcc, metrics.sap])

@@ -52,9 +52,9 @@ def test_coefficients_are_scikit_learns_at_every_iteration_cap(iterations: int, 
 
 
 def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = fit(Features.scaled(VALUES), LABELS, 5, 100)
+    expected = fit(Features.scaled(VALUES), LABELS, 5, 100)
     monkeypatch.setattr("disentangle_bench.metrics._logistic._BLOCK", 64)
-    np.testing.assert_allclose(fit(Features.scaled(VALUES), LABELS, 5, 100), whole, atol=1e-6)
+    np.testing.assert_allclose(fit(Features.scaled(VALUES), LABELS, 5, 100), expected, atol=1e-6)
 
 
 def test_every_class_must_occur() -> None:
@@ -82,8 +82,8 @@ def test_a_confident_wrong_answer_costs_36_nats() -> None:
 
 
 def test_probe_losses_follow_their_tasks() -> None:
-    everything = np.arange(300, 400)
-    tasks = [(LABELS, everything, 5), (LABELS, everything[:0], 5), (np.zeros(400, dtype=np.int64), everything, 1)]
+    test_rows = np.arange(300, 400)
+    tasks = [(LABELS, test_rows, 5), (LABELS, test_rows[:0], 5), (np.zeros(400, dtype=np.int64), test_rows, 1)]
     losses = probe_losses(None, VALUES, 300, tasks, 100)
     model = _sklearn(VALUES[:300], LABELS[:300], 100)
     chance = model.predict_proba(VALUES)[np.arange(400), LABELS]
@@ -103,9 +103,9 @@ rng = np.random.default_rng(0)
 factors = rng.integers(0, 6, (900, 3))
 for codes, discrete in ((rng.integers(0, 9, (900, 4)), True), (factors[:, :2] + rng.normal(size=(900, 2)), False)):
     with limited(int(sys.argv[1])):
-        found = infomec(codes, factors, discrete=discrete, n_train=600)
+        result = infomec(codes, factors, discrete=discrete, n_train=600)
     names = ("modularity", "explicitness", "explicitness_heldout", "compactness")
-    print(*(float(found[name]).hex() for name in names))
+    print(*(float(result[name]).hex() for name in names))
 """
 
 
@@ -117,13 +117,13 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
         environment = dict.fromkeys(names, threads)
         import os
 
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", THREADS, threads],
             capture_output=True,
             text=True,
             check=True,
             env={**os.environ, **environment},
         )
-        outputs.add(done.stdout)
+        outputs.add(result.stdout)
     assert len(outputs) == 1
     assert "0x" in outputs.pop()

@@ -17,18 +17,18 @@ CODES = FACTORS[:, [2, 0, 1]] * [1.0, -3.0, 0.5] + 0.5 * RNG.normal(size=(800, 3
 @pytest.mark.parametrize(("variant", "oracle"), [("pearson", pearsonr), ("spearman", spearmanr)])
 def test_correlations_are_scipys_and_the_matching_is_found(variant, oracle) -> None:
     result = mcc(CODES, FACTORS, variant=variant)
-    plain = [[oracle(FACTORS[:, i], CODES[:, j])[0] for j in range(3)] for i in range(3)]
-    np.testing.assert_allclose(result.correlation, plain, atol=1e-12)
-    pairs = [abs(plain[2][0]), abs(plain[0][1]), abs(plain[1][2])]
+    expected = [[oracle(FACTORS[:, i], CODES[:, j])[0] for j in range(3)] for i in range(3)]
+    np.testing.assert_allclose(result.correlation, expected, atol=1e-12)
+    pairs = [abs(expected[2][0]), abs(expected[0][1]), abs(expected[1][2])]
     assert result.matched_in_sample == pytest.approx(np.mean(pairs))
     assert result.matched == pytest.approx(result.matched_in_sample, abs=0.01)
 
 
 def test_a_matching_is_one_to_one() -> None:
     """One latent that knows two factors is matched with one of them only."""
-    both = np.column_stack([FACTORS[:, 0], RNG.normal(size=800)])
+    codes = np.column_stack([FACTORS[:, 0], RNG.normal(size=800)])
     twins = np.column_stack([FACTORS[:, 0], FACTORS[:, 0]])
-    assert mcc(both, twins).matched == pytest.approx(0.5, abs=0.05)
+    assert mcc(codes, twins).matched == pytest.approx(0.5, abs=0.05)
 
 
 def test_copies_score_one_whatever_their_order_sign_and_scale() -> None:

@@ -40,13 +40,13 @@ def test_order_of_latents_and_factors_does_not_matter(seed: int, discrete: bool)
     codes, factors = _sample(seed, discrete)
     rng = np.random.default_rng(seed)
     latent_order, factor_order = rng.permutation(4), rng.permutation(3)
-    moved = codes[:, latent_order], factors[:, factor_order]
-    first, second = _infomec(codes, factors, discrete), _infomec(*moved, discrete)
+    inputs = codes[:, latent_order], factors[:, factor_order]
+    first, second = _infomec(codes, factors, discrete), _infomec(*inputs, discrete)
     _same(first, second)
     np.testing.assert_allclose(second["nmi"], first["nmi"][factor_order][:, latent_order], atol=1e-12)
     for metric in (mig, modularity):
-        assert metric(*moved)["score"] == pytest.approx(metric(codes, factors)["score"], abs=1e-12)
-    assert sap(*moved, n_train=160)["score"] == pytest.approx(sap(codes, factors, n_train=160)["score"], abs=1e-12)
+        assert metric(*inputs)["score"] == pytest.approx(metric(codes, factors)["score"], abs=1e-12)
+    assert sap(*inputs, n_train=160)["score"] == pytest.approx(sap(codes, factors, n_train=160)["score"], abs=1e-12)
 
 
 @FEW
@@ -72,9 +72,9 @@ def test_names_of_symbols_do_not_matter(seed: int) -> None:
 @given(SEEDS, st.floats(-3, 3), st.floats(-100, 100))
 def test_units_of_continuous_codes_do_not_matter(seed: int, magnitude: float, shift: float) -> None:
     codes, factors = _sample(seed, False)
-    moved = codes * 10**magnitude + shift  # all latents alike: activity compares their ranges
+    scaled_codes = codes * 10**magnitude + shift  # all latents alike: activity compares their ranges
     # Where the shift is large against the codes, rounding moves them by 1e-10 of their spread or so.
-    _same(_infomec(codes, factors, False), _infomec(moved, factors, False), slack=2e-3)
+    _same(_infomec(codes, factors, False), _infomec(scaled_codes, factors, False), slack=2e-3)
     scaled = codes * np.array([2.0**-7, 1, 4, 2.0**9])  # powers of two are exact, so bins do not move
     for metric in (mig, modularity):
         assert metric(scaled, factors)["score"] == pytest.approx(metric(codes, factors)["score"], abs=1e-12)
@@ -96,11 +96,11 @@ def test_scores_stay_in_their_range(seed: int, discrete: bool) -> None:
 @given(SEEDS)
 def test_a_duplicated_latent_lowers_compactness_and_mig(seed: int) -> None:
     codes, factors = np.random.default_rng(seed).integers(0, 4, (2, 300, 3))
-    once, twice = factors, np.column_stack([factors, factors])
-    assert infomec(twice, factors, discrete=True)["compactness"] < 0.6
-    assert infomec(once, factors, discrete=True)["compactness"] > 0.9
-    assert mig(twice, factors)["score"] == pytest.approx(0, abs=1e-12)
-    assert mig(once, factors)["score"] > 0.9
+    single_codes, double_codes = factors, np.column_stack([factors, factors])
+    assert infomec(double_codes, factors, discrete=True)["compactness"] < 0.6
+    assert infomec(single_codes, factors, discrete=True)["compactness"] > 0.9
+    assert mig(double_codes, factors)["score"] == pytest.approx(0, abs=1e-12)
+    assert mig(single_codes, factors)["score"] > 0.9
     # Noise has nothing to tell: plug-in information of 4 by 4 values on 300 rows is near 9 / 600 nats.
     noise = infomec(codes, factors, discrete=True)
     assert noise["nmi"].mean() == pytest.approx(9 / 600 / np.log(4), rel=0.7)

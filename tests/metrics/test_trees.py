@@ -37,9 +37,9 @@ def test_one_latent_gives_scikit_learns_predictions(classes, values):
     fitted = trees.fit(codes[:300], labels[:300])
     oracle = fit_sklearn(codes[:300], labels[:300])
     assert fitted.binned == (values is not None)
-    for part, mine in ((codes[:300], fitted.train_decision[0]), (codes[300:], fitted.decision(codes[300:])[0])):
-        np.testing.assert_allclose(mine, decision_sklearn(oracle, part), rtol=1e-7, atol=1e-7)
-        np.testing.assert_array_equal(fitted.labels((mine,))[:, 0], oracle.predict(part))
+    for part, decision in ((codes[:300], fitted.train_decision[0]), (codes[300:], fitted.decision(codes[300:])[0])):
+        np.testing.assert_allclose(decision, decision_sklearn(oracle, part), rtol=1e-7, atol=1e-7)
+        np.testing.assert_array_equal(fitted.labels((decision,))[:, 0], oracle.predict(part))
     assert fitted.importance.tolist() == [[1.0]]
 
 
@@ -54,27 +54,27 @@ def test_early_trees_are_scikit_learns_split_by_split(classes, values):
         for column, tree in enumerate(oracle.estimators_[stage]):
             stack = [(0, 0)]
             while stack:
-                node, theirs = stack.pop()
-                left, right = tree.tree_.children_left[theirs], tree.tree_.children_right[theirs]
+                node, oracle_node = stack.pop()
+                left, right = tree.tree_.children_left[oracle_node], tree.tree_.children_right[oracle_node]
                 if left < 0:
                     assert node >= 7 or feature[column, stage, node] < 0
                     while node < 7:
                         node = 2 * node + 1
-                    expected = 0.1 * tree.tree_.value[theirs, 0, 0]
+                    expected = 0.1 * tree.tree_.value[oracle_node, 0, 0]
                     assert value[column, stage, node - 7] == pytest.approx(expected, rel=1e-9, abs=1e-12)
                     continue
-                assert feature[column, stage, node] == tree.tree_.feature[theirs]
-                assert threshold[column, stage, node] == tree.tree_.threshold[theirs]
+                assert feature[column, stage, node] == tree.tree_.feature[oracle_node]
+                assert threshold[column, stage, node] == tree.tree_.threshold[oracle_node]
                 stack += [(2 * node + 1, left), (2 * node + 2, right)]
 
 
 @pytest.mark.parametrize(("classes", "values"), [(2, None), pytest.param(5, None, marks=pytest.mark.thorough), (5, 12)])
 def test_importance_lies_within_scikit_learns_own_spread(classes, values):
     codes, labels = problem(2, 500, 5, classes, values)
-    theirs = np.stack([fit_sklearn(codes, labels, seed).feature_importances_ for seed in range(4)])
-    spread = np.ptp(theirs, axis=0).max()
-    mine = trees.fit(codes, labels).importance[:, 0]
-    assert np.abs(mine - theirs.mean(axis=0)).max() <= max(2 * spread, 1e-3)
+    oracle_importances = np.stack([fit_sklearn(codes, labels, seed).feature_importances_ for seed in range(4)])
+    spread = np.ptp(oracle_importances, axis=0).max()
+    importance = trees.fit(codes, labels).importance[:, 0]
+    assert np.abs(importance - oracle_importances.mean(axis=0)).max() <= max(2 * spread, 1e-3)
 
 
 def test_values_closer_than_1e_7_are_one_value_as_in_scikit_learn():
@@ -95,21 +95,21 @@ def test_both_searches_find_the_same_splits(monkeypatch):
     lists = trees.fit(codes, labels)
     assert (bins.binned, lists.binned) == (True, False)
     np.testing.assert_allclose(bins.importance, lists.importance, atol=1e-9)
-    for one, other in zip(bins.train_decision, lists.train_decision, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+    for by_bins, by_lists in zip(bins.train_decision, lists.train_decision, strict=True):
+        np.testing.assert_allclose(by_bins, by_lists, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("values", [None, 30])
 def test_the_number_of_threads_changes_no_bit(values):
     codes, labels = problem(5, 500, 4, 5, values)
     labels = np.concatenate([labels, labels % 2, labels % 3], axis=1)
-    one = trees.fit(codes, labels, threads=1)
+    one_thread = trees.fit(codes, labels, threads=1)
     for threads in (2, 5):
-        other = trees.fit(codes, labels, threads=threads)
-        assert other.importance.tobytes() == one.importance.tobytes()
-        pairs = zip(one.decision(codes, threads=1), other.decision(codes, threads=threads), strict=True)
+        more_threads = trees.fit(codes, labels, threads=threads)
+        assert more_threads.importance.tobytes() == one_thread.importance.tobytes()
+        pairs = zip(one_thread.decision(codes, threads=1), more_threads.decision(codes, threads=threads), strict=True)
         assert all(a.tobytes() == b.tobytes() for a, b in pairs)
-        pairs = zip(one.train_decision, other.train_decision, strict=True)
+        pairs = zip(one_thread.train_decision, more_threads.train_decision, strict=True)
         assert all(a.tobytes() == b.tobytes() for a, b in pairs)
 
 
@@ -117,18 +117,18 @@ def test_the_number_of_threads_changes_no_bit(values):
 def test_reading_the_trees_gives_what_growing_them_gave(values):
     codes, labels = problem(6, 300, 3, 4, values)
     fitted = trees.fit(codes, np.concatenate([labels, labels % 2], axis=1))
-    for grown, read in zip(fitted.train_decision, fitted.decision(codes), strict=True):
-        np.testing.assert_array_equal(grown, read)
+    for grown_decision, read_decision in zip(fitted.train_decision, fitted.decision(codes), strict=True):
+        np.testing.assert_array_equal(grown_decision, read_decision)
 
 
 @pytest.mark.parametrize("values", [None, 30])
 def test_twin_latents_share_the_importance_by_the_seed(values):
     codes, labels = problem(7, 400, 3, 4, values)
-    alone = trees.fit(codes, labels).importance[:, 0]
+    single_importance = trees.fit(codes, labels).importance[:, 0]
     twins = [trees.fit(codes[:, [0, 0, 1, 2]], labels, seed=seed).importance[:, 0] for seed in (0, 1)]
     for twin in twins:
         assert 0.35 < twin[0] / (twin[0] + twin[1]) < 0.65
-        assert twin[0] + twin[1] == pytest.approx(alone[0], abs=0.02)
+        assert twin[0] + twin[1] == pytest.approx(single_importance[0], abs=0.02)
     assert twins[0][0] != twins[1][0]
 
 

@@ -96,26 +96,28 @@ def trainer(tmp_path, monkeypatch):
 @pytest.mark.parametrize("order", ["together", "in_turn"])
 @pytest.mark.parametrize("name", ["factor_vae", "factor_qvae"])
 def test_equals_two_optimisers(trainer, name, order):
-    ours = trainer(name, order)
-    theirs = copy.deepcopy(ours.model)
-    config = theirs.config
+    own_trainer = trainer(name, order)
+    reference_model = copy.deepcopy(own_trainer.model)
+    config = reference_model.config
     autoencoder = torch.optim.Adam(
-        [p for n, p in theirs.named_parameters() if not n.startswith("discriminator")], lr=1e-3, fused=True
+        [p for n, p in reference_model.named_parameters() if not n.startswith("discriminator")], lr=1e-3, fused=True
     )
     discriminator = torch.optim.Adam(
-        theirs.discriminator.parameters(),
+        reference_model.discriminator.parameters(),
         lr=1e-3 * config.discriminator_lr_scale,
         betas=(config.discriminator_beta1, config.discriminator_beta2),
         fused=True,
     )
-    start = [p.detach().clone() for p in ours.model.parameters()]
+    start = [p.detach().clone() for p in own_trainer.model.parameters()]
     noise = Noise(torch.Generator())
-    noise.generator.set_state(ours.generator.get_state())
+    noise.generator.set_state(own_trainer.generator.get_state())
     for step in range(UPDATES):
-        x = ours.images(ours.stream.batch(step)).double() / 255
-        ours.update()
-        textbook_step(theirs, x, step, noise, autoencoder, discriminator, order)
-    for (key, a), b, before in zip(ours.model.named_parameters(), theirs.parameters(), start, strict=True):
+        x = own_trainer.images(own_trainer.stream.batch(step)).double() / 255
+        own_trainer.update()
+        textbook_step(reference_model, x, step, noise, autoencoder, discriminator, order)
+    for (key, a), b, before in zip(
+        own_trainer.model.named_parameters(), reference_model.parameters(), start, strict=True
+    ):
         assert (a - b).abs().max() < 1e-12, key
         assert not torch.equal(a, before), key
 
@@ -142,8 +144,8 @@ def test_clock(tmp_path, name, clock, seen):
     """The step that a model is told counts updates, or the steps of all optimisers."""
     changes = [f"training.clock={clock}", "training.batch_size=2"]
     trainer = Trainer(resolve(name, "rooms3d", "smoke", 0, changes).spec, Blobs(), torch.device("cpu"))
-    told, losses = [], trainer.model.losses
-    trainer.model.losses = lambda x, step, noise: (told.append(step), losses(x, step, noise))[1]
+    steps, losses = [], trainer.model.losses
+    trainer.model.losses = lambda x, step, noise: (steps.append(step), losses(x, step, noise))[1]
     for _ in range(3):
         trainer.update()
-    assert told == seen
+    assert steps == seen

@@ -50,11 +50,11 @@ def sources():
 
 
 def test_finds_known_sources_up_to_order_and_sign():
-    known = sources()
-    z = known @ np.random.default_rng(1).standard_normal((D, D)) + [5.0, -2.0, 0.0, 30.0]
+    known_sources = sources()
+    z = known_sources @ np.random.default_rng(1).standard_normal((D, D)) + [5.0, -2.0, 0.0, 30.0]
     mean, unmixing, _ = independent_components(z)
     components = (z - mean) @ unmixing.T
-    correlation = np.abs(np.corrcoef(known, components, rowvar=False)[:D, D:])
+    correlation = np.abs(np.corrcoef(known_sources, components, rowvar=False)[:D, D:])
     assert sorted(correlation.argmax(axis=1)) == list(range(D))
     assert correlation.max(axis=1).min() > 0.99
     assert np.sort(correlation, axis=1)[:, -2].max() < 0.1
@@ -79,9 +79,9 @@ def test_the_mixing_is_the_inverse():
 
 
 def test_dead_latents_stay_small_and_do_not_disturb_the_others():
-    known = sources()[:, :2]
+    known_sources = sources()[:, :2]
     z = np.zeros((N, D))
-    z[:, :2] = known @ [[1.0, 0.5], [-0.3, 2.0]]
+    z[:, :2] = known_sources @ [[1.0, 0.5], [-0.3, 2.0]]
     z[:, 2] = 3 + 1e-8 * np.random.default_rng(2).standard_normal(N)  # rounding
     z[:, 3] = 1
     mean, unmixing, _ = independent_components(z)
@@ -90,7 +90,7 @@ def test_dead_latents_stay_small_and_do_not_disturb_the_others():
     live = spread > 1
     assert live.sum() == 2
     assert spread[~live].max() < 1e-3
-    correlation = np.abs(np.corrcoef(known, components[:, live], rowvar=False)[:2, 2:])
+    correlation = np.abs(np.corrcoef(known_sources, components[:, live], rowvar=False)[:2, 2:])
     assert correlation.max(axis=1).min() > 0.99
 
 
@@ -151,9 +151,9 @@ def test_a_finished_model_saved_and_loaded_gives_the_same_codes(tmp_path):
     other = built(seed=1)
     other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     with torch.inference_mode():
-        codes, loaded = model.encode(x), other.encode(x)
-        assert torch.equal(codes.values, loaded.values)
-        assert torch.equal(model.decode(codes), other.decode(loaded))
+        codes, loaded_codes = model.encode(x), other.encode(x)
+        assert torch.equal(codes.values, loaded_codes.values)
+        assert torch.equal(model.decode(codes), other.decode(loaded_codes))
 
 
 def test_the_global_generators_are_left_alone():

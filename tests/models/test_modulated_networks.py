@@ -68,8 +68,8 @@ class Weights:
         self.values = list(module.parameters())
 
     def take(self, n=2):
-        taken, self.values = self.values[:n], self.values[n:]
-        return taken
+        weights, self.values = self.values[:n], self.values[n:]
+        return weights
 
     def linear(self, x):
         weight, bias = self.take()

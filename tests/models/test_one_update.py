@@ -34,8 +34,10 @@ def by_hand_gradients(name, parameters, config, x, step, draws, n_train):
     losses = getattr(by_hand, name)(leaves, config, x, step, draws, n_train)
     gradients = {}
     for player, loss in losses.items():
-        own = {k: leaf for k, leaf in leaves.items() if k.startswith("discriminator.") == (player == "discriminator")}
-        gradients |= zip(own, torch.autograd.grad(loss, list(own.values())), strict=True)
+        own_leaves = {
+            k: leaf for k, leaf in leaves.items() if k.startswith("discriminator.") == (player == "discriminator")
+        }
+        gradients |= zip(own_leaves, torch.autograd.grad(loss, list(own_leaves.values())), strict=True)
     return losses, gradients
 
 

@@ -80,9 +80,9 @@ def test_the_hessian_penalty_of_an_additive_decoder_is_zero():
 
 def test_the_hessian_penalty_sees_products_and_sums_over_layers():
     z = normal(400, 4)
-    alone = penalty(multiplicative, z=z)
-    assert alone > 0.1
-    assert penalty(multiplicative, additive, multiplicative, z=z) == pytest.approx(2 * alone, rel=1e-6)
+    one_layer = penalty(multiplicative, z=z)
+    assert one_layer > 0.1
+    assert penalty(multiplicative, additive, multiplicative, z=z) == pytest.approx(2 * one_layer, rel=1e-6)
 
 
 class Counted(Noise):

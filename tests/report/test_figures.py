@@ -49,8 +49,8 @@ def _style():
 
 
 def arrays(path):
-    with np.load(path) as loaded:
-        return dict(loaded)
+    with np.load(path) as file:
+        return dict(file)
 
 
 def run_files(out, model="qlae"):
@@ -79,17 +79,17 @@ def test_scores_show_every_seed_and_the_interval(drawn):
 
 @pytest.mark.parametrize("others", [(), ("ae", "beta_vae"), ("a_plug_in", "factor_qvae", "zz")])
 def test_a_model_keeps_its_look_whatever_is_beside_it(others):
-    alone = style.looks([("qlae", 1, "", "x")])["qlae", 1, "", "x"]
+    look = style.looks([("qlae", 1, "", "x")])["qlae", 1, "", "x"]
     setups = sorted([("qlae", 1, "", "x"), *((other, 1, "", "x") for other in others)])
-    assert style.looks(setups)["qlae", 1, "", "x"] == alone
+    assert style.looks(setups)["qlae", 1, "", "x"] == look
 
 
 def test_models_and_settings_can_be_told_apart():
     looks = style.looks((name, 1, "", "x") for name in labels.MODEL_TITLES)
     assert len({(look.color, look.marker) for look in looks.values()}) == len(labels.MODEL_TITLES) == 18
-    two = style.looks([("qlae", 1, "", "x"), ("qlae", 1, "model.a=1", "y")]).values()
-    assert len({look.color for look in two}) == 1
-    assert len({look.marker for look in two}) == 2
+    looks_of_settings = style.looks([("qlae", 1, "", "x"), ("qlae", 1, "model.a=1", "y")]).values()
+    assert len({look.color for look in looks_of_settings}) == 1
+    assert len({look.marker for look in looks_of_settings}) == 2
 
 
 def test_errors_have_a_logarithmic_axis_and_scores_have_not(drawn):
@@ -376,8 +376,8 @@ def test_odd_companions_are_named_and_the_report_goes_on(tmp_path, damage):
 
 
 def test_one_figure_is_a_matplotlib_object(out):
-    drawn = report.figure(out, "scores", dataset="rooms3d")
-    assert drawn.axes[0].get_title().startswith("DCI disentanglement")
+    figure = report.figure(out, "scores", dataset="rooms3d")
+    assert figure.axes[0].get_title().startswith("DCI disentanglement")
     assert report.figure(out, "qlae-matrices").axes
     with pytest.raises(BenchError, match=r"unknown figure 'score'.*Did you mean 'scores'"):
         report.figure(out, "score")
@@ -392,8 +392,8 @@ def test_a_notebooks_backend_and_the_users_settings_do_not_matter(tmp_path):
     settings.write_text("text.usetex: True\nfont.size: 40\n")
     environment = os.environ | {"MPLBACKEND": "module://no_such_backend", "MATPLOTLIBRC": str(settings)}
     code = f"from disentangle_bench.report import write_report; print(len(write_report({str(tmp_path)!r}).paths))"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
     plain = (tmp_path / "figures" / "rooms3d-cpu" / "scores.png").read_bytes()
     write_report(tmp_path)
     assert (tmp_path / "figures" / "rooms3d-cpu" / "scores.png").read_bytes() == plain

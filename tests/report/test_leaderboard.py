@@ -76,14 +76,14 @@ def test_package_versions_are_pooled_and_named_unless_they_are_asked_for():
     records[0].content["package"]["version"] = "0.0.9"
     (row,) = board(records).itertuples()
     assert (row.n, row.mean, row.package_versions, row.note) == (3, pytest.approx(0.2), "0.0.9 0.1.0", "")
-    apart = leaderboard.leaderboard(score_table(records, by_version=True))
-    assert dict(apart.set_index("package_versions")["mean"]) == pytest.approx({"0.1.0": 0.25, "0.0.9": 0.1})
+    board_by_version = leaderboard.leaderboard(score_table(records, by_version=True))
+    assert dict(board_by_version.set_index("package_versions")["mean"]) == pytest.approx({"0.1.0": 0.25, "0.0.9": 0.1})
 
 
 def test_changed_values_are_told_apart_though_their_names_are_the_same():
-    changed = {"changed": ("model.beta",)}
-    records = three("qlae", [0.1, 0.2, 0.3], settings={"latents": 10, "beta": 2.0}, **changed)
-    records += three("qlae", [0.7, 0.8, 0.9], settings={"latents": 10, "beta": 4.0}, **changed)
+    options = {"changed": ("model.beta",)}
+    records = three("qlae", [0.1, 0.2, 0.3], settings={"latents": 10, "beta": 2.0}, **options)
+    records += three("qlae", [0.7, 0.8, 0.9], settings={"latents": 10, "beta": 4.0}, **options)
     assert dict(board(records).set_index("changed")["mean"]) == pytest.approx(
         {"model.beta=2.0": 0.2, "model.beta=4.0": 0.8}
     )
@@ -115,9 +115,9 @@ def test_a_seed_counts_once_though_it_was_run_with_two_sets_of_metrics():
     scoring = synthetic.PROTOCOLS["cpu"].scoring.model_copy(update={"metrics": {"mse": "heldout"}})
     early, late = "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"
     for first, second in ((early, late), (late, early)):
-        one = record(scores={"mse.mse": 0.1}, record_values={"finished": first})
-        two = record(scores={"mse.mse": 0.2}, record_values={"finished": second}, scoring=scoring)
-        (row,) = board([one, two]).to_dict("records")
+        first_record = record(scores={"mse.mse": 0.1}, record_values={"finished": first})
+        second_record = record(scores={"mse.mse": 0.2}, record_values={"finished": second}, scoring=scoring)
+        (row,) = board([first_record, second_record]).to_dict("records")
         assert (row["n"], row["mean"]) == (1, 0.2 if second == late else 0.1)
 
 
@@ -141,8 +141,8 @@ def test_what_has_a_note_has_no_rank_and_takes_none(records, note):
 
 
 def test_a_record_off_its_protocol_does_not_make_the_protocol_unranked():
-    off = [record(seed=seed, changed=("model.beta",), record_values={"ranked": False}) for seed in range(3)]
-    assert set(board(off)["note"]) == {"off-protocol"}
+    records = [record(seed=seed, changed=("model.beta",), record_values={"ranked": False}) for seed in range(3)]
+    assert set(board(records)["note"]) == {"off-protocol"}
 
 
 def test_undefined_values_are_counted_and_left_out():
@@ -162,9 +162,11 @@ def test_csv_round_trips_with_its_documented_types(tmp_path):
     records = three("qlae", [0.1, 0.2, 1 / 3]) + three("vq_vae", [None]) + three("NA", [0.5], changed=("model.beta",))
     table = board(records)
     leaderboard.write_csv(table, tmp_path / "leaderboard.csv")
-    read = leaderboard.read_csv(tmp_path / "leaderboard.csv")
-    assert {name: str(dtype).replace("string", "str") for name, dtype in read.dtypes.items()} == leaderboard.DTYPES
-    assert_frame_equal(read, table, rtol=1e-8, check_dtype=False)
+    read_table = leaderboard.read_csv(tmp_path / "leaderboard.csv")
+    assert {
+        name: str(dtype).replace("string", "str") for name, dtype in read_table.dtypes.items()
+    } == leaderboard.DTYPES
+    assert_frame_equal(read_table, table, rtol=1e-8, check_dtype=False)
     content = (tmp_path / "leaderboard.csv").read_bytes()
     assert b"\r" not in content
     assert content.startswith(",".join(leaderboard.DTYPES).encode() + b"\n")

@@ -49,8 +49,8 @@ def folder(tmp_path_factory):
     for dataset in ("shapes3d", "rooms3d"):
         synthetic.write_grid(out, ("beta_tcvae", "qlae", "vq_vae"), seeds=3, dataset=dataset)
     synthetic.write_grid(out, ("qlae",), seeds=2, protocol="quick", companions=False)
-    off = synthetic.spec("beta_vae", 0, settings={"latents": 10, "beta": 4.0}, changed=("model.beta",))
-    synthetic.write_run(out, off)
+    off_protocol_spec = synthetic.spec("beta_vae", 0, settings={"latents": 10, "beta": 4.0}, changed=("model.beta",))
+    synthetic.write_run(out, off_protocol_spec)
     synthetic.write_failure(out, synthetic.spec("vq_vae", 8), "out of memory")
     (out / "runs" / "half-done").mkdir()
     write_report(out, figures=False, html=out / "report.html")
@@ -189,8 +189,8 @@ def test_a_run_opens_and_closes(page, folder):
     dialog = page.one("#run")
     assert dialog.is_displayed()
     assert page.driver.switch_to.active_element.text == "Close"
-    wanted = ["rooms3d · cpu · seed 0", "model.beta", "training.updates", "dci.disentanglement", "digest of the spec"]
-    for part in [*wanted, "latent 9 (inactive)", "floor_hue", "abc"]:
+    parts = ["rooms3d · cpu · seed 0", "model.beta", "training.updates", "dci.disentanglement", "digest of the spec"]
+    for part in [*parts, "latent 9 (inactive)", "floor_hue", "abc"]:
         assert part in dialog.text, part
     assert page.js("return document.querySelector('.sheet img').naturalWidth") > 100
     assert len(page.texts("#run polyline")) == 3
@@ -216,8 +216,8 @@ def test_the_overview_and_the_pictures_come_first(page, folder):
     assert page.texts(".overview thead th") == ["model", "rooms3d", "shapes3d", "mean"]
     ranks = {row["title"]: row["mean_rank"][0] for table in data(folder)["tables"] if table["title"] == "rooms3d, cpu"
              for row in table["rows"] if row["mean_rank"]}  # fmt: skip
-    shown = dict(zip(page.texts(".overview tbody th"), page.texts(".overview tbody td:nth-child(2)"), strict=True))
-    assert shown == {title: f"{rank:.2f}" for title, rank in ranks.items()}
+    overview = dict(zip(page.texts(".overview tbody th"), page.texts(".overview tbody td:nth-child(2)"), strict=True))
+    assert overview == {title: f"{rank:.2f}" for title, rank in ranks.items()}
     assert len(page.texts("#pictures-list figure")) == 3
     assert page.js("return [...document.querySelectorAll('#pictures-list img')].every(i => i.src.startsWith('data:'))")
     page.choose("#protocol", "quick")
@@ -239,8 +239,8 @@ def test_the_view_can_be_taken_as_csv_and_latex(page):
     page.choose("#dataset", "rooms3d")
     rows = list(csv.DictReader(io.StringIO(page.js("return viewCsv()"))))
     assert [row["model"] for row in rows] == page.models()
-    shown = page.texts(".board tbody tr td:nth-child(4) .value")
-    assert [f"{float(row['dci.disentanglement']):.3f}" for row in rows] == shown
+    values = page.texts(".board tbody tr td:nth-child(4) .value")
+    assert [f"{float(row['dci.disentanglement']):.3f}" for row in rows] == values
     latex = page.js("return viewTex()")
     assert latex.count(r"\\") == 1 + len(rows)
     assert r"$\beta$-TCVAE & 3 & " in latex
@@ -264,8 +264,8 @@ def test_a_chart_can_be_taken_as_png_as_it_is_on_the_screen(page, scheme):
                                          "return [b.width * 2, b.height * 2]"))  # fmt: skip
     pixels = np.asarray(picture).reshape(-1, 3)
     assert (pixels[0].mean() > 200) == (scheme == "light"), "the paper is that of the scheme"
-    shown = {tuple(bytes.fromhex(colour[1:])) for colour in labels.COLOURS}
-    assert any((pixels == colour).all(axis=1).any() for colour in shown) or scheme == "dark"
+    colours = {tuple(bytes.fromhex(colour[1:])) for colour in labels.COLOURS}
+    assert any((pixels == colour).all(axis=1).any() for colour in colours) or scheme == "dark"
     assert len(np.unique(pixels, axis=0)) > 20, "marks, lines and letters are in it"
 
 
@@ -327,8 +327,8 @@ def test_it_fits_and_can_be_read(page, folder, width, scheme):
 def test_it_prints(page):
     import base64
 
-    printed = page.driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True, "printBackground": True})
-    pages = base64.b64decode(printed["data"]).count(b"/Type /Page\n")
+    pdf = page.driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True, "printBackground": True})
+    pages = base64.b64decode(pdf["data"]).count(b"/Type /Page\n")
     assert 1 <= pages <= 12
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not page.one("#controls").is_displayed()

@@ -33,6 +33,6 @@ def test_pictures_stay_within_the_budget(tmp_path, monkeypatch):
              for run in data(tmp_path, "x.html")["runs"]]  # fmt: skip
     monkeypatch.setattr(page_module, "LARGEST", max(sizes) + 10)
     write_report(tmp_path, figures=False, html=tmp_path / "x.html")
-    written = data(tmp_path, "x.html")
-    assert sum(run["pictures"] is not None for run in written["runs"]) == 1
-    assert "pictures of 1 runs are not in this page" in written["notes"][-1]
+    content = data(tmp_path, "x.html")
+    assert sum(run["pictures"] is not None for run in content["runs"]) == 1
+    assert "pictures of 1 runs are not in this page" in content["notes"][-1]

@@ -28,25 +28,25 @@ def test_stretch_by_hand():
 @pytest.mark.parametrize("n", [3, 6, 12])
 def test_resampled_means_have_the_mean_and_the_widened_spread(n):
     x = np.random.default_rng(n).normal(size=n)
-    drawn = statistics.resampled_means(x, stream=1)
+    means = statistics.resampled_means(x, stream=1)
     # A resample's mean has the variance sum((x - mean)^2) / n^2.
     spread = math.sqrt(((x - x.mean()) ** 2).sum()) / n * statistics.stretch(n)
-    assert drawn.std() == pytest.approx(spread, rel=0.06)
-    assert drawn.mean() == pytest.approx(x.mean(), abs=4 * spread / math.sqrt(len(drawn)))
-    np.testing.assert_allclose(statistics.resampled_means(2 * x, stream=1), 2 * drawn)
-    assert abs(np.corrcoef(drawn, statistics.resampled_means(x, stream=2))[0, 1]) < 0.1
+    assert means.std() == pytest.approx(spread, rel=0.06)
+    assert means.mean() == pytest.approx(x.mean(), abs=4 * spread / math.sqrt(len(means)))
+    np.testing.assert_allclose(statistics.resampled_means(2 * x, stream=1), 2 * means)
+    assert abs(np.corrcoef(means, statistics.resampled_means(x, stream=2))[0, 1]) < 0.1
 
 
 def test_rank_interval_equals_a_slow_bootstrap():
     """All 27 x 27 x 27 resamples of three models with three seeds, widened and ranked one after the other."""
     groups = [[0.1, 0.3, 0.8], [0.35, 0.4, 0.45], [0.5, 0.9, 0.95]]
-    drawn = []
+    draws_by_group = []
     for group in groups:
         centre = sum(group) / 3
         resamples = [sum(draw) / 3 for draw in itertools.product(group, repeat=3)]
-        drawn.append([centre + statistics.stretch(3) * (mean - centre) for mean in resamples])
-    every = [sorted(draws, reverse=True).index(draws[0]) + 1 for draws in itertools.product(*drawn)]
-    expected = [np.quantile(every, share, method="nearest") for share in (0.025, 0.975)]
+        draws_by_group.append([centre + statistics.stretch(3) * (mean - centre) for mean in resamples])
+    ranks = [sorted(draws, reverse=True).index(draws[0]) + 1 for draws in itertools.product(*draws_by_group)]
+    expected = [np.quantile(ranks, share, method="nearest") for share in (0.025, 0.975)]
     records = [run for name, group in zip("abc", groups, strict=True) for run in three(name, group)]
     row = board(records).set_index("model").loc["a"]
     assert [row["rank_low"], row["rank_high"]] == expected == [1, 3]
@@ -57,8 +57,8 @@ def test_clear_cut_ranks_have_intervals_of_one_rank_and_close_ones_do_not():
     records = three("a", [0.9, 0.9, 0.9]) + three("b", [0.5, 0.5, 0.5]) + three("c", [0.5, 0.5, 0.5])
     table = board(records).set_index("model")[["rank", "rank_low", "rank_high"]]
     assert table.values.tolist() == [[1, 1, 1], [2, 2, 2], [2, 2, 2]]
-    close = board(three("a", [0.5, 0.6, 0.7]) + three("b", [0.5, 0.61, 0.7])).set_index("model")
-    assert close[["rank_low", "rank_high"]].values.tolist() == [[1, 2], [1, 2]]
+    close_board = board(three("a", [0.5, 0.6, 0.7]) + three("b", [0.5, 0.61, 0.7])).set_index("model")
+    assert close_board[["rank_low", "rank_high"]].values.tolist() == [[1, 2], [1, 2]]
 
 
 def test_what_has_no_rank_has_no_interval_and_takes_no_part():
@@ -149,11 +149,11 @@ def test_the_order_of_the_records_does_not_matter(tmp_path):
 @pytest.mark.thorough
 def test_rank_intervals_hold_the_true_rank():
     """Of five models with true means 0.02 apart and a spread of 0.05: at least 95 % of the intervals hold it."""
-    rng, held = np.random.default_rng(0), []
+    rng, is_held = np.random.default_rng(0), []
     for _ in range(300):
         x = 0.02 * np.arange(5)[:, None] + rng.normal(0, 0.05, (5, 10))
-        drawn = np.stack([statistics.resampled_means(row, stream) for stream, row in enumerate(x)])
+        draws = np.stack([statistics.resampled_means(row, stream) for stream, row in enumerate(x)])
         ranks = stats.rankdata(-x.mean(axis=1), method="min").astype(float)
-        low, high = statistics.rank_interval(statistics.drawn_ranks(drawn, True, "min"), ranks)
-        held.append((low <= [5, 4, 3, 2, 1]) & (high >= [5, 4, 3, 2, 1]))
-    assert np.mean(held) >= 0.95
+        low, high = statistics.rank_interval(statistics.drawn_ranks(draws, True, "min"), ranks)
+        is_held.append((low <= [5, 4, 3, 2, 1]) & (high >= [5, 4, 3, 2, 1]))
+    assert np.mean(is_held) >= 0.95

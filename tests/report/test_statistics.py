@@ -27,9 +27,9 @@ def slow_interval(values: list[float], level: float) -> tuple[float, float]:
     else:
         draws = np.random.default_rng([statistics.SEED, n]).integers(0, n, size=(10_000, n)).tolist()
     means = sorted(math.fsum(values[i] for i in draw) / n for draw in draws)
-    half = stats.t.ppf((1 + level) / 2, n - 1) * math.sqrt(n / (n - 1))
+    half_width = stats.t.ppf((1 + level) / 2, n - 1) * math.sqrt(n / (n - 1))
     ends = []
-    for share in (stats.norm.cdf(-half), stats.norm.sf(-half)):
+    for share in (stats.norm.cdf(-half_width), stats.norm.sf(-half_width)):
         position = share * (len(means) - 1)
         below = math.floor(position)
         above = min(below + 1, len(means) - 1)
@@ -76,16 +76,16 @@ def test_interval_is_within_the_data_around_the_mean_and_ignores_order(values):
     assert (low <= mean).all()
     assert (mean <= high).all()
     assert (high <= values.max(axis=1)).all()
-    again = statistics.interval(values[:, ::-1])
-    np.testing.assert_array_equal(low, again[0])
-    np.testing.assert_array_equal(high, again[1])
+    reversed_interval = statistics.interval(values[:, ::-1])
+    np.testing.assert_array_equal(low, reversed_interval[0])
+    np.testing.assert_array_equal(high, reversed_interval[1])
 
 
 def test_interval_of_a_group_does_not_depend_on_its_neighbours(monkeypatch):
     values = np.random.default_rng(0).random((9, 8))
-    together = np.array(statistics.interval(values))
+    intervals = np.array(statistics.interval(values))
     monkeypatch.setattr(statistics, "_CELLS", 1)  # one group at a time
-    np.testing.assert_allclose(np.array(statistics.interval(values)), together, rtol=1e-13)
+    np.testing.assert_allclose(np.array(statistics.interval(values)), intervals, rtol=1e-13)
 
 
 def test_global_random_state_is_neither_read_nor_changed():

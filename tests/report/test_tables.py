@@ -42,14 +42,14 @@ def compile_latex(folder):
         "tectonic": ["tectonic", "--untrusted", "paper.tex"],
         "latexmk": ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
     }
-    found = next((name for name in commands if shutil.which(name)), None)
-    if found is None:
+    compiler = next((name for name in commands if shutil.which(name)), None)
+    if compiler is None:
         pytest.skip("none of pdflatex, tectonic and latexmk is installed")
     (folder / "paper.tex").write_text(
         "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n"
         "\\begin{document}\n\\input{leaderboard.tex}\n\\end{document}\n"
     )
-    done = subprocess.run(commands[found], cwd=folder, capture_output=True, text=True, errors="replace", timeout=300)
+    done = subprocess.run(commands[compiler], cwd=folder, capture_output=True, text=True, errors="replace", timeout=300)
     assert done.returncode == 0, done.stdout[-3000:]
     assert (folder / "paper.pdf").stat().st_size > 5000
     return done.stdout
@@ -178,26 +178,26 @@ def test_groupings_show_the_same_numbers_in_other_places(tmp_path):
     for dataset in ("rooms3d", "shapes3d"):
         synthetic.write_grid(tmp_path, ("qlae", "vq_vae"), seeds=3, companions=False, dataset=dataset)
     board = leaderboard.leaderboard(score_table(load_records(tmp_path)))
-    found = {}
+    rows_by_grouping = {}
     for by, titles in (
         ("dataset", ["rooms3d, cpu", "shapes3d, cpu"]),
         ("model", ["qlae, cpu", "vq_vae, cpu"]),
         ("score", ["dci.disentanglement, cpu", "dci.completeness, cpu"]),
     ):
-        made = list(sheets(board, by))
-        assert [sheet.title for sheet in made][:2] == titles
-        found[by] = sorted(
-            (row.dataset, row.model, row.score, row.mean) for sheet in made for row in sheet.cells.values()
+        sheet_list = list(sheets(board, by))
+        assert [sheet.title for sheet in sheet_list][:2] == titles
+        rows_by_grouping[by] = sorted(
+            (row.dataset, row.model, row.score, row.mean) for sheet in sheet_list for row in sheet.cells.values()
         )
         write_report(tmp_path, figures=False, formats=["md", "tex"], group_by=by)
         (first, *_) = tables((tmp_path / "leaderboard.md").read_text(encoding="utf-8"))
-        assert first[0][0] == made[0].corner
+        assert first[0][0] == sheet_list[0].corner
         assert first[0][2:] == [
             f"{column.name}{f' ({column.unit})' if column.unit else ''} {'↓' if column.direction == 'lower' else '↑'}"
-            for column in made[0].columns.values()
+            for column in sheet_list[0].columns.values()
         ]
-    assert found["dataset"] == found["model"] == found["score"]
-    assert len(found["dataset"]) == 2 * 2 * 8
+    assert rows_by_grouping["dataset"] == rows_by_grouping["model"] == rows_by_grouping["score"]
+    assert len(rows_by_grouping["dataset"]) == 2 * 2 * 8
 
 
 def test_citation_names_version_and_a_digest_that_can_be_checked(tmp_path):
@@ -246,12 +246,12 @@ def test_only_the_same_dataset_and_score_is_compared(tmp_path):
     off = synthetic.spec("beta_vae", 0, dataset="shapes3d", changed=("model.beta",))
     synthetic.write_run(tmp_path, off)
     board = leaderboard.leaderboard(score_table(load_records(tmp_path)))
-    found = published.compare(board)
+    comparison = published.compare(board)
     theirs = published.published().query("dataset == 'shapes3d'")
     theirs = theirs[theirs["metric"].isin(set(board["score"]))]
-    assert len(found) == len(theirs)
-    assert set(found["dataset"]) == {"shapes3d"}
-    ours = found[found["n"] > 0]
+    assert len(comparison) == len(theirs)
+    assert set(comparison["dataset"]) == {"shapes3d"}
+    ours = comparison[comparison["n"] > 0]
     assert set(ours["model"]) == {"beta_tcvae", "qlae"}
     row = ours[(ours["model"] == "qlae") & (ours["score"] == "infomec.modularity")].iloc[0]
     mean = board.query("model == 'qlae' and score == 'infomec.modularity'")["mean"].iloc[0]
@@ -275,8 +275,9 @@ def test_second_hand_numbers_are_marked(tmp_path):
 
 
 @pytest.mark.thorough
+@pytest.mark.timing
 def test_tables_of_a_large_grid_are_fast_and_small(tmp_path):
-    """Of 12,600 runs: in a minute of one core (20 s on an idle machine, 35 s beside other processes) and 1 GB."""
+    """Of 12,600 runs: in 20 seconds of a processor, which on a busy machine is less than the clock's, and 1 GB."""
     for dataset in range(7):
         for model in range(60):
             for seed in range(30):
@@ -288,7 +289,7 @@ def test_tables_of_a_large_grid_are_fast_and_small(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seconds, gigabytes = map(float, done.stdout.split())
-    assert seconds < 60
+    assert seconds < 20
     assert gigabytes < 1
 
 

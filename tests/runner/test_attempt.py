@@ -64,8 +64,8 @@ def test_a_run_in_one_environment_has_no_parts(spec, tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["model", "dataset"])
 def test_what_has_another_version_than_planned_is_refused(spec, tmp_path, kind):
     planned = spec.model_copy(update={f"{kind}_version": 99})
-    ended, message = attempt(planned, tmp_path)
-    assert ended == "failed"
+    outcome, message = attempt(planned, tmp_path)
+    assert outcome == "failed"
     assert f"the {kind} {getattr(spec, kind)!r} is version " in message
     assert "planned with version 99: give dbench run or dbench plan --keep again" in message
     assert not list(tmp_path.glob("runs/*/checkpoint.pt"))
@@ -78,11 +78,11 @@ def test_a_checkpoint_that_can_be_read_and_not_used_is_skipped(spec, tmp_path, c
     for _ in range(2):
         trainer.update()
         trainer.save(tmp_path)
-    good = (tmp_path / PREVIOUS).read_bytes()
+    content = (tmp_path / PREVIOUS).read_bytes()
     state = read_checkpoint(tmp_path / CHECKPOINT)
     state["model"].popitem()
     write_checkpoint(tmp_path, state)
-    (tmp_path / PREVIOUS).write_bytes(good)
+    (tmp_path / PREVIOUS).write_bytes(content)
     resumed = Trainer(spec, dataset, device)
     resumed.restore(tmp_path)
     assert resumed.step == 1
@@ -91,8 +91,8 @@ def test_a_checkpoint_that_can_be_read_and_not_used_is_skipped(spec, tmp_path, c
     resumed = Trainer(spec, dataset, device)
     resumed.restore(tmp_path)
     assert resumed.step == 0
-    begin = Trainer(spec, dataset, device).model.state_dict()
-    assert all(torch.equal(tensor, begin[name]) for name, tensor in resumed.model.state_dict().items())
+    initial_state = Trainer(spec, dataset, device).model.state_dict()
+    assert all(torch.equal(tensor, initial_state[name]) for name, tensor in resumed.model.state_dict().items())
 
 
 class Plain(torch.nn.Module):
@@ -116,9 +116,9 @@ class WrongShape(AE):
 )
 def test_a_plugin_that_breaks_the_contract_is_found_before_training(spec, monkeypatch, name, message):
     monkeypatch.setitem(MODELS.entries, "mine", Entry("mine", f"{__name__}:{name}", "", group="plugin"))
-    with pytest.raises(BenchError) as raised:
+    with pytest.raises(BenchError) as error:
         check_plugins([spec.model_copy(update={"model": "mine"})])
-    assert message in str(raised.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])

@@ -33,7 +33,7 @@ def specs():
 )
 def test_memory_cores_and_speed_bound_the_number(monkeypatch, specs, free, cores, saturated, number):
     """A device on which up to ``saturated`` processes add up, with room for runs of one byte."""
-    going = []
+    probes = []
 
     class Probe:
         def __init__(self):
@@ -41,16 +41,16 @@ def test_memory_cores_and_speed_bound_the_number(monkeypatch, specs, free, cores
 
         def send(self, seconds):
             self.asked = True
-            going.append(self)
+            probes.append(self)
 
         def __iter__(self):
             if not self.asked:
                 yield [1.0, free]
                 return
-            count = len(going)
+            count = len(probes)
             self.asked = False
-            if not any(probe.asked for probe in going):
-                going.clear()
+            if not any(probe.asked for probe in probes):
+                probes.clear()
             yield [min(count, saturated) / count]
 
     def start(target, argument):
@@ -68,11 +68,11 @@ def test_a_cpu_has_cores_instead(specs):
 
 
 def test_a_probe_trains_as_long_as_it_is_asked(monkeypatch, specs):
-    sent = []
+    answers = []
     resources = Resources(devices="cpu").model_dump(mode="json")
     monkeypatch.setattr(fit.sys, "stdin", io.StringIO("0.01\n0.01\n"))
-    fit.probe({"spec": specs[0].model_dump(mode="json"), "resources": resources}, SimpleNamespace(send=sent.append))
-    (memory, _), *speeds = sent
+    fit.probe({"spec": specs[0].model_dump(mode="json"), "resources": resources}, SimpleNamespace(send=answers.append))
+    (memory, _), *speeds = answers
     assert memory > 0
     assert len(speeds) == 2
     assert all(speed > 0 for (speed,) in speeds)

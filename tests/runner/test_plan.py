@@ -21,10 +21,10 @@ from disentangle_bench.runner.run import estimate
 )
 def test_the_first_update_is_not_measured(monkeypatch, seconds, expected):
     """It imports, compiles and allocates: 45 hours were announced instead of 1.5."""
-    clock, left = [0.0], iter(seconds)
+    clock, durations = [0.0], iter(seconds)
 
     def update():
-        clock[0] += next(left)
+        clock[0] += next(durations)
 
     monkeypatch.setattr(plan, "_synchronised", lambda device: clock[0])
     trainer = SimpleNamespace(generator=torch.Generator(), update=update)

@@ -56,15 +56,15 @@ def fail(argument, channel):
 def test_nothing_is_imported_from_the_current_folder(hostile):
     """The command, the process that it starts and the forks of that: none imports a file that lies there."""
     arguments = ["run", "--models", "ae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--out", "."]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "disentangle_bench", *arguments],
         cwd=hostile,
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr
-    assert "1 finished" in done.stdout
+    assert result.returncode == 0, result.stderr
+    assert "1 finished" in result.stdout
     assert not (hostile / "imported").exists(), (hostile / "imported").read_text()
 
 
@@ -90,8 +90,8 @@ print(len(outcome.finished), len(outcome.records.records))
 def test_an_unguarded_script_may_run_a_grid(tmp_path):
     """No ``if __name__ == "__main__"``: the script is run once, and the runs are done."""
     (tmp_path / "script.py").write_text(UNGUARDED)
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.stdout.split() == ["1", "1"], done.stderr
+    result = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert result.stdout.split() == ["1", "1"], result.stderr
     assert (tmp_path / "began").read_text() == "once "
 
 

@@ -28,8 +28,8 @@ def run(out, scores, **values):
 
 def test_verdicts_and_reasons(tmp_path):
     before = run(tmp_path / "a", SCORES, environment={"torch": "2.0", "device": "cpu"})
-    changed = {**SCORES, "dci.completeness": 0.502, "mse.mse": 0.005}
-    after = run(tmp_path / "b", changed, environment={"torch": "2.1", "device": "cpu"}, package={"version": "0.2.0"})
+    scores = {**SCORES, "dci.completeness": 0.502, "mse.mse": 0.005}
+    after = run(tmp_path / "b", scores, environment={"torch": "2.1", "device": "cpu"}, package={"version": "0.2.0"})
     path = after.folder / "history.csv"
     lines = path.read_text().splitlines()
     lines[3] = lines[3][:-1] + ("1" if lines[3][-1] != "1" else "2")
@@ -61,14 +61,14 @@ def test_a_run_is_equal_to_itself(smoke_grid, tmp_path):
     source = next(path for path in runs.run_folders(smoke_grid[0]) if "qlae" in path.name)
     folder = shutil.copytree(source, tmp_path / "runs" / source.name)
     before = (folder / "record.json").read_bytes()
-    done = CliRunner().invoke(main, ["reproduce", str(folder), "--device", "cpu"])
-    assert done.exit_code == 0, done.output
-    assert "different" not in done.output
-    assert "training is equal in all" in done.output
+    result = CliRunner().invoke(main, ["reproduce", str(folder), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert "different" not in result.output
+    assert "training is equal in all" in result.output
     assert (folder / "record.json").read_bytes() == before
     content = json.loads(before)
     content["scores"][0]["value"] += 0.25
     runs.write_record(folder, content)
-    done = CliRunner().invoke(main, ["reproduce", str(folder), "--device", "cpu"])
-    assert done.exit_code == 1, done.output
-    assert done.output.count("different") == 1
+    result = CliRunner().invoke(main, ["reproduce", str(folder), "--device", "cpu"])
+    assert result.exit_code == 1, result.output
+    assert result.output.count("different") == 1

@@ -61,8 +61,8 @@ def test_each_record_is_read_once_per_command(smoke_grid, tmp_path):
     shutil.copytree(smoke_grid[0], tmp_path / "out")
     opened = Counter()
     sys.addaudithook(lambda event, arguments: event == "open" and opened.update([os.path.basename(str(arguments[0]))]))
-    done = CliRunner().invoke(main, [*RUN[3:], "--models", "all", "--jobs", "0", "--out", str(tmp_path / "out")])
-    assert "0 finished, 6 skipped" in done.output
+    result = CliRunner().invoke(main, [*RUN[3:], "--models", "all", "--jobs", "0", "--out", str(tmp_path / "out")])
+    assert "0 finished, 6 skipped" in result.output
     assert opened["record.json"] == 6
 
 
@@ -105,8 +105,8 @@ def test_scores_can_be_recomputed_from_the_stored_codes(smoke_grid):
         evaluation = load_evaluation(record.folder / "codes.npz")
         assert len(evaluation.factors) == 600
         assert evaluation.n_train == 400
-        again = score(evaluation, record.spec.scoring.metrics)
-        for row, old in zip(again.rows, record.scores, strict=True):
+        scores = score(evaluation, record.spec.scoring.metrics)
+        for row, old in zip(scores.rows, record.scores, strict=True):
             np.testing.assert_equal(row["value"], old["value"])
         with np.load(record.folder / "matrices.npz") as file:
             assert file["dci.importance"].shape == (12, 6)
@@ -150,8 +150,8 @@ def test_an_interrupted_command_goes_on_to_the_same_bits(tmp_path):
     assert "give the same command again to resume" in errors
     assert not list(folders.glob("*/failed.json"))
     assert len(list(folders.glob("*/record.json"))) < 2
-    done = subprocess.run([*command, str(tmp_path / "parts")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([*command, str(tmp_path / "parts")], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
@@ -280,23 +280,23 @@ def test_rerun(dbench, tmp_path):
     assert "1 finished" in dbench(*arguments).stdout
     before = contents(tmp_path / "out")
     (record,) = tmp_path.glob("out/runs/*/record.json")
-    written = record.stat().st_mtime_ns
+    modified_at = record.stat().st_mtime_ns
     assert "0 finished, 1 skipped" in dbench(*arguments).stdout
     assert "0 finished, 1 skipped" in dbench(*arguments, "--rerun", "failed").stdout
-    assert record.stat().st_mtime_ns == written
+    assert record.stat().st_mtime_ns == modified_at
     assert "1 finished, 0 skipped" in dbench(*arguments, "--rerun", "all").stdout
-    assert record.stat().st_mtime_ns > written
+    assert record.stat().st_mtime_ns > modified_at
     assert contents(tmp_path / "out") == before
 
 
 def test_lists_of_values_make_a_grid(dbench):
-    done = dbench(
+    result = dbench(
         *RUN[3:], "--models", "qlae", "--set", "model.symbols=5,10,20", "--set", "training.updates=3,20", "--dry-run"
     )
-    *lines, counts = done.stdout.splitlines()
+    *lines, counts = result.stdout.splitlines()
     assert counts == "6 to do, 0 skipped"
     changes = {tuple(line.split()[3:]) for line in lines}
-    assert len({line.split()[2] for line in lines}) == len(changes) == 6, done.stdout + done.stderr
+    assert len({line.split()[2] for line in lines}) == len(changes) == 6, result.stdout + result.stderr
     assert ("model.symbols=20", "training.updates=3") in changes
 
 
@@ -337,9 +337,9 @@ def test_the_command_of_a_failure_under_a_protocol_file_works_when_pasted(dbench
     (failed,) = tmp_path.glob("out/runs/*/failed.json")
     program, *arguments = shlex.split(json.loads(failed.read_text())["command"])
     assert program == "dbench"
-    done = dbench(*arguments, "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert specs[0].run_id in done.stdout
+    result = dbench(*arguments, "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert specs[0].run_id in result.stdout
     merge([tmp_path / "out"], tmp_path / "merged")
     assert runs.command(specs[0], tmp_path / "merged").count(str(tmp_path / "merged" / "plugins")) == 1
     assert list((tmp_path / "merged" / "plugins").glob("mine@*.toml"))

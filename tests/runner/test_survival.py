@@ -19,7 +19,7 @@ from support.grid_runs import RUN, contents
 OFTEN = ("--checkpoint-seconds", "0")  # after every update, so that kills fall between files, too
 
 
-def begun(command, out, seen):
+def begun(command, out, pids):
     """Wait until the command works on a run with a process that is not in ``seen``; None if it ends before."""
     deadline = time.monotonic() + 120
     while command.poll() is None:
@@ -27,7 +27,7 @@ def begun(command, out, seen):
         for path in out.glob("runs/*/progress.json"):
             with contextlib.suppress(OSError, ValueError):
                 beat = json.loads(path.read_text())
-                if beat["pid"] not in seen:
+                if beat["pid"] not in pids:
                     return beat
         time.sleep(0.01)
     return None
@@ -36,26 +36,26 @@ def begun(command, out, seen):
 @pytest.mark.slow
 def test_killed_while_it_works(tmp_path, smoke_grid):
     """Kills of the whole process group: weights, history, codes and scores are those undisturbed."""
-    whole = contents(smoke_grid[0])
+    expected = contents(smoke_grid[0])
     out = tmp_path / "parts"
     command = [*RUN, "--models", "factor_qvae", "--jobs", "1", *OFTEN, "--out", str(out)]
     moments = random.Random(0)
-    seen = set()
+    pids = set()
     for _ in range(4):
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        beat = begun(process, out, seen)
+        beat = begun(process, out, pids)
         if beat is None:
             break
         time.sleep(moments.uniform(0, 1.0))
         kill_all(process, out)
-        seen.add(beat["pid"])
-    assert len(seen) >= 2
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    (run_id,) = (name for name in whole if "factor_qvae" in name)
-    assert contents(out) == {run_id: whole[run_id]}
+        pids.add(beat["pid"])
+    assert len(pids) >= 2
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    (run_id,) = (name for name in expected if "factor_qvae" in name)
+    assert contents(out) == {run_id: expected[run_id]}
     assert not list(out.glob("runs/*/failed.json"))
 
 
@@ -72,15 +72,15 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, smoke_grid):
         pytest.skip("a small file system cannot be mounted here (needs root)")
     try:
         command = [*ONE, "--out", str(small / "out")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 1, done.stderr
-        assert "No space left on device" in done.stderr
-        assert "the disk is full: make room" in done.stderr
-        assert "Traceback" not in done.stderr
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert result.returncode == 1, result.stderr
+        assert "No space left on device" in result.stderr
+        assert "the disk is full: make room" in result.stderr
+        assert "Traceback" not in result.stderr
         assert not list(small.glob("out/runs/*/record.json"))
         subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert result.returncode == 0, result.stderr
         (run_id,) = contents(small / "out")
         assert contents(small / "out")[run_id] == contents(smoke_grid[0])[run_id]
     finally:
@@ -94,12 +94,12 @@ def test_a_read_only_folder_is_one_line(tmp_path, dbench):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", folder], capture_output=True).returncode:
         pytest.skip("a read-only file system cannot be mounted here (needs root)")
     try:
-        done = dbench(*ONE[3:], "--out", folder / "out")
+        result = dbench(*ONE[3:], "--out", folder / "out")
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert "cannot be written (Read-only file system)" in done.stderr
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "cannot be written (Read-only file system)" in result.stderr
 
 
 @pytest.mark.thorough
@@ -138,7 +138,7 @@ def test_a_clock_that_was_set_back(tmp_path, smoke_grid, dbench):
     for path in [*out.rglob("*"), out]:
         os.utime(path, (future, future))
     assert "0 running" in dbench("status", out).stdout
-    done = subprocess.run([*ONE, "--out", str(out)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([*ONE, "--out", str(out)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     (run_id,) = contents(out)
     assert contents(out)[run_id] == contents(smoke_grid[0])[run_id]

@@ -66,8 +66,8 @@ def test_a_slow_metric_is_permuted_once_and_others_have_a_spread(rows):
 
 @pytest.mark.slow
 def test_levels_are_the_same_every_time(rows):
-    again = score(PERFECT, {"mig": "locatello2019"}).rows[0]
-    assert (again["chance"], again["chance_spread"]) == (
+    second_row = score(PERFECT, {"mig": "locatello2019"}).rows[0]
+    assert (second_row["chance"], second_row["chance_spread"]) == (
         rows["mig.score"]["chance"],
         rows["mig.score"]["chance_spread"],
     )

@@ -63,10 +63,10 @@ def test_scores_are_those_of_the_file_also_when_the_folder_is_scored_again(tmp_p
     out = tmp_path / "out"
     first = import_codes(codes(tmp_path / "c.npz", discrete=False), out, **MIG)
     assert first.content["external"]["file"] == "c.npz"
-    again, failed = score_results(out, "mig,sap", [], jobs=1, progress=lambda done, total: None)
+    rescored_records, failed = score_results(out, "mig,sap", [], jobs=1, progress=lambda done, total: None)
     assert not failed
-    assert {row["metric"] for row in again[0].scores} == {"mig", "sap"}
-    assert value(first) == next(row["value"] for row in again[0].scores if row["metric"] == "mig") > 0.3
+    assert {row["metric"] for row in rescored_records[0].scores} == {"mig", "sap"}
+    assert value(first) == next(row["value"] for row in rescored_records[0].scores if row["metric"] == "mig") > 0.3
     merge([out], tmp_path / "merged")
     assert [row.state for row in status.states(tmp_path / "merged")] == ["done"]
 
@@ -133,8 +133,8 @@ def test_tables_pairs_and_arrays_are_imported_as_their_file(dbench, tmp_path):
     expected = value(import_codes(tmp_path / "c.npz", tmp_path / "file", **MIG))
     inputs = {"table": ["c.csv", *COLUMNS], "pair": ["--codes", "z.npy", "--factors", "y.npy"]}
     for out, options in inputs.items():
-        done = dbench("import", *options, *WORDS[:-1], out)
-        assert done.returncode == 0, done.stderr
+        result = dbench("import", *options, *WORDS[:-1], out)
+        assert result.returncode == 0, result.stderr
         (record,) = runs.load_records(tmp_path / out)
         assert value(record) == expected
     assert record.content["external"]["file"] == "z.npy and y.npy"
@@ -162,11 +162,11 @@ def test_other_columns_of_one_file_are_other_codes(dbench, tmp_path):
 
 
 def test_the_command(dbench, tmp_path):
-    done = dbench("import", codes(tmp_path / "c.npz"), *WORDS, "--seed", 4)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"mine\s+│|mine \(external\)", done.stdout)
+    result = dbench("import", codes(tmp_path / "c.npz"), *WORDS, "--seed", 4)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"mine\s+│|mine \(external\)", result.stdout)
     (folder,) = (tmp_path / "out" / "runs").iterdir()
     assert folder.name.startswith("rooms3d-cpu-mine-seed4-")
-    assert str(folder.name) in done.stdout
+    assert str(folder.name) in result.stdout
     assert "come from elsewhere" in one_line(dbench("reproduce", folder))
     assert "there is no" in one_line(dbench("import", "none.npz", *WORDS))

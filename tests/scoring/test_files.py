@@ -30,9 +30,9 @@ def test_what_is_saved_is_read_again(tmp_path):
 
 def test_indices_make_codes_discrete_without_a_word(tmp_path):
     np.savez(tmp_path / "codes.npz", codes=CODES, indices=FACTORS, factors=FACTORS)
-    read = load_evaluation(tmp_path / "codes.npz")
-    assert read.codes.discrete
-    np.testing.assert_array_equal(read.codes.indices, FACTORS)
+    evaluation = load_evaluation(tmp_path / "codes.npz")
+    assert evaluation.codes.discrete
+    np.testing.assert_array_equal(evaluation.codes.indices, FACTORS)
 
 
 def test_real_factors_stay_real_or_are_cut_into_declared_bins(tmp_path):
@@ -67,16 +67,16 @@ def test_dci_with_regressors():
     assert noise.disentanglement < 0.2
     constant = dci(REAL, np.column_stack([REAL, np.full(300, 0.1)]), n_train=200, variant="eastwood2018")
     assert constant.error == pytest.approx(perfect.error)
-    turned = dci(3 * REAL + 1, -2 * REAL, n_train=200, variant="eastwood2018")
-    assert turned.disentanglement == pytest.approx(perfect.disentanglement, abs=0.01)
+    result = dci(3 * REAL + 1, -2 * REAL, n_train=200, variant="eastwood2018")
+    assert result.disentanglement == pytest.approx(perfect.disentanglement, abs=0.01)
 
 
 def test_extreme_integers_are_scored():
     low, high = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-    two = (FACTORS > 1).astype(np.int64)
-    for codes in (np.where(two == 1, high, low), high - 5000 * two):
-        assert mig(codes, two).score == mig(two, two).score
-        assert modularity(codes, two).score == modularity(two, two).score
+    binary_factors = (FACTORS > 1).astype(np.int64)
+    for codes in (np.where(binary_factors == 1, high, low), high - 5000 * binary_factors):
+        assert mig(codes, binary_factors).score == mig(binary_factors, binary_factors).score
+        assert modularity(codes, binary_factors).score == modularity(binary_factors, binary_factors).score
 
 
 def test_scoring_and_its_files_need_no_torch():
@@ -85,5 +85,5 @@ def test_scoring_and_its_files_need_no_torch():
 
     modules = "disentangle_bench.scoring.score, disentangle_bench.scoring.groups, disentangle_bench.api.scores"
     code = f"import sys; sys.modules['torch'] = None; import {modules}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+    assert result.returncode == 0, result.stderr

@@ -57,7 +57,7 @@ def test_other_images_and_damaged_codes_are_left_out_and_named(tmp_path):
     damaged.write_bytes(damaged.read_bytes()[:100])
     (group,) = json.loads(write_groups(tmp_path, records).read_text())["groups"]
     assert group["seeds"] == [0, 1]
-    reasons = [group["problems"][each.folder.name] for each in records[2:]]
+    reasons = [group["problems"][record.folder.name] for record in records[2:]]
     assert reasons[0] == f"its codes are of other images than those of {records[0].folder.name}"
     assert "cannot be read as an .npz" in reasons[1]
 

@@ -28,14 +28,14 @@ def test_damaged_runs_are_named_and_the_others_are_scored(tmp_path, monkeypatch)
     for module in ("multiprocessing", "signal", "pickle", "pandas"):
         (tmp_path / f"{module}.py").write_text("import os; os._exit(3)")
     monkeypatch.chdir(tmp_path)
-    seen = []
+    progress_calls = []
     scored_records, failed = score_results(
-        tmp_path, "mig", [], jobs=2, progress=lambda done, total: seen.append((done, total))
+        tmp_path, "mig", [], jobs=2, progress=lambda done, total: progress_calls.append((done, total))
     )
     assert sorted(failed) == sorted(names[:2])
     assert "codes.npz" in failed[names[0]]
     assert names[1] in failed[names[1]]
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert progress_calls == [(1, 3), (2, 3), (3, 3)]
     scored_names = {record.folder.name for record in scored_records for row in record.scores if row["metric"] == "mig"}
     assert scored_names == {names[2]}
     assert runs.read_records(tmp_path).problems == {}
@@ -54,16 +54,16 @@ def test_ctrl_c_in_the_command_ends_it_with_all_its_processes(tmp_path):
     )
     assert process.stderr.readline() == "[1/300] runs scored\n"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    printed, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert printed == ""
+    assert output == ""
     *lines, last = errors.splitlines()
     assert last == "interrupted: give the same command again to resume"
     assert len(lines) < 250
     assert all(line.endswith("runs scored") for line in lines)
     until(lambda: not group_lives(process.pid), "the end of the command's processes", 30)
-    read = runs.read_records(tmp_path)
-    assert (len(read.records), read.problems) == (300, {})
+    result = runs.read_records(tmp_path)
+    assert (len(result.records), result.problems) == (300, {})
     assert not list(tmp_path.rglob("*.tmp*"))
 
 

@@ -28,8 +28,8 @@ WRITERS = {
 }
 
 
-def rows(printed):
-    return list(csv.reader(io.StringIO(printed)))
+def rows(output):
+    return list(csv.reader(io.StringIO(output)))
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def test_tables_and_pairs_score_as_their_arrays(dbench, tmp_path, expected):
     outputs += [
         dbench("score", "--codes", "z.npy", "--factors", y, *QUICK, "--format", "csv") for y in ("y.npy", "y.csv")
     ]
-    for done in outputs:
-        assert done.returncode == 0, done.stderr
-        head, values = rows(done.stdout)
+    for result in outputs:
+        assert result.returncode == 0, result.stderr
+        head, values = rows(result.stdout)
         assert head == ["file", *expected]
         assert [float(value) for value in values[1:]] == pytest.approx(list(expected.values()), abs=1e-12)
 
@@ -60,9 +60,11 @@ def test_tables_and_pairs_score_as_their_arrays(dbench, tmp_path, expected):
 def test_several_files_have_a_row_each(dbench, tmp_path):
     FRAME.to_csv(tmp_path / "a_1.csv", index=False)
     FRAME.sample(frac=1, random_state=0).assign(z0=0.0).to_csv(tmp_path / "b.csv", index=False)
-    done = dbench("score", "a_1.csv", "b.csv", *COLUMNS, *QUICK, "--format", "csv,md,tex", "--out", "both.json")
-    assert done.returncode == 0, done.stderr
-    sheet, markdown, latex = done.stdout.split("\n\n")
+    combined_result = dbench(
+        "score", "a_1.csv", "b.csv", *COLUMNS, *QUICK, "--format", "csv,md,tex", "--out", "both.json"
+    )
+    assert combined_result.returncode == 0, combined_result.stderr
+    sheet, markdown, latex = combined_result.stdout.split("\n\n")
     assert [line[0] for line in rows(sheet)] == ["file", "a_1.csv", "b.csv"]
     assert markdown.splitlines()[0] == "| file | mig.score | sap.score |"
     assert len(markdown.splitlines()) == 4
@@ -72,22 +74,22 @@ def test_several_files_have_a_row_each(dbench, tmp_path):
     assert [content["file"] for content in contents] == ["a_1.csv", "b.csv"]
     assert contents[0]["latent_names"] == ["z0", "z1", "z2"]
     assert contents[0]["factor_names"] == ["shape", "colour"]
-    shown = dbench("score", "a_1.csv", "b.csv", *COLUMNS, *QUICK)
-    assert "a_1.csv" in shown.stdout
-    assert "b.csv" in shown.stdout
+    result = dbench("score", "a_1.csv", "b.csv", *COLUMNS, *QUICK)
+    assert "a_1.csv" in result.stdout
+    assert "b.csv" in result.stdout
 
 
 def test_the_figure_has_the_columns_names(dbench, tmp_path, monkeypatch):
     from disentangle_bench.report.figures import style
 
     FRAME.to_csv(tmp_path / "data.csv", index=False)
-    drawn = []
+    figures = []
     save = style.save
-    monkeypatch.setattr(style, "save", lambda figure, stem: drawn.append(figure) or save(figure, stem))
-    done = dbench("score", "data.csv", *COLUMNS, "--metrics", "infomec", "--figure", "matrices")
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(style, "save", lambda figure, stem: figures.append(figure) or save(figure, stem))
+    result = dbench("score", "data.csv", *COLUMNS, "--metrics", "infomec", "--figure", "matrices")
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "matrices.png").stat().st_size > 5_000
-    axis = drawn[0].axes[0]
+    axis = figures[0].axes[0]
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["z0", "z1", "z2"]
     assert [tick.get_text() for tick in axis.get_yticklabels()] == ["shape", "colour"]
 
@@ -95,12 +97,12 @@ def test_the_figure_has_the_columns_names(dbench, tmp_path, monkeypatch):
 def test_options_say_what_a_table_cannot(dbench, tmp_path):
     FRAME.round().astype(int).to_csv(tmp_path / "data.csv", index=False)
     arguments = ("score", "data.csv", *COLUMNS, *QUICK, "--out", "scores.json")
-    read = []
+    contents = []
     for extra in ((), ("--continuous", "--n-train", "250")):
         assert dbench(*arguments, *extra).returncode == 0
-        read.append(json.loads((tmp_path / "scores.json").read_text()))
-    assert [content["discrete"] for content in read] == [True, False]
-    assert [content["images"] for content in read] == [{"train": 200, "test": 100}, {"train": 250, "test": 50}]
+        contents.append(json.loads((tmp_path / "scores.json").read_text()))
+    assert [content["discrete"] for content in contents] == [True, False]
+    assert [content["images"] for content in contents] == [{"train": 200, "test": 100}, {"train": 250, "test": 50}]
 
 
 def text(content):

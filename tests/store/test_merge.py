@@ -37,8 +37,8 @@ def everything(out):
 def test_merge_copies_once_and_keeps(source, tmp_path):
     out = tmp_path / "out"
     assert len(merge.merge([source], out).copied) == 4
-    again = merge.merge([source], out)
-    assert (again.copied, len(again.kept)) == ([], 4)
+    second_merge = merge.merge([source], out)
+    assert (second_merge.copied, len(second_merge.kept)) == ([], 4)
     assert names(out) == names(source)
     assert len(runs.load_records(out)) == 4
 
@@ -117,11 +117,11 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_run(source, tmp_path, monkey
 
 
 def test_what_a_killed_merge_left_is_removed(source, tmp_path):
-    left = tmp_path / "out" / f"{merge.TEMPORARY}{SPECS[0].run_id}"
-    left.mkdir(parents=True)
-    (left / "record.json").write_text("{")
+    leftover = tmp_path / "out" / f"{merge.TEMPORARY}{SPECS[0].run_id}"
+    leftover.mkdir(parents=True)
+    (leftover / "record.json").write_text("{")
     assert len(merge.merge([source], tmp_path / "out").copied) == 4
-    assert not left.exists()
+    assert not leftover.exists()
 
 
 def test_merge_beside_a_running_grid_leaves_out_what_runs(source, tmp_path):
@@ -135,17 +135,17 @@ def test_merge_beside_a_running_grid_leaves_out_what_runs(source, tmp_path):
 
 def test_a_run_that_began_in_the_target_meanwhile_is_kept(source, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    begun = runs.run_folder(out, SPECS[0])
+    folder = runs.run_folder(out, SPECS[0])
     copy = merge._copy
 
     def copy_while_it_begins(source, target):
         copy(source, target)
-        begun.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
 
     monkeypatch.setattr(merge, "_copy", copy_while_it_begins)
     merged = merge.merge([source], out)
     assert merged.kept == [SPECS[0].run_id]
-    assert list(begun.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_two_merges_into_one_folder_do_not_meet(source, tmp_path):
@@ -200,22 +200,22 @@ def test_cells_of_results_csv_are_no_formulas_and_no_escapes(tmp_path):
 
 def test_starting_a_grid_removes_what_killed_processes_left(tmp_path):
     (tmp_path / "grids").mkdir()
-    ended = 2**22 + 1  # above the largest process id
+    pid = 2**22 + 1  # above the largest process id
     from disentangle_bench import atomic
 
-    left = [tmp_path / f".results-{atomic._host()}-{ended}-abcdefgh.tmp.csv",
-            tmp_path / "grids" / f".x-{atomic._host()}-{ended}-abcdefgh.tmp.json"]  # fmt: skip
-    alive = tmp_path / f".results-{atomic._host()}-{os.getpid()}-abcdefgh.tmp.csv"
-    elsewhere = tmp_path / f".results-000000-{ended}-abcdefgh.tmp.csv"
-    for path in (*left, alive, elsewhere, tmp_path / ".mine.tmp"):
+    leftovers = [tmp_path / f".results-{atomic._host()}-{pid}-abcdefgh.tmp.csv",
+            tmp_path / "grids" / f".x-{atomic._host()}-{pid}-abcdefgh.tmp.json"]  # fmt: skip
+    file_of_this_process = tmp_path / f".results-{atomic._host()}-{os.getpid()}-abcdefgh.tmp.csv"
+    file_of_another_host = tmp_path / f".results-000000-{pid}-abcdefgh.tmp.csv"
+    for path in (*leftovers, file_of_this_process, file_of_another_host, tmp_path / ".mine.tmp"):
         path.write_text("")
     status.remember(tmp_path, SPECS)
-    assert not any(path.exists() for path in left)
-    assert alive.exists()
-    assert elsewhere.exists()
-    os.utime(elsewhere, (1, 1))
+    assert not any(path.exists() for path in leftovers)
+    assert file_of_this_process.exists()
+    assert file_of_another_host.exists()
+    os.utime(file_of_another_host, (1, 1))
     status.remember(tmp_path, SPECS)
-    assert not elsewhere.exists()
+    assert not file_of_another_host.exists()
     assert (tmp_path / ".mine.tmp").exists()
     atomic.remove_leftovers(tmp_path, held=True)
-    assert not alive.exists()
+    assert not file_of_this_process.exists()

@@ -52,9 +52,9 @@ def paths(content, before=()):
 @pytest.fixture
 def folder(tmp_path):
     """Folder of one run beside a good one."""
-    good = tmp_path / "runs" / "good"
-    good.mkdir(parents=True)
-    runs.write_record(good, shipped())
+    good_folder = tmp_path / "runs" / "good"
+    good_folder.mkdir(parents=True)
+    runs.write_record(good_folder, shipped())
     (tmp_path / "runs" / "odd").mkdir()
     return tmp_path / "runs" / "odd"
 
@@ -175,12 +175,12 @@ def test_run_moves_a_damaged_record_aside_and_does_the_run_again(tmp_path, monke
 
     spec = records.spec("qlae", 0)
     folder = records.write_run(tmp_path, spec)
-    good = (folder / "record.json").read_bytes()
-    (folder / "record.json").write_bytes(good[:-20])
-    monkeypatch.setattr(runner, "run_one", lambda *arguments, **options: (folder / "record.json").write_bytes(good))
-    ended = runner.attempt(spec, tmp_path, Resources(data=tmp_path), lambda *arguments: None, lambda: False)
-    assert ended == ("done", "")
-    assert (folder / "record.damaged-1.json").read_bytes() == good[:-20]
+    content = (folder / "record.json").read_bytes()
+    (folder / "record.json").write_bytes(content[:-20])
+    monkeypatch.setattr(runner, "run_one", lambda *arguments, **options: (folder / "record.json").write_bytes(content))
+    outcome = runner.attempt(spec, tmp_path, Resources(data=tmp_path), lambda *arguments: None, lambda: False)
+    assert outcome == ("done", "")
+    assert (folder / "record.damaged-1.json").read_bytes() == content[:-20]
     assert runs.is_finished(folder)
     monkeypatch.setattr(runner, "run_one", lambda *arguments, **options: pytest.fail("it is finished"))
     assert runner.attempt(spec, tmp_path, Resources(data=tmp_path), lambda *arguments: None, lambda: False)[0] == "done"

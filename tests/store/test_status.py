@@ -24,9 +24,9 @@ def grid(tmp_path):
     records.write_run(tmp_path, specs[0])
     runs.write_failure(runs.run_folder(tmp_path, specs[1]), specs[1], "Diverged\x1b[2J at update 7", "", tmp_path)
     runs.run_folder(tmp_path, specs[2]).mkdir()
-    odd = runs.run_folder(tmp_path, specs[4])
-    odd.mkdir()
-    (odd / "record.json").write_text("{")
+    damaged_folder = runs.run_folder(tmp_path, specs[4])
+    damaged_folder.mkdir()
+    (damaged_folder / "record.json").write_text("{")
     return tmp_path
 
 
@@ -40,8 +40,8 @@ def test_all_states(grid):
     }  # fmt: skip
     assert states(grid)["qlae1"].detail == "Diverged [2J at update 7"
     assert "record.json" in states(grid)["vq_vae0"].detail
-    counted = {"done": 1, "running": 0, "failed": 1, "stopped": 1, "missing": 1, "damaged": 1}
-    assert status.counts(status.states(grid)) == counted
+    expected = {"done": 1, "running": 0, "failed": 1, "stopped": 1, "missing": 1, "damaged": 1}
+    assert status.counts(status.states(grid)) == expected
 
 
 @pytest.mark.parametrize("name", ["qlae1", "qlae2", "vq_vae0"])
@@ -67,21 +67,21 @@ def test_asking_takes_no_claim_away(grid):
         pass
     from threading import Event, Thread
 
-    ended = Event()
+    end = Event()
 
     def ask():
-        while not ended.is_set():
+        while not end.is_set():
             claims.is_claimed(folder)
 
-    asking = Thread(target=ask)
-    asking.start()
+    thread = Thread(target=ask)
+    thread.start()
     try:
         for _ in range(50):
             with claims.claimed(folder):
                 pass
     finally:
-        ended.set()
-        asking.join()
+        end.set()
+        thread.join()
 
 
 def test_a_lock_that_is_a_link_empties_no_file(grid, tmp_path):
@@ -93,11 +93,9 @@ def test_a_lock_that_is_a_link_empties_no_file(grid, tmp_path):
         assert (tmp_path / "precious").read_text() == "keep me"
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["", "{", "[]", '{"schema": 1}', '{"schema": 1, "specs": [{"spec": 1, "seeds": 2}]}', '{"schema": 1, "specs": 3}',
-     '{"schema": 1, "spec": {}}'],
-)  # fmt: skip
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1}',
+                                     '{"schema": 1, "specs": [{"spec": 1, "seeds": 2}]}',
+                                     '{"schema": 1, "specs": 3}', '{"schema": 1, "spec": {}}'])  # fmt: skip
 def test_grids_and_specs_that_cannot_be_read_are_named(grid, content):
     before = status.states(grid)
     (grid / "grids" / "odd.json").write_text(content)
@@ -131,10 +129,10 @@ def test_selection(grid, selection, names):
 
 def test_an_unknown_name_among_thousands_lists_ten(tmp_path):
     status.remember(tmp_path, [records.spec("qlae", seed) for seed in range(3000)])
-    with pytest.raises(BenchError) as raised:
+    with pytest.raises(BenchError) as error:
         Selection(patterns=("nope*",)).of(status.states(tmp_path))
-    assert len(str(raised.value)) < 700
-    assert "and 2990 more" in str(raised.value)
+    assert len(str(error.value)) < 700
+    assert "and 2990 more" in str(error.value)
 
 
 def test_speed_and_time_left(grid):
@@ -163,9 +161,9 @@ def test_durations(seconds, expected):
 
 def test_heartbeats_are_seldom_and_cheap(tmp_path, monkeypatch):
     """Two thousand beats within five seconds write the file once."""
-    written = []
-    monkeypatch.setattr(claims, "write_json", lambda path, content: written.append(content))
+    contents = []
+    monkeypatch.setattr(claims, "write_json", lambda path, content: contents.append(content))
     with claims.Heartbeat(tmp_path) as heartbeat:
         for step in range(2000):
             heartbeat.beat("training", step, 2000)
-    assert [content["done"] for content in written] == [0]
+    assert [content["done"] for content in contents] == [0]

@@ -32,8 +32,8 @@ def cut(after):
 
 
 def cut_at_random(seed):
-    drawn = random.Random(seed)
-    return lambda handler, content: handler.proper(content, stop=drawn.randrange(0, max(1, len(content))))
+    rng = random.Random(seed)
+    return lambda handler, content: handler.proper(content, stop=rng.randrange(0, max(1, len(content))))
 
 
 def status(code, headers=None):
@@ -75,9 +75,9 @@ def serving():
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            asked = urlsplit(self.path)
+            url = urlsplit(self.path)
             server.requests.append((self.path, dict(self.headers)))
-            content = server.files.get(asked.path.lstrip("/"))
+            content = server.files.get(url.path.lstrip("/"))
             behaviour = server.plan.pop(0) if server.plan else None
             try:
                 if behaviour is not None:
@@ -85,7 +85,7 @@ def serving():
                 elif content is None:
                     status(404)(self, b"")
                 elif callable(content):
-                    content(self, parse_qs(asked.query))
+                    content(self, parse_qs(url.query))
                 else:
                     self.proper(content)
             except (BrokenPipeError, ConnectionResetError, OSError, ValueError):
@@ -93,9 +93,9 @@ def serving():
 
         def proper(self, content, stop=None):
             begin = 0
-            asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if server.ranges else None
-            if asked and self.headers.get("If-Range", server.etag) == server.etag:
-                begin = int(asked[1])
+            match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if server.ranges else None
+            if match and self.headers.get("If-Range", server.etag) == server.etag:
+                begin = int(match[1])
                 if begin >= len(content):
                     status(416, {"Content-Range": f"bytes */{len(content)}"})(self, content)
                     return

@@ -67,8 +67,8 @@ class Page:
     def requests(self) -> set[str]:
         """Addresses asked for since this was called last, apart from data: and about:."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        sent = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
-        return {url for url in sent if not url.startswith(("data:", "about:"))}
+        urls = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
+        return {url for url in urls if not url.startswith(("data:", "about:"))}
 
 
 @contextlib.contextmanager

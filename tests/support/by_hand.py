@@ -472,10 +472,10 @@ def tripod(p, c, x, step, draws, n_train):
         signs, normal = draws.uniform(count, b, d), draws.normal(count, b, d)
         penalty = 0
         for i in range(b):
-            off = [[-0.1 if number < 0.5 else 0.1 for number in signs[t, i]] for t in range(count)]
-            free = [[0.1 * number for number in normal[t, i]] for t in range(count)]
+            sign_moves = [[-0.1 if number < 0.5 else 0.1 for number in signs[t, i]] for t in range(count)]
+            normal_moves = [[0.1 * number for number in normal[t, i]] for t in range(count)]
             ratios = []
-            for kind in (off, free):
+            for kind in (sign_moves, normal_moves):
                 moves = [torch.stack([m * s for m, s in zip(v, spread, strict=True)]) for v in kind]
                 ratios.append(curvatures(p, codes[i], moves))
             for above, below in zip(*ratios, strict=True):
@@ -529,16 +529,16 @@ def curvatures(p, z, moves):
     variances = []
     for of_layer in zip(*differences, strict=True):
         mean = sum(of_layer) / len(of_layer)
-        variances.append((sum((one - mean) ** 2 for one in of_layer) / len(of_layer)).mean())
+        variances.append((sum((difference - mean) ** 2 for difference in of_layer) / len(of_layer)).mean())
     return variances
 
 
 def hfs(p, c, x, step, draws, n_train):
     means, log_variances, samples = gaussian_latents(p, c, x, draws)
     error = reconstruction_error(p, x, [torch.stack(z) for z in samples])
-    every = [(i, j) for i in range(c.latents) for j in range(i + 1, c.latents)]
-    (order,) = draws.orders(len(every), 1)
-    pairs = [every[n] for n in order[: c.pairs]]
+    all_pairs = [(i, j) for i in range(c.latents) for j in range(i + 1, c.latents)]
+    (order,) = draws.orders(len(all_pairs), 1)
+    pairs = [all_pairs[n] for n in order[: c.pairs]]
     rows = (draws.uniform(c.points, len(pairs), 2) * len(x)).int().tolist()
     support = 0
     for n, (i, j) in enumerate(pairs):

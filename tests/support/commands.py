@@ -17,11 +17,11 @@ LONG = ("--models", "beta_vae", "--seeds", "1", "--set", "training.updates=400")
 """A grid of one run that is long enough to be disturbed."""
 
 
-def until(condition, what, seconds=120):
+def until(condition, description, seconds=120):
     """Wait for something that is not None or empty, and give it."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        assert time.monotonic() < deadline, f"{description}: not within {seconds} s"
         time.sleep(0.05)
     return value
 
@@ -42,13 +42,13 @@ class Command:
 
     def __init__(self, out, arguments, environment):
         self.out = out
-        self.words = [sys.executable, "-m", "disentangle_bench", "run", *GRID, *arguments, "--out", str(out)]
+        self.command = [sys.executable, "-m", "disentangle_bench", "run", *GRID, *arguments, "--out", str(out)]
         self.environment = environment
         self.process = None
 
     def start(self):
         self.process = subprocess.Popen(
-            self.words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment, cwd="/"
+            self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment, cwd="/"
         )
         return self
 
@@ -59,11 +59,11 @@ class Command:
 
     def complete(self, count):
         """Run it to the end, which must be good, with this many runs finished now."""
-        status, printed = self.start().wait()
-        assert status == 0, printed
-        assert f"{count} finished" in printed, printed
-        assert "0 failed" in printed, printed
-        return printed
+        status, output = self.start().wait()
+        assert status == 0, output
+        assert f"{count} finished" in output, output
+        assert "0 failed" in output, output
+        return output
 
     def training(self, name=""):
         """Wait until a run of that name trains; its run id and its heartbeat."""

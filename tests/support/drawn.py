@@ -19,7 +19,7 @@ def assert_all_text_is_inside(figure: Figure) -> None:
         for tick in axis.get_major_ticks()
         if not axes.axison or not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
     ]
-    seen = 0
+    count = 0
     for text in figure.findobj(Text):
         if not text.get_visible() or not text.get_text().strip() or text in unseen:
             continue
@@ -30,10 +30,12 @@ def assert_all_text_is_inside(figure: Figure) -> None:
         assert box.y0 >= page.y0 - tolerance, text
         assert box.y1 <= page.y1 + tolerance, text
         assert text.get_fontsize() >= 6
-        seen += 1
-    assert seen >= 3
+        count += 1
+    assert count >= 3
     titles = [axes.title.get_window_extent(renderer) for axes in figure.axes if axes.get_title()]
-    assert not any(one.overlaps(two) for one, two in itertools.combinations(titles, 2))
+    assert not any(
+        first_title.overlaps(second_title) for first_title, second_title in itertools.combinations(titles, 2)
+    )
     for axes in figure.axes:
         for axis, low, high in ((axes.xaxis, "x0", "x1"), (axes.yaxis, "y0", "y1")):
             view = sorted(axis.get_view_interval())
@@ -43,5 +45,5 @@ def assert_all_text_is_inside(figure: Figure) -> None:
                 if axes.axison and tick.label1.get_text() and view[0] <= tick.get_loc() <= view[1]
             ]
             labels.sort(key=lambda box: getattr(box, low))
-            for one, two in itertools.pairwise(labels):
-                assert getattr(one, high) <= getattr(two, low) + 1, axes.get_title()
+            for first_label, second_label in itertools.pairwise(labels):
+                assert getattr(first_label, high) <= getattr(second_label, low) + 1, axes.get_title()

@@ -52,9 +52,9 @@ SETTINGS = {
 
 def losses(name: str, network: str) -> dict[str, list[float]]:
     """A model's losses and logs by name at ``STEPS``. Networks but conv64 are an eighth as wide as in protocols."""
-    known = model_class(name).Config.model_fields.keys() - MODELS.entries[name].fixed
-    changes = [f"model.{key}={value}" for key, value in SETTINGS.items() if key in known]
-    batch = 8 if "klm_weight" in known else 2  # of two images a density cannot be told
+    fields = model_class(name).Config.model_fields.keys() - MODELS.entries[name].fixed
+    changes = [f"model.{key}={value}" for key, value in SETTINGS.items() if key in fields]
+    batch = 8 if "klm_weight" in fields else 2  # of two images a density cannot be told
     spec = resolve(
         name, "rooms3d", "smoke", 0, [*changes, f"training.network={network}", f"training.batch_size={batch}"]
     ).spec

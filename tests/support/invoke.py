@@ -54,7 +54,7 @@ def in_subprocess(
     arguments: list[str], env: dict[str, str], cwd: Path, input: str | None = None, seconds: float = SECONDS
 ) -> Done:
     """Start the command and wait for it, for ``seconds`` at most."""
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "disentangle_bench", *arguments],
         capture_output=True,
         text=True,
@@ -63,13 +63,13 @@ def in_subprocess(
         input=input,
         timeout=seconds,
     )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return Done(result.returncode, result.stdout, result.stderr)
 
 
-def one_line(done: Done) -> str:
+def one_line(result: Done) -> str:
     """The message of a refusal: status 2, one line, no traceback."""
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert done.stderr.startswith("Error: ")
-    return done.stderr
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert result.stderr.startswith("Error: ")
+    return result.stderr

@@ -95,8 +95,8 @@ class LocalSlurm:
 
     def command(self, *arguments: str) -> str:
         """What one of Slurm's commands prints; empty if it fails."""
-        done = subprocess.run(arguments, capture_output=True, text=True, env=self.environment, timeout=60)
-        return done.stdout if done.returncode == 0 else ""
+        result = subprocess.run(arguments, capture_output=True, text=True, env=self.environment, timeout=60)
+        return result.stdout if result.returncode == 0 else ""
 
     def stop(self) -> None:
         """Cancel what is left and end the daemons."""
@@ -132,9 +132,9 @@ class LocalSlurm:
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in sockets]
 
 
 def _wait(condition: Callable[[], bool], message: str, seconds: float = 60) -> None:

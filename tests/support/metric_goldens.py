@@ -21,7 +21,7 @@ class Golden(NamedTuple):
 
 
 def load(name: str) -> Golden:
-    with np.load(FOLDER / f"{name}.npz") as stored:
-        arrays = {key: stored[key] for key in stored.files}
+    with np.load(FOLDER / f"{name}.npz") as file:
+        arrays = {key: file[key] for key in file.files}
     expected = json.loads((FOLDER / f"{name}.json").read_text())
     return Golden(arrays["codes"], arrays["factors"], int(arrays["n_train"]), bool(arrays["discrete"]), expected)

@@ -92,8 +92,8 @@ def smaller(images, side, resample=Image.Resampling.LANCZOS):
     """Each image by the filter of Pillow that the card names."""
     out = []
     for image in images:
-        shown = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-        out.append(np.asarray(shown.resize((side, side), resample)).reshape(side, side, -1))
+        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        out.append(np.asarray(picture.resize((side, side), resample)).reshape(side, side, -1))
     return np.stack(out)
 
 

@@ -60,11 +60,11 @@ def content(run: RunSpec, scores: dict[str, float | None] | None = None, **value
             f"{metric}.{name}": low + spread * float(np.clip(level + rng.normal(0, 0.08), 0, 1))
             for metric, name, _, _, low, spread in SCORES
         }
-    known = {f"{metric}.{name}": (higher, unit) for metric, name, higher, unit, _, _ in SCORES}
+    details = {f"{metric}.{name}": (higher, unit) for metric, name, higher, unit, _, _ in SCORES}
     rows = []
     for full, value in scores.items():
         metric, _, name = full.partition(".")
-        higher, unit = known.get(full, (True, ""))
+        higher, unit = details.get(full, (True, ""))
         finite = value is not None and math.isfinite(value)
         row = {"metric": metric, "score": name, "value": value if finite else None, "higher_is_better": higher}
         rows.append(

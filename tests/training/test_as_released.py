@@ -35,8 +35,8 @@ def test_a_fixed_split_is_the_same_for_all_seeds():
 
 
 def test_a_split_by_seed_differs_by_seed_and_shares_every_image_once():
-    first, again, other = (parts(spec("training.split=seed", seed=seed)) for seed in (3, 3, 4))
-    assert first == again
+    first, second, other = (parts(spec("training.split=seed", seed=seed)) for seed in (3, 3, 4))
+    assert first == second
     assert all(a != b for a, b in zip(first, other, strict=True))
     assert [len(part) for part in first] == [240, 30, 30]
     assert set.union(*first) == set(range(N))
@@ -56,8 +56,8 @@ def test_no_test_image_of_the_split_by_seed_is_in_training(tmp_path, seed):
 
 
 def test_images_of_all_are_drawn_with_replacement_from_the_whole_dataset():
-    big = "scoring.train_images=20000", "scoring.test_images=10000"
-    index, n_train = evaluation_sample(spec("scoring.images=all", *big), N)
+    changes = "scoring.train_images=20000", "scoring.test_images=10000"
+    index, n_train = evaluation_sample(spec("scoring.images=all", *changes), N)
     assert n_train == 20_000
     counts = np.bincount(index, minlength=N)
     assert len(counts) == N
@@ -66,9 +66,9 @@ def test_images_of_all_are_drawn_with_replacement_from_the_whole_dataset():
 
 
 def test_images_of_all_differ_by_seed_and_are_repeatable():
-    first, again, other = (evaluation_sample(spec("scoring.images=all", seed=seed), N)[0] for seed in (3, 3, 4))
+    first, second, other = (evaluation_sample(spec("scoring.images=all", seed=seed), N)[0] for seed in (3, 3, 4))
     assert len(first) == 600
-    assert first.tolist() == again.tolist()
+    assert first.tolist() == second.tolist()
     assert first.tolist() != other.tolist()
     fixed = [evaluation_sample(spec(seed=seed), N)[0].tolist() for seed in (3, 4)]
     assert fixed[0] == fixed[1]
@@ -114,8 +114,8 @@ def test_sampled_codes_have_the_posteriors_means_and_deviations(tmp_path, name):
 
 def test_sampled_codes_are_repeatable_and_differ_by_seed(tmp_path):
     model = Scored(tmp_path, "beta_vae")
-    first, again = (model.evaluation("sample").codes.values for _ in range(2))
-    np.testing.assert_array_equal(first, again)
+    first, second = (model.evaluation("sample").codes.values for _ in range(2))
+    np.testing.assert_array_equal(first, second)
     assert np.abs(model.noise(seed=0) - model.noise(seed=1)).mean() > 0.5
 
 

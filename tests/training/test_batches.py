@@ -21,16 +21,16 @@ TEST_IMAGES = [476703, 5691, 469661, 343019, 185546, 130947]
 def test_split_shares_every_image_once():
     parts = split(1003)
     assert (len(parts.train), len(parts.validation), len(parts.test)) == (802, 100, 101)
-    everything = np.concatenate([parts.train, parts.validation, parts.test])
-    assert sorted(everything.tolist()) == list(range(1003))
+    positions = np.concatenate([parts.train, parts.validation, parts.test])
+    assert sorted(positions.tolist()) == list(range(1003))
 
 
 def test_a_stream_shows_every_image_once_per_epoch():
     images = np.arange(100, 110)
     stream = Stream(images, batch_size=4, seed=0)
-    seen = np.concatenate([stream.batch(step) for step in range(5)])
-    assert sorted(seen[:10]) == sorted(seen[10:]) == images.tolist()
-    assert seen[:10].tolist() != seen[10:].tolist()
+    drawn_images = np.concatenate([stream.batch(step) for step in range(5)])
+    assert sorted(drawn_images[:10]) == sorted(drawn_images[10:]) == images.tolist()
+    assert drawn_images[:10].tolist() != drawn_images[10:].tolist()
 
 
 def test_a_batch_may_be_larger_than_the_dataset():

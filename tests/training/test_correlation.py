@@ -37,7 +37,7 @@ def test_the_sets_are_those_of_the_paper():
     assert len(correlation.pairs("conf_1", CARDS["mpi3d_real_complex"])) == 6
 
 
-def law(card, pairs, kept):
+def law(card, pairs, names):
     """The probabilities of two factors' values: products of the pairs' weights, summed over all other factors."""
     letters = dict(zip(card.factor_names, "abcdefgh", strict=False))
     scaled = {
@@ -47,10 +47,10 @@ def law(card, pairs, kept):
     for first, second, sigma in pairs:
         tables.append(np.exp(-((scaled[first][:, None] - scaled[second][None]) ** 2) / (2 * sigma * sigma)))
         subscripts.append(letters[first] + letters[second])
-    for name in kept:
+    for name in names:
         tables.append(np.ones(len(scaled[name])))
         subscripts.append(letters[name])
-    table = np.einsum(",".join(subscripts) + "->" + "".join(letters[name] for name in kept), *tables, optimize=True)
+    table = np.einsum(",".join(subscripts) + "->" + "".join(letters[name] for name in names), *tables, optimize=True)
     return table / table.sum()
 
 
@@ -61,27 +61,27 @@ def test_frequencies_follow_the_law(name, named):
     pairs = correlation.pairs(named, card)
     images = np.arange(card.n)
     weights = correlation.weights(named, card, card.grid.factors(images))
-    drawn = card.grid.factors(WeightedStream(images, weights, DRAWS, seed=1).batch(3))
+    factors = card.grid.factors(WeightedStream(images, weights, DRAWS, seed=1).batch(3))
     free = [factor for factor in card.factor_names if not any(factor in pair[:2] for pair in pairs)]
     for first, second in [pair[:2] for pair in pairs] + [(pairs[0].first, other) for other in free[:1]]:
         i, j = card.factor_names.index(first), card.factor_names.index(second)
         shape = card.factor_sizes[i], card.factor_sizes[j]
-        counts = np.bincount(np.ravel_multi_index((drawn[:, i], drawn[:, j]), shape), minlength=shape[0] * shape[1])
+        counts = np.bincount(np.ravel_multi_index((factors[:, i], factors[:, j]), shape), minlength=shape[0] * shape[1])
         expected = law(card, pairs, (first, second)).flatten() * DRAWS
         rare = expected < 10
-        observed, wanted = [*counts[~rare], counts[rare].sum()], [*expected[~rare], expected[rare].sum()]
-        assert len(wanted) > 3
-        if wanted[-1] < 10:  # a rest too small for a cell of its own
-            observed[-2:], wanted[-2:] = [sum(observed[-2:])], [sum(wanted[-2:])]
-        assert chisquare(observed, wanted).pvalue > 1e-4, (first, second)
+        observed, expected_counts = [*counts[~rare], counts[rare].sum()], [*expected[~rare], expected[rare].sum()]
+        assert len(expected_counts) > 3
+        if expected_counts[-1] < 10:  # a rest too small for a cell of its own
+            observed[-2:], expected_counts[-2:] = [sum(observed[-2:])], [sum(expected_counts[-2:])]
+        assert chisquare(observed, expected_counts).pvalue > 1e-4, (first, second)
 
 
 def test_batches_are_a_closed_form_of_seed_and_step():
     weights = np.array([0, 5, 0, 1, 2], dtype=np.int64)
     stream = WeightedStream(np.arange(10, 15), weights, 7, seed=3)
     forward = [stream.batch(step).tolist() for step in range(20)]
-    again = WeightedStream(np.arange(10, 15), weights, 7, seed=3)
-    assert [again.batch(step).tolist() for step in reversed(range(20))] == forward[::-1]
+    second_stream = WeightedStream(np.arange(10, 15), weights, 7, seed=3)
+    assert [second_stream.batch(step).tolist() for step in reversed(range(20))] == forward[::-1]
     assert forward[0] != forward[1]
     assert WeightedStream(np.arange(10, 15), weights, 7, seed=4).batch(0).tolist() != forward[0]
     assert {image for batch in forward for image in batch} == {11, 13, 14}, "no weight, no draws"
@@ -106,8 +106,8 @@ def test_only_training_images_are_drawn_and_evaluation_is_as_it_was():
     assert set(stream.sample(2000)) <= set(stream.images)
     factors = Blobs().factors(stream.batch(1))
     assert np.abs(factors[:, 0] - factors[:, 1]).mean() < 1.2 < np.abs(np.subtract.outer(range(10), range(10))).mean()
-    for index, again in zip(evaluation_sample(plain, 300), evaluation_sample(correlated, 300), strict=True):
-        np.testing.assert_array_equal(index, again)
+    for index, second_index in zip(evaluation_sample(plain, 300), evaluation_sample(correlated, 300), strict=True):
+        np.testing.assert_array_equal(index, second_index)
 
 
 def test_a_resumed_run_has_the_same_bits(tmp_path):
@@ -134,8 +134,8 @@ def test_strength_is_the_total_correlation_of_the_factors():
     assert correlation.strength("single_1", card) == pytest.approx(expected, abs=1e-6)
     widths = [correlation.strength(f"floor_hue:wall_hue:{sigma}", card) for sigma in (0.05, 0.1, 0.4, 10)]
     assert widths == sorted(widths, reverse=True)
-    both = correlation.strength("floor_hue:wall_hue:0.1 + shape:scale:0.1", card)
-    assert both == pytest.approx(sum(correlation.strength(f"single_{k}", card) for k in (1, 2)), abs=1e-6)
+    both_strength = correlation.strength("floor_hue:wall_hue:0.1 + shape:scale:0.1", card)
+    assert both_strength == pytest.approx(sum(correlation.strength(f"single_{k}", card) for k in (1, 2)), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_strength_is_the_total_correlation_of_the_factors():
     ],
 )
 def test_what_cannot_be_read_is_refused_before_training(dataset, correlation, message):
-    with pytest.raises(BenchError, match=message) as caught:
+    with pytest.raises(BenchError, match=message) as error:
         resolve("beta_vae", dataset, "smoke", 0, [f"data.correlation={correlation}"])
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_set_chosen_by_hand_is_off_protocol_and_the_familys_is_ranked():
@@ -166,7 +166,7 @@ def test_a_set_chosen_by_hand_is_off_protocol_and_the_familys_is_ranked():
     assert family.protocol == "standard-correlated-single_1"
     assert family.training == plain.training
     assert family.scoring == plain.scoring
-    assert len({one.digest for one in (by_hand, family, plain)}) == 3
+    assert len({spec.digest for spec in (by_hand, family, plain)}) == 3
     assert is_ranked(RunSpec.model_validate_json(family.model_dump_json()))
     assert resolve("beta_vae", "rooms3d", "cpu-correlated-conf_1", 0).spec.training.network == "conv64"
     with pytest.raises(BenchError, match="dsprites 'triple_1'"):

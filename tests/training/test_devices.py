@@ -80,8 +80,8 @@ WAYS += [("beta_vae", ["training.precision=tf32"])]
 @pytest.mark.parametrize(("model", "changes"), WAYS)
 def test_nothing_is_made_on_the_default_device(tmp_path, model, changes):
     results = []
-    for where in (nullcontext(), torch.device("meta")):
-        with where:
+    for default_device in (nullcontext(), torch.device("meta")):
+        with default_device:
             trainer = trained(spec(model, *changes), tmp_path / str(len(results)), CPU, stop=2)
             results.append(arrays(trainer, CPU))
     assert_same(*results)
@@ -218,10 +218,10 @@ def test_the_global_generator_of_cuda_is_left_alone(tmp_path):
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_the_command_on_cuda(dbench, tmp_path, precision):
     options = ["--datasets", "rooms3d", "--seeds", "1", "--protocol", "smoke", "--precision", precision]
-    done = dbench(
+    result = dbench(
         "run", "--models", "beta_vae,factor_qvae", *options, "--device", "cuda", "--out", tmp_path / "results"
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     records = load_records(tmp_path / "results")
     assert [record.spec.model for record in records] == ["beta_vae", "factor_qvae"]
     for record in records:

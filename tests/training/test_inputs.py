@@ -33,8 +33,8 @@ def test_inputs_on_a_device_are_those_of_the_host(name, correlation):
         images, clock = trainer.inputs.take()
         rates = [group["lr"] for group in trainer.optimizer.param_groups]
         device.seek(step)
-        copied, now = device.take()
-        assert torch.equal(images, copied)
-        assert now.dtype == torch.float64
-        assert float(now) == clock == 2 * step
+        device_images, device_clock = device.take()
+        assert torch.equal(images, device_images)
+        assert device_clock.dtype == torch.float64
+        assert float(device_clock) == clock == 2 * step
         assert [float(group["lr"]) for group in trainer.optimizer.param_groups] == pytest.approx(rates, rel=1e-6)

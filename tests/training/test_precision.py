@@ -27,12 +27,12 @@ def fresh(folder, *arguments, **options):
 
 @pytest.mark.parametrize("model", MODELS.entries)
 def test_bf16_trains_every_model_near_fp32(tmp_path, model):
-    full, lowered = fresh(tmp_path / "a", model).update(), fresh(tmp_path / "b", model, BF16).update()
-    for name, value in full.items():
-        assert lowered[name].dtype == torch.float32
+    fp32_logs, bf16_logs = fresh(tmp_path / "a", model).update(), fresh(tmp_path / "b", model, BF16).update()
+    for name, value in fp32_logs.items():
+        assert bf16_logs[name].dtype == torch.float32
         # A nearest value can change; sums over few images of few latents then move more than by rounding.
-        torch.testing.assert_close(lowered[name], value, rtol=0.1, atol=0.02)
-    assert any(not torch.equal(lowered[name], value) for name, value in full.items())
+        torch.testing.assert_close(bf16_logs[name], value, rtol=0.1, atol=0.02)
+    assert any(not torch.equal(bf16_logs[name], value) for name, value in fp32_logs.items())
 
 
 def test_bf16_keeps_weights_and_evaluation_in_fp32(tmp_path):
@@ -59,26 +59,26 @@ def test_bf16_resumes_to_the_bit(tmp_path):
 @pytest.mark.parametrize("precision", ["tf32", "fp32"])
 def test_tf32_is_allowed_in_updates_only(tmp_path, precision):
     trainer = fresh(tmp_path, "beta_vae", f"training.precision={precision}")
-    losses, seen = trainer.model.losses, []
+    losses, flags = trainer.model.losses, []
 
     def watched(x, step, noise):
-        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        flags.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
         return losses(x, step, noise)
 
     trainer.model.losses = watched
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     trainer.update()
-    assert seen == [(precision == "tf32",) * 2]
+    assert flags == [(precision == "tf32",) * 2]
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
 
 
 def test_another_precision_than_the_protocols_is_off_protocol():
-    (usual,) = expand("qlae", "rooms3d", "1", "cpu")
-    (same_one,) = expand("qlae", "rooms3d", "1", "cpu", ["training.precision=fp32"])
-    (lowered,) = expand("qlae", "rooms3d", "1", "cpu", ["training.precision=bf16"])
-    assert same_one == usual
-    assert lowered.changed == (BF16,)
-    assert lowered.digest != usual.digest
+    (protocol_spec,) = expand("qlae", "rooms3d", "1", "cpu")
+    (fp32_spec,) = expand("qlae", "rooms3d", "1", "cpu", ["training.precision=fp32"])
+    (bf16_spec,) = expand("qlae", "rooms3d", "1", "cpu", ["training.precision=bf16"])
+    assert fp32_spec == protocol_spec
+    assert bf16_spec.changed == (BF16,)
+    assert bf16_spec.digest != protocol_spec.digest
 
 
 WORDS = ["run", "--models", "beta_vae", "--datasets", "rooms3d", "--protocol", "smoke", "--seeds", "1", "--compile"]
@@ -89,8 +89,8 @@ FEW = ["--set", "training.updates=2", "--set", "scoring.train_images=100", "--se
 def test_the_record_says_whether_networks_were_compiled(tmp_path, dbench, monkeypatch):
     """By the command; the compiler itself, which takes a minute, is switched off."""
     monkeypatch.setattr(torch._dynamo.config, "disable", True)
-    done = dbench(*WORDS, *FEW, "--set", BF16, "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
+    result = dbench(*WORDS, *FEW, "--set", BF16, "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
     (record,) = runs.load_records(tmp_path)
     assert record.content["environment"]["compile"] is True
     assert record.spec.training.precision == "bf16"
@@ -103,10 +103,10 @@ def test_a_machine_without_a_compiler_is_told_what_to_do(tmp_path):
     environment = os.environ | {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     environment.pop("CXX", None)
     command = [sys.executable, "-m", "disentangle_bench", *WORDS, "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "--compile needs a C++ compiler: install one, such as g++, or leave --compile out" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "--compile needs a C++ compiler: install one, such as g++, or leave --compile out" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.thorough
@@ -115,9 +115,9 @@ def test_a_machine_without_a_compiler_is_told_what_to_do(tmp_path):
 def test_compiled_networks_give_the_same_numbers_up_to_rounding(tmp_path, model):
     plain, compiled = fresh(tmp_path / "a", model), fresh(tmp_path / "b", model, compile=True)
     for _ in range(3):
-        expected, got = plain.update(), compiled.update()
+        expected, actual = plain.update(), compiled.update()
         for name, value in expected.items():
-            torch.testing.assert_close(got[name], value, rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(actual[name], value, rtol=1e-3, atol=1e-5)
     assert list(plain.model.state_dict()) == list(compiled.model.state_dict())
 
 

@@ -27,8 +27,8 @@ def test_learning_rate_is_half_a_cosine():
     assert learning_rate(training, 100) == pytest.approx(1e-6)
     rates = [learning_rate(training, step) for step in range(101)]
     assert all(a > b for a, b in pairwise(rates))
-    once = training.model_copy(update={"updates": 1})
-    assert learning_rate(once, 0) == 1e-3
+    one_update = training.model_copy(update={"updates": 1})
+    assert learning_rate(one_update, 0) == 1e-3
 
 
 def test_half_a_cosine_may_be_shorter_than_the_run_which_then_climbs_back(tmp_path):
@@ -77,18 +77,18 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, model, stop):
 
 
 def test_checkpoints_by_time_do_not_change_the_numbers(tmp_path):
-    often = started(tmp_path / "often")
-    often.run(tmp_path / "often", checkpoint_seconds=0.0)
-    assert same(state(often), state(trained(tmp_path / "once")))
+    trainer = started(tmp_path / "often")
+    trainer.run(tmp_path / "often", checkpoint_seconds=0.0)
+    assert same(state(trainer), state(trained(tmp_path / "once")))
 
 
 def test_a_run_whose_evaluation_was_cut_off_does_not_train_again(tmp_path):
     first = trained(tmp_path)
     steps = []
-    again = started(tmp_path)
-    again.run(tmp_path, progress=steps.append)
+    second = started(tmp_path)
+    second.run(tmp_path, progress=steps.append)
     assert steps == []
-    assert same(state(first), state(again))
+    assert same(state(first), state(second))
 
 
 def test_checkpoint_holds_everything_and_loads_without_unpickling(tmp_path):
@@ -185,21 +185,21 @@ def test_weight_decay_is_decoupled_and_pulls_weights_to_zero(tmp_path):
             parameter.grad = torch.zeros_like(parameter)
     trainer.optimizer.step()
     for name, parameter in trainer.model.named_parameters():
-        spared = parameter.dim() < 2 or name == "codebooks"
-        torch.testing.assert_close(parameter.detach(), before[name] * (1.0 if spared else 1 - 0.5 * 0.1))
+        is_spared = parameter.dim() < 2 or name == "codebooks"
+        torch.testing.assert_close(parameter.detach(), before[name] * (1.0 if is_spared else 1 - 0.5 * 0.1))
 
 
 def test_images_are_channels_last_floats(tmp_path):
     trainer = Trainer(spec(), Blobs(), CPU)
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in trainer.model.parameters() if p.dim() == 4)
-    seen = []
+    inputs = []
     losses = trainer.model.losses
-    trainer.model.losses = lambda x, step, noise: (seen.append(x), losses(x, step, noise))[1]
+    trainer.model.losses = lambda x, step, noise: (inputs.append(x), losses(x, step, noise))[1]
     trainer.update()
-    assert seen[0].is_contiguous(memory_format=torch.channels_last)
-    assert seen[0].dtype == torch.float32
-    assert seen[0].max() <= 1
-    assert seen[0].max() > 0.3
+    assert inputs[0].is_contiguous(memory_format=torch.channels_last)
+    assert inputs[0].dtype == torch.float32
+    assert inputs[0].max() <= 1
+    assert inputs[0].max() > 0.3
 
 
 def test_the_global_generator_is_left_alone(tmp_path):
@@ -224,8 +224,8 @@ def test_a_finished_training_of_another_kind_of_device_is_not_repeated(tmp_path)
     whole = trained(tmp_path)
     write_checkpoint(tmp_path, read_checkpoint(tmp_path / CHECKPOINT) | {"device": "cuda"})
     steps = []
-    again = started(tmp_path)
-    again.run(tmp_path, progress=steps.append)
+    second = started(tmp_path)
+    second.run(tmp_path, progress=steps.append)
     assert steps == []
     weights = whole.model.state_dict()
-    assert all(torch.equal(weights[name], tensor) for name, tensor in again.model.state_dict().items())
+    assert all(torch.equal(weights[name], tensor) for name, tensor in second.model.state_dict().items())

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from disentangle_bench.report.results import Results
 
 SERVE = "disentangle_bench.report.figures.drawing:serve"
-WORTHWHILE = 6
-"""Smallest number of setups in all tables for which starting processes (a second or two each) pays off."""
+SETUPS_PER_PROCESS = 3
+"""Smallest number of setups for which starting one more process (a second or two) pays off."""
 
 Progress = Callable[[str], None]
 
@@ -90,19 +90,24 @@ def _matching(rows: pd.DataFrame, board: pd.DataFrame) -> pd.DataFrame:
 
 def draw(tables: Sequence[Table], say: Progress) -> list[Drawn]:
     """Draw all tables, on all cores if that is worthwhile; return the results in the order of tables and figures."""
-    sizes = [len(table.board[SETUP].drop_duplicates()) for table in tables]
-    jobs = available() if sum(sizes) >= WORTHWHILE else 1
-    if jobs < 2:
+    setups = sum(len(table.board[SETUP].drop_duplicates()) for table in tables)
+    processes = min(available(), setups // SETUPS_PER_PROCESS)
+    if processes < 2:
         return [figure for table in tables for figure in draw_table(table, say)]
     # Each process draws every n-th figure of every table, so that one large table keeps all of them busy.
-    with ThreadPoolExecutor(jobs) as threads:
-        parts = list(threads.map(lambda job: _draw_elsewhere(tables, (job, jobs), say), range(jobs)))
-    return [of_table[place % jobs][place] for of_table in zip(*parts, strict=True) for place in range(len(of_table[0]))]
+    packed = [_packed(table) for table in tables]
+    with ThreadPoolExecutor(processes) as threads:
+        shares = list(threads.map(lambda first: _draw_elsewhere(packed, (first, processes), say), range(processes)))
+    return [
+        of_table[index % processes][index]
+        for of_table in zip(*shares, strict=True)
+        for index in range(len(of_table[0]))
+    ]
 
 
-def _draw_elsewhere(tables: Sequence[Table], share: tuple[int, int], say: Progress) -> list[list[Drawn]]:
+def _draw_elsewhere(packed: Sequence[dict[str, Any]], share: tuple[int, int], say: Progress) -> list[list[Drawn]]:
     """Draw a share of the figures of these tables in another process, which sends progress and, last, the result."""
-    with Process(SERVE, {"tables": [_packed(table) for table in tables], "share": share}) as process:
+    with Process(SERVE, {"tables": packed, "share": share}) as process:
         for message in process:
             if "drawn" in message:
                 return [

@@ -167,8 +167,8 @@ def heat(axis: Axes, matrix: npt.ArrayLike, written: bool = False, **options: An
 
 def _luminance(colour: npt.ArrayLike) -> float:
     """Return the relative luminance of an sRGB colour, from 0 (black) to 1 (white), as WCAG 2 defines it."""
-    part = np.asarray(colour, dtype=float)[:3]
-    linear = np.where(part <= 0.03928, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+    channels = np.asarray(colour, dtype=float)[:3]
+    linear = np.where(channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ (0.2126, 0.7152, 0.0722))
 
 

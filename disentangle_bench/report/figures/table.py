@@ -91,9 +91,9 @@ def draw_table(
     first, processes = share
     drawn = []
     with style.style():
-        for place, (stem, draw) in enumerate(_figures(table, setups, notes, missing)):
+        for index, (stem, draw) in enumerate(_figures(table, setups, notes, missing)):
             paths = list[Path]()
-            if place % processes == first:
+            if index % processes == first:
                 say(f"figure {one_line(table.folder.name)}/{stem}")
                 try:
                     paths = _save(draw(), table.folder / stem)

@@ -21,10 +21,10 @@ def command(tmp_path):
         return commands[-1]
 
     yield make
-    for each_command in commands:
-        if each_command.process and each_command.process.poll() is None:
-            each_command.process.kill()
-            each_command.process.communicate()
+    for command in commands:
+        if command.process and command.process.poll() is None:
+            command.process.kill()
+            command.process.communicate()
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +44,6 @@ def slurm(tmp_path_factory):
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
     """What the grid ``LONG`` gives on this machine, by the local executor."""
-    here = Command(tmp_path_factory.mktemp("undisturbed") / "here", LONG, dict(os.environ))
-    here.complete(1)
-    return contents(here.out)
+    command = Command(tmp_path_factory.mktemp("undisturbed") / "here", LONG, dict(os.environ))
+    command.complete(1)
+    return contents(command.out)

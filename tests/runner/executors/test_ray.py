@@ -44,7 +44,7 @@ def node_of(pid, nodes):
 
 
 @pytest.fixture
-def there(command, cluster):
+def ray_command(command, cluster):
     """The command for the grid ``LONG`` on the cluster."""
     options = ["--executor", "ray", "--ray", f"address={cluster[0].address}", "--checkpoint-seconds", "0.5"]
     return command("there", *LONG, *options)
@@ -53,10 +53,10 @@ def there(command, cluster):
 @pytest.mark.slow
 def test_without_an_address_ray_is_started_here(command):
     options = ["--models", "qlae", "--seeds", "1"]
-    here, there = command("here", *options), command("there", *options, "--executor", "ray")
-    here.complete(1)
-    assert " done" in there.complete(1)
-    assert contents(there.out) == contents(here.out)
+    local_command, ray_command = command("here", *options), command("there", *options, "--executor", "ray")
+    local_command.complete(1)
+    assert " done" in ray_command.complete(1)
+    assert contents(ray_command.out) == contents(local_command.out)
 
 
 @pytest.mark.slow
@@ -64,65 +64,65 @@ def test_a_whole_grid_with_a_node_killed(command, cluster):
     """Two models, two seeds, a node killed in the middle: the other ends it."""
     ray_cluster, nodes = cluster
     options = ["--models", "qlae,factor_vae", "--seeds", "2", "--set", "training.updates=60"]
-    here, there = (
+    local_command, ray_command = (
         command("here", *options),
         command("there", *options, "--executor", "ray", "--ray", f"address={ray_cluster.address}"),
     )
-    here.complete(4)
-    there.start()
-    run_id, beat = there.training()
+    local_command.complete(4)
+    ray_command.start()
+    run_id, beat = ray_command.training()
     ray_cluster.remove_node(node_of(beat["pid"], nodes), allow_graceful=False)
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert f"{run_id} retried" in printed
-    assert "4 finished" in printed
-    assert contents(there.out) == contents(here.out)
+    status, output = ray_command.wait()
+    assert status == 0, output
+    assert f"{run_id} retried" in output
+    assert "4 finished" in output
+    assert contents(ray_command.out) == contents(local_command.out)
 
 
 @pytest.mark.thorough
-def test_a_run_goes_on_from_its_checkpoint_when_its_node_is_killed(there, cluster, undisturbed):
-    whole, nodes = cluster
-    there.start()
-    run_id, beat = there.training()
-    checkpoint = there.out / "runs" / run_id / "checkpoint.pt"
+def test_a_run_goes_on_from_its_checkpoint_when_its_node_is_killed(ray_command, cluster, undisturbed):
+    ray_cluster, nodes = cluster
+    ray_command.start()
+    run_id, beat = ray_command.training()
+    checkpoint = ray_command.out / "runs" / run_id / "checkpoint.pt"
     until(checkpoint.exists, "a checkpoint")
     node = node_of(beat["pid"], nodes)
-    whole.remove_node(node, allow_graceful=False)
-    until(lambda: there.training()[1]["pid"] != beat["pid"], "another process")
-    _, second = there.training()
+    ray_cluster.remove_node(node, allow_graceful=False)
+    until(lambda: ray_command.training()[1]["pid"] != beat["pid"], "another process")
+    _, second = ray_command.training()
     assert node_of(second["pid"], [other for other in nodes if other is not node])
     assert second["done"] > 1, "from the checkpoint, not from the start"
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert f"{run_id} retried" in printed
-    assert contents(there.out) == undisturbed
+    status, output = ray_command.wait()
+    assert status == 0, output
+    assert f"{run_id} retried" in output
+    assert contents(ray_command.out) == undisturbed
 
 
 @pytest.mark.thorough
-def test_a_process_lost_twice_is_a_failure(there):
-    there.start()
-    _, first = there.training()
+def test_a_process_lost_twice_is_a_failure(ray_command):
+    ray_command.start()
+    _, first = ray_command.training()
     os.kill(first["pid"], signal.SIGKILL)
-    until(lambda: there.training()[1]["pid"] != first["pid"], "a second process")
-    os.kill(there.training()[1]["pid"], signal.SIGKILL)
-    status, printed = there.wait()
-    assert status == 1, printed
-    (failed,) = there.out.glob("runs/*/failed.json")
+    until(lambda: ray_command.training()[1]["pid"] != first["pid"], "a second process")
+    os.kill(ray_command.training()[1]["pid"], signal.SIGKILL)
+    status, output = ray_command.wait()
+    assert status == 1, output
+    (failed,) = ray_command.out.glob("runs/*/failed.json")
     assert "ended unexpectedly, 2 times: WorkerCrashedError" in json.loads(failed.read_text())["error"]
 
 
 @pytest.mark.thorough
-def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(there, undisturbed):
-    there.start()
-    run_id, _ = there.training()
-    there.process.send_signal(signal.SIGINT)
-    status, printed = there.wait(60)
-    assert status == 130, printed
-    assert f"{run_id} stopped: stopped after update" in printed
-    assert "Traceback" not in printed
-    assert list(there.out.glob("runs/*/checkpoint.pt"))
-    there.complete(1)
-    assert contents(there.out) == undisturbed
+def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(ray_command, undisturbed):
+    ray_command.start()
+    run_id, _ = ray_command.training()
+    ray_command.process.send_signal(signal.SIGINT)
+    status, output = ray_command.wait(60)
+    assert status == 130, output
+    assert f"{run_id} stopped: stopped after update" in output
+    assert "Traceback" not in output
+    assert list(ray_command.out.glob("runs/*/checkpoint.pt"))
+    ray_command.complete(1)
+    assert contents(ray_command.out) == undisturbed
 
 
 def test_what_a_run_takes_of_a_cluster():
@@ -152,8 +152,10 @@ def test_what_no_cluster_can_give(resources, message):
 
 @pytest.mark.slow
 def test_an_address_that_nobody_has_is_one_line(command):
-    there = command("there", "--models", "qlae", "--seeds", "1", "--executor", "ray", "--ray", "address=127.0.0.1:9")
-    status, printed = there.start().wait()
-    assert status == 2, printed
-    assert "--ray address=127.0.0.1:9 cannot be reached" in printed
-    assert "Traceback" not in printed
+    ray_command = command(
+        "there", "--models", "qlae", "--seeds", "1", "--executor", "ray", "--ray", "address=127.0.0.1:9"
+    )
+    status, output = ray_command.start().wait()
+    assert status == 2, output
+    assert "--ray address=127.0.0.1:9 cannot be reached" in output
+    assert "Traceback" not in output

@@ -25,8 +25,8 @@ def both(command, slurm):
     """``both("--models", "qlae")`` are the same command for this machine and for Slurm."""
 
     def make(*options, slurm_options="poll=0.5"):
-        there = ["--executor", "slurm", "--slurm", slurm_options]
-        return command("here", *options), command("there", *options, *there, environment=slurm.environment)
+        executor_options = ["--executor", "slurm", "--slurm", slurm_options]
+        return command("here", *options), command("there", *options, *executor_options, environment=slurm.environment)
 
     return make
 
@@ -48,29 +48,29 @@ def restarts(slurm, job):
 
 @pytest.mark.slow
 def test_a_grid_ends_with_the_same_bits(both):
-    here, there = both("--models", "qlae,beta_vae", "--seeds", "1")
-    here.complete(2)
-    assert " started" in there.complete(2)
-    assert contents(there.out) == contents(here.out)
-    assert not list(there.out.glob("slurm/*")), "submitit's files go with the jobs"
+    local_command, slurm_command = both("--models", "qlae,beta_vae", "--seeds", "1")
+    local_command.complete(2)
+    assert " started" in slurm_command.complete(2)
+    assert contents(slurm_command.out) == contents(local_command.out)
+    assert not list(slurm_command.out.glob("slurm/*")), "submitit's files go with the jobs"
 
 
 @pytest.mark.thorough
 def test_a_cancelled_job_is_reported_and_the_same_command_goes_on(both, slurm, undisturbed):
-    _, there = both(*LONG)
-    there.start()
-    run_id, _ = there.training()
+    _, slurm_command = both(*LONG)
+    slurm_command.start()
+    run_id, _ = slurm_command.training()
     ((job, _),) = queue(slurm)
     slurm.command("scancel", job)
-    status, printed = there.wait()
-    assert status == 75, printed
-    assert f"left: {run_id}: stopped after update" in printed
-    assert "(its Slurm job was cancelled)" in printed
-    assert list(there.out.glob("runs/*/checkpoint.pt"))
-    assert not list(there.out.glob("runs/*/*ed.json"))
+    status, output = slurm_command.wait()
+    assert status == 75, output
+    assert f"left: {run_id}: stopped after update" in output
+    assert "(its Slurm job was cancelled)" in output
+    assert list(slurm_command.out.glob("runs/*/checkpoint.pt"))
+    assert not list(slurm_command.out.glob("runs/*/*ed.json"))
     assert not queue(slurm), "a cancelled job must not come back"
-    there.complete(1)
-    assert contents(there.out) == undisturbed
+    slurm_command.complete(1)
+    assert contents(slurm_command.out) == undisturbed
 
 
 @pytest.mark.slow
@@ -78,86 +78,86 @@ def test_a_job_told_to_end_is_requeued_also_while_slurmctld_is_away(both, slurm,
     """The signal is the one that Slurm sends before the time limit and on preemption. It goes to the job that has the
     number of its array: only this one may be requeued.
     """
-    _, there = both(*LONG, "--seeds", "2")
-    there.start()
-    beats = [there.training(f"seed{seed}")[1] for seed in range(2)]
+    _, slurm_command = both(*LONG, "--seeds", "2")
+    slurm_command.start()
+    beats = [slurm_command.training(f"seed{seed}")[1] for seed in range(2)]
     jobs = {
         job: (number == job.partition("_")[0], beat["pid"]) for beat in beats for job, number in [job_of(beat["pid"])]
     }
-    ((told, pid),) = ((job, pid) for job, (is_array, pid) in jobs.items() if is_array)
-    (other,) = set(jobs) - {told}
+    ((requeued_job, pid),) = ((job, pid) for job, (is_array, pid) in jobs.items() if is_array)
+    (other,) = set(jobs) - {requeued_job}
     slurm.stop_controller()
     try:
         os.kill(pid, signal.SIGUSR2)
-        until(lambda: list(there.out.glob("runs/*/checkpoint.pt")), "a checkpoint")
+        until(lambda: list(slurm_command.out.glob("runs/*/checkpoint.pt")), "a checkpoint")
         time.sleep(2)
-        assert there.process.poll() is None, "the command must wait for slurmctld"
+        assert slurm_command.process.poll() is None, "the command must wait for slurmctld"
     finally:
         slurm.start_controller()
-    until(lambda: restarts(slurm, told), "the requeue")
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert "2 finished" in printed
-    assert " retried" not in printed
-    assert (restarts(slurm, told), restarts(slurm, other)) == (1, 0)
-    assert undisturbed.items() <= contents(there.out).items()
+    until(lambda: restarts(slurm, requeued_job), "the requeue")
+    status, output = slurm_command.wait()
+    assert status == 0, output
+    assert "2 finished" in output
+    assert " retried" not in output
+    assert (restarts(slurm, requeued_job), restarts(slurm, other)) == (1, 0)
+    assert undisturbed.items() <= contents(slurm_command.out).items()
 
 
 @pytest.mark.thorough
 def test_jobs_go_on_without_the_command_and_are_taken_over(both, slurm, undisturbed):
-    _, there = both(*LONG)
-    there.start()
-    there.training()
-    there.process.kill()
-    there.process.communicate()
+    _, slurm_command = both(*LONG)
+    slurm_command.start()
+    slurm_command.training()
+    slurm_command.process.kill()
+    slurm_command.process.communicate()
     ((job, state),) = queue(slurm)
     assert state == "RUNNING"
-    there.start()
+    slurm_command.start()
     time.sleep(3)
     assert [row[0] for row in queue(slurm)] == [job], "no second job"
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert "1 finished" in printed
-    assert contents(there.out) == undisturbed
+    status, output = slurm_command.wait()
+    assert status == 0, output
+    assert "1 finished" in output
+    assert contents(slurm_command.out) == undisturbed
 
 
 @pytest.mark.thorough
 def test_ctrl_c_cancels_the_jobs_with_checkpoints(both, slurm):
-    _, there = both(*LONG)
-    there.start()
-    there.training()
-    there.process.send_signal(signal.SIGINT)
-    status, printed = there.wait(60)
-    assert status == 130, printed
-    assert "Traceback" not in printed
-    assert list(there.out.glob("runs/*/checkpoint.pt"))
+    _, slurm_command = both(*LONG)
+    slurm_command.start()
+    slurm_command.training()
+    slurm_command.process.send_signal(signal.SIGINT)
+    status, output = slurm_command.wait(60)
+    assert status == 130, output
+    assert "Traceback" not in output
+    assert list(slurm_command.out.glob("runs/*/checkpoint.pt"))
     assert not queue(slurm)
 
 
 @pytest.mark.thorough
 def test_a_lost_job_is_submitted_once_more(both, slurm, undisturbed):
-    _, there = both(*LONG)
-    there.start()
-    _, first = there.training()
+    _, slurm_command = both(*LONG)
+    slurm_command.start()
+    _, first = slurm_command.training()
     os.kill(first["pid"], signal.SIGKILL)
-    status, printed = there.wait()
-    assert status == 0, printed
-    assert " retried" in printed
-    assert contents(there.out) == undisturbed
+    status, output = slurm_command.wait()
+    assert status == 0, output
+    assert " retried" in output
+    assert contents(slurm_command.out) == undisturbed
 
 
 @pytest.mark.thorough
 def test_a_job_lost_twice_is_a_failure(both, slurm):
-    _, there = both(*LONG)
-    there.start()
-    _, first = there.training()
+    _, slurm_command = both(*LONG)
+    slurm_command.start()
+    _, first = slurm_command.training()
     os.kill(first["pid"], signal.SIGKILL)
-    until(lambda: there.training()[1]["pid"] != first["pid"], "a second process")
-    _, second = there.training()
+    until(lambda: slurm_command.training()[1]["pid"] != first["pid"], "a second process")
+    _, second = slurm_command.training()
     os.kill(second["pid"], signal.SIGKILL)
-    status, printed = there.wait()
-    assert status == 1, printed
-    (failed,) = there.out.glob("runs/*/failed.json")
+    status, output = slurm_command.wait()
+    assert status == 1, output
+    (failed,) = slurm_command.out.glob("runs/*/failed.json")
     content = json.loads(failed.read_text())
     assert "ended unexpectedly, 2 times: Slurm says FAILED" in content["error"]
     assert content["command"].startswith("dbench run --models beta_vae")
@@ -169,32 +169,32 @@ def test_a_whole_grid_with_everything_at_once(both, slurm):
     restarted in between.
     """
     limits = "poll=0.5,time=1,signal_delay_s=5"
-    _, long_there = both(*LONG[:-1], "training.updates=2500", slurm_options=limits)
+    _, long_command = both(*LONG[:-1], "training.updates=2500", slurm_options=limits)
     options = ("--models", "beta_vae,factor_vae,qlae", "--seeds", "1", "--set", "training.updates=150")
-    # On a busy machine a minute is too little for these to be scored.
-    here, there = both(*options, slurm_options="poll=0.5,time=10,signal_delay_s=5")
-    long_there.start()
-    long_run, _ = long_there.training()
+    # Only the long run is to reach its limit: on a busy machine, scoring alone may take these a minute.
+    local_command, slurm_command = both(*options, slurm_options="poll=0.5,time=10,signal_delay_s=5")
+    long_command.start()
+    long_run, _ = long_command.training()
     ((limited, _),) = queue(slurm)
-    there.start()
-    there.training("smoke-b")
+    slurm_command.start()
+    slurm_command.training("smoke-b")
     slurm.stop_controller()
     time.sleep(3)
     slurm.start_controller()
-    cancelled, beat = there.training("factor_vae")
+    cancelled, beat = slurm_command.training("factor_vae")
     slurm.command("scancel", job_of(beat["pid"])[0])
-    status, printed = there.wait()
-    assert status == 75, printed
-    assert f"left: {cancelled}: stopped " in printed
-    assert "2 finished" in printed
-    status, printed = long_there.wait()
-    assert status == 0, printed
+    status, output = slurm_command.wait()
+    assert status == 75, output
+    assert f"left: {cancelled}: stopped " in output
+    assert "2 finished" in output
+    status, output = long_command.wait()
+    assert status == 0, output
     assert restarts(slurm, limited) > 0, f"{long_run} was not at its limit"
-    there.complete(1)
-    here.complete(3)
-    ended = contents(there.out)
-    del ended[long_run]
-    assert ended == contents(here.out)
+    slurm_command.complete(1)
+    local_command.complete(3)
+    runs = contents(slurm_command.out)
+    del runs[long_run]
+    assert runs == contents(local_command.out)
 
 
 @pytest.mark.parametrize(
@@ -243,21 +243,21 @@ def test_times_as_sbatch_takes_them(time):
 
 
 @pytest.mark.parametrize(
-    ("left", "expected"),
+    ("time_left", "expected"),
     [("0:58", 58), ("1:00:01", 3601), ("2-00:00:10", 172810), ("UNLIMITED", float("inf")), ("INVALID", float("inf"))],
 )
-def test_the_time_a_job_has_left(left, expected):
-    assert seconds(left) == expected
+def test_the_time_a_job_has_left(time_left, expected):
+    assert seconds(time_left) == expected
 
 
 @pytest.mark.slow
 def test_what_slurm_refuses_is_one_line(both):
-    _, there = both("--models", "qlae", "--seeds", "1", slurm_options="partition=nowhere")
-    status, printed = there.start().wait()
-    assert status == 2, printed
-    assert "Slurm did not take the jobs: Batch job submission failed: Invalid partition" in printed
-    assert "Traceback" not in printed
-    assert not list(there.out.glob("slurm/*"))
+    _, slurm_command = both("--models", "qlae", "--seeds", "1", slurm_options="partition=nowhere")
+    status, output = slurm_command.start().wait()
+    assert status == 2, output
+    assert "Slurm did not take the jobs: Batch job submission failed: Invalid partition" in output
+    assert "Traceback" not in output
+    assert not list(slurm_command.out.glob("slurm/*"))
 
 
 @pytest.mark.slow
@@ -271,20 +271,20 @@ def test_the_script_in_the_documentation(command, slurm, tmp_path, undisturbed):
         "dbench worker", f"{sys.executable} -m disentangle_bench worker"
     )
     (tmp_path / "runs.sh").write_text(script.replace("results/cpu", "there"))
-    there = command("there", *LONG)
-    plan_command = [sys.executable, "-m", "disentangle_bench", "plan", *GRID, *LONG, "--keep", "--out", str(there.out)]
+    grid = command("there", *LONG)
+    plan_command = [sys.executable, "-m", "disentangle_bench", "plan", *GRID, *LONG, "--keep", "--out", str(grid.out)]
     run_id = subprocess.check_output(plan_command, text=True)
     (tmp_path / "runs.txt").write_text(run_id)
     submit = ["sbatch", "--parsable", "--array=1-1", f"--chdir={tmp_path}", str(tmp_path / "runs.sh")]
     array = slurm.command(*submit).strip()
     for name in ("requeued", "cancelled"):
-        there.training()
+        grid.training()
         ((job, _),) = queue(slurm)
         slurm.command("scancel", *(["--signal=TERM", "--batch"] if name == "requeued" else []), job)
-        until(lambda: list(there.out.glob("runs/*/checkpoint.pt")), "a checkpoint")
-        until(lambda: not list(there.out.glob("runs/*/progress.json")), "the end of the process")
+        until(lambda: list(grid.out.glob("runs/*/checkpoint.pt")), "a checkpoint")
+        until(lambda: not list(grid.out.glob("runs/*/progress.json")), "the end of the process")
     until(lambda: not queue(slurm), "the end of the cancelled job")
     assert restarts(slurm, f"{array}_1") == 1
     slurm.command(*submit)
-    until(lambda: list(there.out.glob("runs/*/record.json")), "a record")
-    assert contents(there.out) == undisturbed
+    until(lambda: list(grid.out.glob("runs/*/record.json")), "a record")
+    assert contents(grid.out) == undisturbed
