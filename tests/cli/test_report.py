@@ -53,8 +53,8 @@ def test_a_group_of_metrics_is_what_is_there_of_it(dbench, out):
         (["--group-by", "seed"], "unknown grouping 'seed'"),
     ],
 )
-def test_what_is_unknown_is_one_line(dbench, out, words, message):
-    result = dbench("report", out, *words)
+def test_what_is_unknown_is_one_line(dbench, out, options, message):
+    result = dbench("report", out, *options)
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1

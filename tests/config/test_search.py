@@ -104,10 +104,10 @@ def test_a_mark_of_a_search_does_not_change_the_run_and_tuning_does():
         ({"search": Search(100_001)}, "means 100,001 runs"),
     ],
 )
-def test_searches_that_cannot_be(words, message):
+def test_searches_that_cannot_be(options, message):
     defaults = {"models": "qlae", "datasets": "rooms3d", "seeds": "1", "protocol": "smoke", "search": Search(2)}
     with pytest.raises(BenchError, match=message):
-        expand(**defaults | words)
+        expand(**defaults | options)
 
 
 def test_a_small_space_says_how_many_points_it_has(monkeypatch):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import zipfile
 from pathlib import Path
 
@@ -13,24 +12,15 @@ import pytest
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.data import dsprites, numbered_pngs, shapes3d
 from disentangle_bench.data import mpi3d as mpi3d_module
-from disentangle_bench.data.files import digest
 from disentangle_bench.data.isaac3d import Isaac3D
 from disentangle_bench.data.mpi3d import MPI3DReal, MPI3DToy
-from disentangle_bench.data.official import OfficialDataset, adopt
-from disentangle_bench.data.resizing import resized
+from disentangle_bench.data.official import OfficialDataset
 from disentangle_bench.errors import BenchError
 from disentangle_bench.registry import DATASETS, metric_module
 from disentangle_bench.testing import check_dataset
 from support.official_files import MAKERS, loops, mpi3d, pngs, smallnorb
 
 OFFICIAL = [name for name in DATASETS.entries if issubclass(DATASETS.load(name), OfficialDataset)]
-
-
-@pytest.fixture(params=MAKERS)
-def case(request, tmp_path):
-    folder = tmp_path / "official"
-    folder.mkdir()
-    return MAKERS[request.param](folder)
 
 
 @pytest.fixture
@@ -367,91 +357,12 @@ def test_a_prepared_folder_that_cannot_be_written_serves(case, monkeypatch):
         case.folder.chmod(0o755)
 
 
-def test_a_users_file_is_linked_and_not_copied(case, tmp_path):
-    data = tmp_path / "data"
-    data.mkdir()
-    small = case.dataset
-    for path in small.paths(case.folder):
-        adopted = adopt(small.card, small.accepted_files(), path, data)
-        assert adopted.samefile(path)
-    np.testing.assert_array_equal(small.load(data).images([3]), case.images[[3]])
-    for path in small.traces(data):
-        path.unlink()
-    assert list(data.iterdir()) == []
-    assert all(path.exists() for path in small.paths(case.folder))
-
-
-def test_a_users_file_of_another_name_is_known_by_its_checksum(tmp_path):
-    case = smallnorb(tmp_path)
-    info = case.dataset.card.files[2]
-    other = tmp_path / "renamed.gz"
-    (tmp_path / info.name).rename(other)
-    assert adopt(case.dataset.card, case.dataset.card.files, other, tmp_path / "data").name == info.name
-    other.write_bytes(b"something else")
-    with pytest.raises(BenchError, match="none of the files of smallnorb"):
-        adopt(case.dataset.card, case.dataset.card.files, other, tmp_path / "data")
-
-
-def test_a_users_file_that_is_not_the_official_one_is_refused(tmp_path):
-    case = MAKERS["shapes3d"](tmp_path)
-    with (tmp_path / "3dshapes.h5").open("ab") as file:
-        file.write(b"x")
-    with pytest.raises(BenchError, match=r"is not 3dshapes\.h5 of shapes3d: it has \d+ bytes"):
-        adopt(case.dataset.card, case.dataset.card.files, tmp_path / "3dshapes.h5", tmp_path / "data")
-    assert not (tmp_path / "data" / "3dshapes.h5").exists()
-
-
-def test_without_links_a_users_file_is_copied(tmp_path, monkeypatch):
-    case = MAKERS["shapes3d"](tmp_path)
-
-    def refuse(*args):
-        raise OSError("no links here")
-
-    monkeypatch.setattr(os, "link", refuse)
-    monkeypatch.setattr(Path, "symlink_to", refuse)
-    adopted = adopt(case.dataset.card, case.dataset.card.files, tmp_path / "3dshapes.h5", tmp_path / "data")
-    assert not adopted.samefile(tmp_path / "3dshapes.h5")
-    assert digest(adopted) == digest(tmp_path / "3dshapes.h5")
-
-
 def test_too_little_room_is_one_line(tmp_path, monkeypatch):
     case = MAKERS["shapes3d"](tmp_path)
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
     with pytest.raises(BenchError, match=r"takes 207 kB and .* has 1 kB left"):
         case.dataset.load(tmp_path)
-
-
-def cubic(x):
-    """Keys' cubic with a = -0.5."""
-    x = np.abs(x)
-    return np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
-
-
-KERNELS = {"lanczos": lambda x: np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0), "bicubic": cubic}
-
-
-def smaller(image, side, kernel):
-    """The kernel, stretched by the scale, normalised, along one axis and then the other."""
-    size = image.shape[0]
-    scale = size / side
-    centre = (np.arange(side) + 0.5) * scale
-    weight = KERNELS[kernel]((np.arange(size) + 0.5 - centre[:, None]) / scale)
-    weight /= weight.sum(axis=1, keepdims=True)
-    out = np.einsum("yi,ijc->yjc", weight, image.astype(float))
-    out = np.einsum("xj,yjc->yxc", weight, np.clip(np.rint(out), 0, 255))
-    return np.clip(np.rint(out), 0, 255)
-
-
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize(("size", "channels"), [(128, 3), (96, 1), (64, 3)])
-def test_resizing_is_the_filter_of_that_name(size, channels, kernel):
-    image = np.random.default_rng(0).integers(256, size=(size, size, channels), dtype=np.uint8)
-    picture = image[..., 0] if channels == 1 else image
-    small = resized(picture, (channels, 64, 64), kernel)
-    assert small.shape == (64, 64, channels)
-    # Vertical and horizontal in the other order, so a rounded value may differ by one.
-    assert np.abs(small - smaller(image.transpose(1, 0, 2), 64, kernel).transpose(1, 0, 2)).max() <= 1
 
 
 def test_the_cards_name_the_filter_of_the_published_results():
