@@ -10,11 +10,13 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from disentangle_bench import plugins
 from disentangle_bench.errors import BenchError, torch_needed, unknown
-from disentangle_bench.spec import File, Scalar
+
+if TYPE_CHECKING:
+    from disentangle_bench.spec import File, Scalar
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from disentangle_bench import cells
 from disentangle_bench.atomic import write_text
 from disentangle_bench.errors import BenchError, torch_needed
-from disentangle_bench.spec import File
+
+if TYPE_CHECKING:
+    from disentangle_bench.spec import File
 
 FOLDER = "plugins"
 _WORD = re.compile(r"(?P<path>.+\.py)(?::(?P<attribute>\w+))?")
@@ -36,6 +39,8 @@ class Source:
     @property
     def file(self) -> File:
         """Identity of the file: the SHA-256 of its content, with its path as a remark."""
+        from disentangle_bench.spec import File  # pydantic, which only those who ask for an identity wait for
+
         return File(path=str(self.path), sha256=hashlib.sha256(self.text.encode()).hexdigest())
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.errors import BenchError
 from disentangle_bench.names import Datasets, Entry, Metrics, Models, Networks, Registry
-from disentangle_bench.spec import File, RunSpec, Scalar
 
 if TYPE_CHECKING:
     from disentangle_bench.data.dataset import Dataset
     from disentangle_bench.models.model import Model, Settings
     from disentangle_bench.models.networks import Network
+    from disentangle_bench.spec import File, RunSpec, Scalar
 
 
 def _model(name: str, class_name: str, summary: str, group: str = "paper", module: str = "", **fixed: Scalar) -> Entry:

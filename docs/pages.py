@@ -122,7 +122,7 @@ def command_section(path: str, command: click.Command) -> Iterator[str]:
     yield f"\n## {path}\n\n{plain_help(command)}\n"
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
-            yield from command_section(f"{path} {name}", command.commands[name])
+            yield from command_section(f"{path} {name}", command.get_command(context, name))
         return
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"\n```text\n{path} {usage}\n```\n"

@@ -117,8 +117,8 @@ def test_commands_in_pages_exist(page):
             command = main
             for word in (rest := shlex.split(arguments)):
                 if isinstance(command, click.Group):
-                    assert word in command.commands, line
-                    command = command.commands[word]
+                    command = command.get_command(click.Context(command), word)
+                    assert command is not None, line
             option_names = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
             for word in rest:
                 if word.startswith("--"):

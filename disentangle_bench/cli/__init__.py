@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 from importlib import metadata
 from typing import Any
@@ -9,15 +10,21 @@ from typing import Any
 import click
 
 from disentangle_bench import __version__
-from disentangle_bench.cli.data import data
-from disentangle_bench.cli.import_codes import import_codes
-from disentangle_bench.cli.info import info, list_, show
-from disentangle_bench.cli.plugin import check, new
-from disentangle_bench.cli.report import report
-from disentangle_bench.cli.results import merge, reproduce, rm, select, status
-from disentangle_bench.cli.run import plan, run, worker
-from disentangle_bench.cli.score import score
 from disentangle_bench.errors import BenchError, one_line, torch_needed, unknown
+
+_MODULES = {
+    "data": ("data",),
+    "import_codes": ("import",),
+    "info": ("info", "list", "show"),
+    "plugin": ("check", "new"),
+    "report": ("report",),
+    "results": ("merge", "reproduce", "rm", "select", "status"),
+    "run": ("plan", "run", "worker"),
+    "score": ("score",),
+}
+_HOMES = {command: module for module, commands in _MODULES.items() for command in commands}
+_FUNCTIONS = {"import": "import_codes", "list": "list_"}
+"""Functions of those commands whose names Python has taken."""
 
 
 class _Refused(click.ClickException):
@@ -36,7 +43,19 @@ def _check_installed_once() -> None:
 
 
 class _Commands(click.Group):
-    """A group of commands that print one line and end with status 2 for errors that users can mend."""
+    """The commands, each imported when it is asked for. Errors that users can mend are one line, with status 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(_HOMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name, or None if there is none of that name."""
+        if cmd_name not in _HOMES:
+            return None
+        module = importlib.import_module(f"{__name__}.{_HOMES[cmd_name]}")
+        command: click.Command = getattr(module, _FUNCTIONS.get(cmd_name, cmd_name))
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         # A scheduler, the system or a closed terminal ends the command as Ctrl-C does.
@@ -68,8 +87,8 @@ class _Commands(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Return the command that ``args`` begin with; an unknown name is an error of one line."""
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
-            raise unknown("command", args[0], self.commands)
+        if args and not args[0].startswith("-") and args[0] not in _HOMES:
+            raise unknown("command", args[0], _HOMES)
         return super().resolve_command(ctx, args)
 
 
@@ -77,8 +96,3 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="dbench")
 def main() -> None:
     """Compare disentanglement models under one fair, versioned protocol."""
-
-
-_RUNS = (run, plan, status, report, score, import_codes, merge, rm, select, reproduce, worker)
-for command in (*_RUNS, show, list_, info, new, check, data):
-    main.add_command(command)
