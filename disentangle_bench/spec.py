@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -33,14 +34,21 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
+@functools.cache
+def _later(kind: type[Part]) -> dict[str, Any]:
+    """Return the defaults of the ``LATER`` fields of a class."""
+    return {name: kind.model_fields[name].get_default(call_default_factory=True) for name in kind.LATER}
+
+
 def as_before(part: Part) -> dict[str, Any]:
     """Return the ``LATER`` fields in and below ``part`` that have their defaults, in the form of pydantic's
     ``exclude``.
     """
     exclude: dict[str, Any] = {}
-    for name, field in type(part).model_fields.items():
+    later = _later(type(part))
+    for name in type(part).model_fields:
         value = getattr(part, name)
-        if name in part.LATER and value == field.get_default(call_default_factory=True):
+        if name in later and value == later[name]:
             exclude[name] = True
         elif isinstance(value, Part) and (below := as_before(value)):
             exclude[name] = below

@@ -69,10 +69,11 @@ DIGITS = 9
 """Significant digits in the CSV; any further digits would depend on the machine's order of summation."""
 
 
-def leaderboard(scores: pd.DataFrame) -> pd.DataFrame:
+def leaderboard(scores: pd.DataFrame, resamples: ranking.Resamples | None = None) -> pd.DataFrame:
     """Return the rows of ``leaderboard.csv``, computed from those of ``score_table``.
 
-    The rows are sorted by dataset, protocol, score, rank, then name.
+    The rows are sorted by dataset, protocol, score, rank, then name. ``resamples`` are those of ``scores``, if they
+    are needed elsewhere too.
     """
     board = _describe(scores)
     for name in _STATISTICS:
@@ -93,7 +94,7 @@ def leaderboard(scores: pd.DataFrame) -> pd.DataFrame:
     board["note"] = board["note"].str.strip()
     board["direction"] = np.where(board["higher_is_better"], "higher", "lower")
     board.loc[board["descriptive"], "direction"] = "none"
-    ranking.add_ranks(board, scores)
+    ranking.add_ranks(board, resamples or ranking.Resamples(scores))
     board["schema"] = SCHEMA
     order = [*TABLE, *SCORE, "rank", "model", "model_version", "changed", "settings"]
     board = board.sort_values(order, na_position="last", kind="stable").reset_index(drop=True)

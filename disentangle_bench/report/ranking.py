@@ -21,6 +21,8 @@ ENTRANT = ["model", "model_version", "settings"]
 ``settings`` is empty for a mean over datasets, since a baseline has its own settings on each.
 """
 
+_SETUP_SIZE = len(TABLE + SETUP)
+
 MEAN_DTYPES = {
     "schema": "int64",
     "protocol": "str",
@@ -41,7 +43,39 @@ MEAN_DTYPES = {
 """The columns of ``mean_ranks.csv``, in order (docs/leaderboard_csv.md)."""
 
 
-def add_ranks(board: pd.DataFrame, scores: pd.DataFrame) -> None:
+class Resamples:
+    """Resampled means of each group of scores. All scores of one setup are drawn from the same seeds."""
+
+    def __init__(self, scores: pd.DataFrame) -> None:
+        """Collect the defined values of ``scores``, rows of ``score_table``, by group in the order of their seeds."""
+        self._setups: dict[tuple, dict[tuple, np.ndarray]] = {}
+        self._means: dict[tuple, np.ndarray] = {}
+        defined = scores[scores["value"].notna()].sort_values([*GROUP, "seed"], kind="stable")
+        starts = np.flatnonzero(~defined.duplicated(GROUP).to_numpy())
+        if len(starts):
+            keys = defined.iloc[starts][GROUP].itertuples(index=False, name=None)
+            for key, values in zip(keys, np.split(defined["value"].to_numpy(), starts[1:]), strict=True):
+                self._setups.setdefault(key[:_SETUP_SIZE], {})[key] = values
+
+    def means(self, rows: pd.DataFrame) -> np.ndarray:
+        """Return the resampled means [g, b] of the groups that ``rows``, with the columns GROUP, name."""
+        if "own_settings" in rows:
+            rows = rows.assign(settings=rows["own_settings"])
+        return np.stack([self._group(key) for key in rows[GROUP].itertuples(index=False, name=None)])
+
+    def _group(self, key: tuple) -> np.ndarray:
+        if key not in self._means:
+            setup = key[:_SETUP_SIZE]
+            stream = zlib.crc32(repr(tuple(map(str, setup))).encode())
+            groups = self._setups[setup]
+            for n in {len(values) for values in groups.values()}:
+                keys = [other for other, values in groups.items() if len(values) == n]
+                stacked = np.stack([groups[other] for other in keys])
+                self._means |= zip(keys, statistics.resampled_means(stacked, stream), strict=True)
+        return self._means[key]
+
+
+def add_ranks(board: pd.DataFrame, resamples: Resamples) -> None:
     """Add the columns ``rank``, ``rank_low`` and ``rank_high`` to ``board``; they stay empty in rows with a note.
 
     A row is ranked among the rows of the same table and kind of score that were tuned alike: ``changed`` says how they
@@ -50,16 +84,15 @@ def add_ranks(board: pd.DataFrame, scores: pd.DataFrame) -> None:
     """
     for name in ("rank", "rank_low", "rank_high"):
         board[name] = np.nan
-    values = _values(scores)
     for _, rows in board[board["note"] == ""].groupby([*TABLE, *SCORE, "changed"]):
         higher = rows["direction"].iloc[0] == "higher"
         rank = statistics.ranks(rows["mean"], higher)
-        resampled_ranks = statistics.drawn_ranks(_draws(rows, values), higher, "min")
+        resampled_ranks = statistics.drawn_ranks(resamples.means(rows), higher, "min")
         low, high = statistics.rank_interval(resampled_ranks, rank)
         board.loc[rows.index, ["rank", "rank_low", "rank_high"]] = np.stack([rank, low, high], axis=1)
 
 
-def mean_ranks(board: pd.DataFrame, scores: pd.DataFrame, schema: int) -> pd.DataFrame:
+def mean_ranks(board: pd.DataFrame, resamples: Resamples, schema: int) -> pd.DataFrame:
     """Return the mean rank and Borda points of models over all ranked scores: on each dataset, and over all datasets.
 
     A contest is one kind of score on one dataset in which at least two models are ranked. Only models with their
@@ -71,18 +104,17 @@ def mean_ranks(board: pd.DataFrame, scores: pd.DataFrame, schema: int) -> pd.Dat
     """
     import pandas as pd
 
-    values = _values(scores)
     rows: list[dict[str, Any]] = []
     ranked = board[(board["note"] == "") & (board["changed"] == "")]
     for (protocol, version), part in ranked.groupby(PROTOCOL):
         head = {"schema": schema, "protocol": protocol, "protocol_version": version}
         for (dataset, dataset_version), own in part.groupby(["dataset", "dataset_version"]):
             dataset_key = {"dataset": dataset, "dataset_version": dataset_version}
-            rows += [head | dataset_key | row for row in _contest(own, values)]
+            rows += [head | dataset_key | row for row in _contest(own, resamples)]
         if part["dataset"].nunique() > 1:
             last = part[part["dataset_version"] == part.groupby("dataset")["dataset_version"].transform("max")]
             every = last.assign(settings=np.where(_is_alone(last), "", last["settings"]), own_settings=last["settings"])
-            rows += [head | {"dataset": "", "dataset_version": pd.NA} | row for row in _contest(every, values)]
+            rows += [head | {"dataset": "", "dataset_version": pd.NA} | row for row in _contest(every, resamples)]
     return pd.DataFrame(rows, columns=list(MEAN_DTYPES)).astype(MEAN_DTYPES)
 
 
@@ -93,7 +125,7 @@ def _is_alone(rows: pd.DataFrame) -> np.ndarray:
     return np.array(alone, dtype=bool)
 
 
-def _contest(rows: pd.DataFrame, values: dict[tuple, np.ndarray]) -> Iterator[dict[str, Any]]:
+def _contest(rows: pd.DataFrame, resamples: Resamples) -> Iterator[dict[str, Any]]:
     """Yield one row for each model that is ranked in all contests; nothing if there are fewer than two such models."""
     contests = [part for _, part in rows.groupby([*TABLE, *SCORE]) if len(part) > 1]
     if not contests:
@@ -107,7 +139,7 @@ def _contest(rows: pd.DataFrame, values: dict[tuple, np.ndarray]) -> Iterator[di
         part = part.set_index(ENTRANT, drop=False).loc[order]
         higher = part["direction"].iloc[0] == "higher"
         means += statistics.drawn_ranks(part[["mean"]].to_numpy(), higher, "average")[:, 0]
-        resampled_ranks += statistics.drawn_ranks(_draws(part, values), higher, "average")
+        resampled_ranks += statistics.drawn_ranks(resamples.means(part), higher, "average")
     means, resampled_ranks = means / len(contests), resampled_ranks / len(contests)
     low, high = np.quantile(resampled_ranks, [0.025, 0.975], axis=1)
     low, high = np.minimum(low, means), np.maximum(high, means)
@@ -122,25 +154,3 @@ def _contest(rows: pd.DataFrame, values: dict[tuple, np.ndarray]) -> Iterator[di
             "borda": (len(order) - means[index]) * len(contests),
             "place": int(places[index]),
         }
-
-
-def _values(scores: pd.DataFrame) -> dict[tuple, np.ndarray]:
-    """Return the defined values of each group, in the order of their seeds."""
-    defined = scores[scores["value"].notna()].sort_values([*GROUP, "seed"], kind="stable")
-    numbers = defined["value"].to_numpy()
-    starts = np.flatnonzero(~defined.duplicated(GROUP).to_numpy())
-    if not len(starts):
-        return {}
-    keys = defined.iloc[starts][GROUP].itertuples(index=False, name=None)
-    return dict(zip(keys, np.split(numbers, starts[1:]), strict=True))
-
-
-def _draws(rows: pd.DataFrame, values: dict[tuple, np.ndarray]) -> np.ndarray:
-    """Return resampled means [g, b] of the rows' groups; the seeds of one setup are drawn alike for all scores."""
-    if "own_settings" in rows:
-        rows = rows.assign(settings=rows["own_settings"])
-    draws = []
-    for key in rows[GROUP].itertuples(index=False, name=None):
-        stream = zlib.crc32(repr(tuple(map(str, key[: len(TABLE + SETUP)]))).encode())
-        draws.append(statistics.resampled_means(values[key], stream))
-    return np.stack(draws)

@@ -58,8 +58,9 @@ def read_results(
     if scores.empty:
         raise BenchError(f"none of the {len(records)} finished runs in {str(out)!r} has a score: score them first")
     say(f"tables of {len(records)} runs")
-    board = leaderboard.leaderboard(scores)
-    means = ranking.mean_ranks(board, scores, leaderboard.SCHEMA)
+    resamples = ranking.Resamples(scores)
+    board = leaderboard.leaderboard(scores, resamples)
+    means = ranking.mean_ranks(board, resamples, leaderboard.SCHEMA)
     tidy = runs.tidy(records)
     text = files.safe_cells(tidy).to_csv(index=False, lineterminator="\n")
     comparison = published.compare(board)
@@ -73,7 +74,8 @@ def _load(out: Path, loaded: runs.Records | None) -> tuple[list[Record], list[di
     """Return finished runs, failures, names of unfinished folders, and a line on each unusable record."""
     read = runs.read_records(out) if loaded is None else loaded
     notes = [one_line(f"left out: {problem}") for problem in read.problems.values()]
-    folders = [folder for folder in runs.run_folders(out) if folder.name not in read.names | read.problems.keys()]
+    known = read.names | read.problems.keys()
+    folders = [folder for folder in runs.run_folders(out) if folder.name not in known]
     failed = [folder for folder in folders if os.path.lexists(folder / runs.FAILED)]
     failures = [_failure(folder) for folder in failed]
     unfinished = sorted({folder.name for folder in folders} - {folder.name for folder in failed})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -105,27 +106,33 @@ def score_table(
     """
     import pandas as pd
 
-    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS + _SCORE_COLUMNS}
     names = dataset_names(records)
-    for record in records:
-        run = run_row(record, by_version, names)
-        for score in record.scores:
-            for name in _COLUMNS:
-                columns[name].append(run[name])
-            columns["metric"].append(one_line(score["metric"]))
-            columns["score"].append(one_line(f"{score['metric']}.{score['score']}"))
-            columns["variant"].append(one_line(score["variant"]))
-            columns["metric_version"].append(score["version"])
-            columns["higher_is_better"].append(bool(score["higher_is_better"]))
-            columns["descriptive"].append(not score.get("ranked", True))
-            columns["unit"].append(one_line(score.get("unit") or ""))
-            columns["value"].append(score["value"])
-            columns["chance"].append(_number(score.get("chance")))
-    table = pd.DataFrame(columns).astype({"value": "float64", "chance": "float64"})
+    runs = pd.DataFrame([run_row(record, by_version, names) for record in records], columns=_COLUMNS)
+    scores = [[_score_row(score) for score in record.scores] for record in records]
+    table = runs.loc[runs.index.repeat([len(rows) for rows in scores])].reset_index(drop=True)
+    columns = pd.DataFrame(list(itertools.chain.from_iterable(scores)), columns=_SCORE_COLUMNS)
+    for name in ("metric", "score", "variant", "unit"):
+        columns[name] = columns[name].map({text: one_line(text) for text in columns[name].unique()})
+    table = pd.concat([table, columns], axis=1).astype({"value": "float64", "chance": "float64"})
     if metrics is not None:
         table = table[_chosen(table, metrics)]
     table = table.sort_values([*GROUP, "seed", "finished", "run_id"], kind="stable")
     return table.drop_duplicates([*GROUP, "seed"], keep="last").reset_index(drop=True)
+
+
+def _score_row(score: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the values of ``_SCORE_COLUMNS`` for one score of a record."""
+    return (
+        score["metric"],
+        f"{score['metric']}.{score['score']}",
+        score["variant"],
+        score["version"],
+        bool(score["higher_is_better"]),
+        not score.get("ranked", True),
+        score.get("unit") or "",
+        score["value"],
+        _number(score.get("chance")),
+    )
 
 
 def _number(value: Any) -> float:

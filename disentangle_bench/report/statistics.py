@@ -123,10 +123,7 @@ def probability_of_improvement(ours: npt.ArrayLike, theirs: npt.ArrayLike, highe
 
 def ranks(means: npt.ArrayLike, higher_is_better: bool = True) -> Floats:
     """Return the rank [g] of each mean; 1 is best. Equal means share the better rank (1, 2, 2, 4); NaN gives NaN."""
-    from scipy.stats import rankdata  # takes a second to import
-
-    oriented = np.asarray(means, dtype=np.float64) * (-1 if higher_is_better else 1)
-    return rankdata(oriented, method="min", nan_policy="omit").astype(np.float64)
+    return drawn_ranks(np.asarray(means, dtype=np.float64)[:, None], higher_is_better, "min")[:, 0]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -137,23 +134,26 @@ def stretch(n: int, level: float = LEVEL) -> float:
 
 
 def resampled_means(values: npt.ArrayLike, stream: int) -> Floats:
-    """Return the means [RANK_RESAMPLES] of resamples of one group [n], with deviations widened by ``stretch``.
+    """Return the means [b] of ``RANK_RESAMPLES`` resamples of a group [n], with deviations widened by ``stretch``.
+
+    For several groups [g, n], which are resampled alike, they are [g, b].
 
     ``stream`` chooses the resamples: groups with the same stream and n are resampled alike (several scores of the same
     seeds), groups with different streams independently (different models). Equal values give only that value.
     """
     x = np.asarray(values, dtype=np.float64)
-    centre, n = mean(x[None])[0], len(x)
+    n = x.shape[-1]
+    centre = mean(x.reshape(-1, n)).reshape(*x.shape[:-1], 1)
     counts = resamples(n)
     rows = np.random.default_rng([SEED, stream, n]).integers(len(counts), size=RANK_RESAMPLES)
-    return np.asarray(centre + stretch(n) * (counts[rows] @ (x - centre)) / n)
+    return np.asarray(centre + stretch(n) * ((x - centre) @ counts[rows].T) / n)
 
 
 def drawn_ranks(draws: Floats, higher_is_better: bool, method: Literal["min", "average"]) -> Floats:
     """Return the ranks [g, b] of g models in each of b resamples, from their means [g, b]; ``method`` ranks ties."""
-    from scipy.stats import rankdata
+    import pandas as pd
 
-    return np.asarray(rankdata(draws * (-1 if higher_is_better else 1), method=method, axis=0), dtype=np.float64)
+    return pd.DataFrame(draws).rank(method=method, ascending=not higher_is_better).to_numpy(dtype=np.float64)
 
 
 def rank_interval(drawn: Floats, rank: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:

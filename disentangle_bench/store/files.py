@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -88,16 +89,18 @@ def safe_cells(table: pd.DataFrame) -> pd.DataFrame:
     A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     safe = table.copy()
-    for name in safe:
-        if safe[name].map(lambda value: isinstance(value, str)).any():
-            safe[name] = safe[name].map(_safe_cell)
+    for name in safe.select_dtypes(exclude=["number", "bool"]):
+        safe[name] = safe[name].map(_safe_cell)
     return safe
 
 
 def _safe_cell(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    text = one_line(value)
+    return _safe_text(value) if isinstance(value, str) else value
+
+
+@functools.lru_cache(maxsize=4096)  # one text is in many rows
+def _safe_text(text: str) -> str:
+    text = one_line(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 

@@ -17,7 +17,7 @@ from support.boards import board, record, three
 
 def means(records) -> pd.DataFrame:
     scores = score_table(records)
-    return ranking.mean_ranks(leaderboard.leaderboard(scores), scores, 1)
+    return ranking.mean_ranks(leaderboard.leaderboard(scores), ranking.Resamples(scores), 1)
 
 
 def test_stretch_by_hand():
