@@ -278,7 +278,7 @@ def test_what_goes_wrong_in_another_process_is_not_lost(grid, tmp_path):
     frames = {"board": report_data.board, "scores": pd.DataFrame({"x": [1]}), "means": report_data.means}
     broken = Table("title", tmp_path, **frames, comparison=report_data.comparison, records={})
     with pytest.raises(RuntimeError, match="drawing failed"):
-        drawing._draw_elsewhere([broken], (0, 1), lambda line: None)
+        drawing._draw_elsewhere([drawing._packed(broken)], (0, 1), lambda line: None)
 
 
 @pytest.mark.thorough

@@ -1,9 +1,11 @@
 """What the figures show, and that all of it can be seen."""
 
+import contextlib
 import math
 import os
 import subprocess
 import sys
+import warnings
 
 import matplotlib
 import numpy as np
@@ -46,6 +48,23 @@ def drawn(out):
 def _style():
     with style.style():
         yield
+
+
+def test_the_light_font_gives_the_same_pixels_and_other_letters_come_from_the_whole_font(tmp_path):
+    for name, text in (("plain", "AVATAR fi β² → ≥ 0.5 · ÄÖß"), ("more", "Ж א ∰ ✓")):
+        pixels, sizes = [], []
+        for context in (contextlib.nullcontext(), style.light_font()):
+            with context, warnings.catch_warnings():
+                warnings.simplefilter("error")
+                figure = style.figure(3, 1)
+                figure.subplots().set_title(text)
+                png, pdf = style.save(figure, tmp_path / name)
+            pixels.append(np.asarray(Image.open(png)))
+            sizes.append(pdf.stat().st_size)
+        assert pixels[0].min() < 255
+        np.testing.assert_array_equal(*pixels)
+        assert max(sizes) < 1.5 * min(sizes)
+    assert not [entry for entry in matplotlib.font_manager.fontManager.ttflist if entry.name == "dbench light"]
 
 
 def arrays(path):

@@ -40,7 +40,7 @@ def panels(count: int, columns: int, height: float, extra: float) -> tuple[Figur
 
 def of(frame: pd.DataFrame, columns: list[str], key: tuple) -> pd.DataFrame:
     """Return the rows that have the values ``key`` in ``columns``."""
-    return frame[(frame[columns] == list(key)).all(axis=1)]
+    return frame[np.logical_and.reduce([frame[name] == value for name, value in zip(columns, key, strict=True)])]
 
 
 def panel_title(name: str, row: Any) -> str:
@@ -234,15 +234,10 @@ def training_figure(title: str, histories: Mapping[tuple, list[pd.DataFrame]], s
 def _band(axis: Axes, runs: list[pd.Series], look: style.Look) -> tuple[float, float]:
     """Draw the mean and the range of one model's curves; return the lowest and highest value drawn."""
     import pandas as pd
-    import seaborn
 
     table = pd.concat(runs, axis=1).sort_index()
-    table = table.iloc[:: max(1, len(table) // 400)]
-    table.columns = pd.Index([f"run {nth}" for nth in range(table.shape[1])])
-    long = table.rename_axis("step").reset_index().melt("step", value_name="value").dropna()
-    seaborn.lineplot(
-        long, x="step", y="value", estimator="mean", errorbar=("pi", 100), err_kws={"alpha": 0.18, "linewidth": 0},
-        color=look.color, linestyle=look.linestyle, linewidth=0.9, ax=axis,
-    )  # fmt: skip
-    axis.set(xlabel="", ylabel="")
-    return (float(long["value"].min()), float(long["value"].max())) if len(long) else (math.nan, math.nan)
+    table = table.iloc[:: max(1, len(table) // 400)].dropna(how="all")
+    steps, lowest, highest = table.index.to_numpy(), table.min(axis=1), table.max(axis=1)
+    axis.plot(steps, table.mean(axis=1), color=look.color, linestyle=look.linestyle, linewidth=0.9)
+    axis.fill_between(steps, lowest, highest, color=look.color, alpha=0.18, linewidth=0)
+    return float(lowest.min()), float(highest.max())

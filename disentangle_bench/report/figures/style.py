@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,8 +31,13 @@ MARKERS = "os^Dvp<>"
 """Marks of setups, which the page draws in the same order (``SHAPES`` in page/assets/dom.js)."""
 LINES = ("-", "--", ":", "-.")
 
+_DPI = 200
+_FONT, _LIGHT_FONT = "DejaVu Sans", "dbench light"
+_SIGNS = range(0x2190, 0x2270)
+"""Arrows and mathematical operators."""
+
 _STYLE = {
-    "font.family": "DejaVu Sans",
+    "font.family": _FONT,
     "font.size": 7.5,
     "axes.titlesize": 7.5,
     "axes.labelsize": 7.5,
@@ -50,7 +56,7 @@ _STYLE = {
     "ytick.major.width": 0.6,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
-    "savefig.dpi": 200,
+    "savefig.dpi": _DPI,
     "pdf.fonttype": 42,
     # Names from records are text, even with dollar signs in them.
     "text.parse_math": False,
@@ -66,6 +72,37 @@ def style() -> Iterator[None]:
 
     with matplotlib.style.context(["default", _STYLE]):
         yield
+
+
+@contextmanager
+def light_font() -> Iterator[None]:
+    """Draw with a copy of the font that has only European letters and common signs, within the ``with`` block.
+
+    Each PDF holds those characters of the font that it needs, and extracting them from the whole font takes as long as
+    everything else about a PDF. Other characters still come from the whole font. Figures must be saved in the block.
+    """
+    from fontTools import subset
+    from fontTools.ttLib import TTFont
+    from matplotlib import font_manager, rc_context
+
+    font = TTFont(font_manager.findfont(_FONT))
+    options = subset.Options(glyph_names=True, name_IDs=["*"], layout_features=["*"])
+    options.drop_tables += ["FFTM"]  # an editor's dates
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(unicodes=[*range(0x20, 0x250), *range(0x370, 0x400), *range(0x2010, 0x2030), *_SIGNS])
+    subsetter.subset(font)
+    for number in (1, 4, 16):
+        font["name"].setName(_LIGHT_FONT, number, 3, 1, 0x409)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "light.ttf")
+        font.save(path)
+        font_manager.fontManager.addfont(path)
+        try:
+            with rc_context({"font.family": [_LIGHT_FONT, _FONT]}):
+                yield
+        finally:
+            fonts = font_manager.fontManager.ttflist
+            fonts[:] = [entry for entry in fonts if entry.fname != path]
 
 
 def _load_matplotlib() -> None:
@@ -91,7 +128,7 @@ def figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    empty_figure = Figure(figsize=(width, height))
+    empty_figure = Figure(figsize=(width, height), dpi=_DPI)  # text is laid out as it is saved
     FigureCanvasAgg(empty_figure)
     return empty_figure
 
@@ -101,13 +138,15 @@ def save(drawn: Figure, stem: Path) -> list[Path]:
     import matplotlib
 
     targets = [stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.pdf")]
-    for target, metadata in zip(targets, ({"Software": None}, {"CreationDate": None}), strict=True):
-        with atomic_path(target) as temporary:
-            drawn.savefig(temporary, metadata=metadata)
-        # The first save computes the layout; computing it again takes as long as drawing. A placeholder ("none")
-        # would still cost a drawing.
-        with matplotlib.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
+    # With a layout engine, each save lays the figure out and draws it once more. These settings would bring the engine
+    # back after the first save, and a placeholder ("none") would still cost that drawing.
+    with matplotlib.rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
+        if (engine := drawn.get_layout_engine()) is not None:
+            engine.execute(drawn)
             drawn.set_layout_engine(None)
+        for target, metadata in zip(targets, ({"Software": None}, {"CreationDate": None}), strict=True):
+            with atomic_path(target) as temporary:
+                drawn.savefig(temporary, metadata=metadata)
     return targets
 
 

@@ -90,7 +90,7 @@ def draw_table(
         notes.append(f"{title}: {left_out} of {left_out + len(setups)} setups are in no figure, only in the tables")
     first, processes = share
     drawn = []
-    with style.style():
+    with style.style(), style.light_font():
         for index, (stem, draw) in enumerate(_figures(table, setups, notes, missing)):
             paths = list[Path]()
             if index % processes == first:
