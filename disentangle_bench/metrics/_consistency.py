@@ -40,13 +40,14 @@ def consistency(codes: Sequence[Any]) -> MetricResult:
     Source: ICLR 2026, OpenReview Wa3cfE3Iay (package ituna); that a map has one common scale is this package's choice.
     """
     runs = [_centred(run) for run in as_group(codes)]
+    bases = [_basis(run) for run in runs]
     matrices = {card.name: np.eye(len(runs)) for card in CARD.scores}
     for a, b in itertools.combinations(range(len(runs)), 2):
         cross = runs[a].T @ runs[b]
         matrices["permutation"][[a, b], [b, a]] = np.abs(cross)[best_matching(np.abs(cross))].sum() ** 2
         matrices["rigid"][[a, b], [b, a]] = np.linalg.svd(cross, compute_uv=False).sum() ** 2
-        matrices["linear"][a, b] = _explained(runs[a], runs[b])
-        matrices["linear"][b, a] = _explained(runs[b], runs[a])
+        matrices["linear"][a, b] = ((bases[a].T @ runs[b]) ** 2).sum()
+        matrices["linear"][b, a] = ((bases[b].T @ runs[a]) ** 2).sum()
     pairs = ~np.eye(len(runs), dtype=bool)
     constant = [str(number) for number, run in enumerate(runs) if not run.any()]
     notes = {"codes": f"0 with run {', '.join(constant)}: its codes do not vary"} if constant else {}
@@ -64,10 +65,12 @@ def _centred(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.asarray(centred / length if length > 0 else centred)
 
 
-def _explained(source: npt.NDArray[np.float64], target: npt.NDArray[np.float64]) -> float:
-    """Return the share of the target's squares, which sum to 1, that the best linear map of the source explains."""
-    if not source.any():
-        return 0.0
-    left, singular, _ = np.linalg.svd(source, full_matrices=False)
-    basis = left[:, singular > singular[0] * len(source) * np.finfo(np.float64).eps]
-    return float(((basis.T @ target) ** 2).sum())
+def _basis(run: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return orthonormal columns [n, r] that span those of a run, none if it does not vary.
+
+    The share of another run that the best linear map explains is the sum of that run's squared products with them.
+    """
+    if not run.any():
+        return run[:, :0]
+    left, singular, _ = np.linalg.svd(run, full_matrices=False)
+    return left[:, singular > singular[0] * len(run) * np.finfo(np.float64).eps]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from disentangle_bench.metrics._correlation import correlation
+from disentangle_bench.metrics._correlation import unit_columns
 from disentangle_bench.metrics._latents import active_latents
 from disentangle_bench.metrics.inputs import as_group
 from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
@@ -39,10 +39,11 @@ def udr(codes: Sequence[Any]) -> MetricResult:
     Source: Duan et al. 2020; code: google-research/disentanglement_lib on GitHub,
     disentanglement_lib/evaluation/udr/metrics/udr.py.
     """
-    runs = [values[:, active_latents(values, None)] for values in as_group(codes)]
+    # The product of columns that are ranked, centred and of length 1 is Spearman's correlation.
+    runs = [unit_columns(values[:, active_latents(values, None)], ranks=True) for values in as_group(codes)]
     pairs = np.full((len(runs), len(runs)), np.nan)
     for a, b in itertools.combinations(range(len(runs)), 2):
-        pairs[a, b] = pairs[b, a] = _agreement(np.abs(correlation(runs[a], runs[b], ranks=True)))
+        pairs[a, b] = pairs[b, a] = _agreement(np.abs(runs[a].T @ runs[b]))
     by_run = np.nanmedian(pairs, axis=1)
     return MetricResult({"score": float(by_run.mean())}, {"by_run": by_run, "pairs": pairs})
 

@@ -74,6 +74,7 @@ def write_report(
     ``CITATION.cff`` is always written; ``figures`` adds ``figures/<dataset>-<protocol>/``; ``html`` adds a
     self-contained page at that path (True: ``report.html`` in ``out``), which reloads every ``refresh`` seconds.
     ``metrics`` names the metrics, single scores or groups in the leaderboard, the figures and the page, by default all.
+    The seeds of each model are compared first, by their stored codes, where ``groups.json`` lacks that.
     ``group_by`` says what each table in ``.md`` and ``.tex`` is about: dataset, score or model. ``by_version`` keeps
     runs of different versions of the package apart, which are otherwise pooled. ``columns`` names the scores in
     ``leaderboard.tex``, in order, by default the headline scores. ``credit`` sets the title and authors of the
@@ -84,11 +85,15 @@ def write_report(
     """
     out = Path(out)
     from disentangle_bench.report.results import read_results
+    from disentangle_bench.scoring.groups import update_groups
+    from disentangle_bench.store.runs import read_records
 
     table_formats = _formats(formats, group_by)
     say = progress or (lambda line: None)
     say("reading the run records")
     remove_leftovers(out)
+    records = read_records(out) if records is None else records
+    update_groups(out, records.records, say)
     results = read_results(out, metrics, say, records, by_version)
     if credit is not None:
         results = dataclasses.replace(results, credit=credit)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from disentangle_bench import metrics
 from disentangle_bench.codes import Evaluation
-from disentangle_bench.errors import BenchError
+from disentangle_bench.errors import BenchError, one_line
 from disentangle_bench.registry import GROUP_METRICS
 from disentangle_bench.scoring.files import load_evaluation
-from disentangle_bench.store.files import write_json
+from disentangle_bench.spec import digest_of
+from disentangle_bench.store.files import read_json, write_json
 from disentangle_bench.store.runs import Record
 
 GROUPS = "groups.json"
 SCHEMA = 1
+CODES = "codes.npz"
 
 
 def write_groups(out: Path, records: Iterable[Record]) -> Path | None:
@@ -27,36 +28,97 @@ def write_groups(out: Path, records: Iterable[Record]) -> Path | None:
     docs/metrics/groups.md describes the file. Returns its path, or None if there is no group. A run whose codes cannot
     be read, or are of different images than those of the group's first run, is left out and named in the file.
     """
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.spec.model_copy(update={"seed": 0}).digest, []).append(record)
-    rows = [_group(members) for members in groups.values() if len(members) > 1]
+    rows = [_group(members) for members in _groups(records)]
     if not rows:
         return None
     write_json(out / GROUPS, {"schema": SCHEMA, "groups": rows})
     return out / GROUPS
 
 
+def update_groups(out: Path, records: Iterable[Record], say: Callable[[str], None] = lambda line: None) -> None:
+    """Bring ``groups.json`` up to date: score the groups that are not in it, or whose runs or codes have changed.
+
+    A group whose codes are gone keeps its scores. ``say`` is called with a line of text before each group is scored.
+    """
+    records = list(records)
+    if not any((record.folder / CODES).is_file() for record in records):
+        return
+    stored = _stored(out / GROUPS)
+    by_origin = {str(row.get("made_from")): row for row in stored}
+    by_runs = {tuple(map(str, row["runs"])): row for row in stored}
+    rows = []
+    for members in _groups(records):
+        row = by_origin.get(_origin(members))
+        if row is None:
+            say(f"comparing the seeds of {one_line(members[0].spec.model)}")
+            row = _group(members)
+            if not row["scores"]:
+                row = by_runs.get(tuple(record.spec.run_id for record in members), row)
+        rows.append(row)
+    if rows != stored and any(row["scores"] for row in rows):
+        write_json(out / GROUPS, {"schema": SCHEMA, "groups": rows})
+
+
+def _stored(path: Path) -> list[dict[str, Any]]:
+    """Return the groups in a ``groups.json``; none if there is no such file or it is damaged."""
+    try:
+        rows = read_json(path).get("groups")
+    except (BenchError, OSError):
+        return []
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return []
+    return [row for row in rows if isinstance(row.get("runs"), list) and isinstance(row.get("scores"), list)]
+
+
+def _groups(records: Iterable[Record]) -> list[list[Record]]:
+    """Return the groups of at least two runs that differ only in their seed, each sorted by seed."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.spec.model_copy(update={"seed": 0}).digest, []).append(record)
+    several = [members for members in groups.values() if len(members) > 1]
+    return [sorted(members, key=lambda record: record.spec.seed) for members in several]
+
+
+def _origin(members: list[Record]) -> str:
+    """Return a digest of what the scores of a group depend on: the runs, their codes, and the metrics' versions."""
+    cards = {name: GROUP_METRICS.load(name).CARD for name in GROUP_METRICS.entries}
+    versions = {name: card.version_of(card.default_variant) for name, card in cards.items()}
+    runs = [
+        [each.spec.run_id, each.content.get("files", {}).get(CODES), _size(each.folder / CODES)] for each in members
+    ]
+    return digest_of([versions, runs])
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
 def _group(records: list[Record]) -> dict[str, Any]:
-    """Return the entry of one group."""
-    records = sorted(records, key=lambda record: record.spec.seed)
+    """Return the entry of one group, whose runs are sorted by seed."""
     spec = records[0].spec
     used: list[tuple[Record, Evaluation]] = []
     problems: dict[str, str] = {}
     for record in records:
         try:
-            evaluation = load_evaluation(record.folder / "codes.npz")
+            evaluation = load_evaluation(record.folder / CODES)
         except BenchError as error:
             problems[record.folder.name] = str(error)
             continue
         if used and not _same_images(used[0][1], evaluation):
             problems[record.folder.name] = f"its codes are of other images than those of {used[0][0].folder.name}"
             continue
+        if used and evaluation.codes.values.shape != used[0][1].codes.values.shape:
+            problems[record.folder.name] = f"its codes have another shape than those of {used[0][0].folder.name}"
+            continue
         used.append((record, evaluation))
     scores: list[dict[str, Any]] = []
     if len(used) > 1:
+        codes = {record.spec.run_id: evaluation.codes.values for record, evaluation in used}
         for name in GROUP_METRICS.entries:
-            scores += _scores(name, {record.spec.run_id: evaluation.codes.values for record, evaluation in used})
+            try:
+                scores += _scores(name, codes)
+            except BenchError as error:
+                problems[name] = one_line(error)
     return {
         **spec.subject,
         "changed": list(spec.changed),
@@ -64,6 +126,7 @@ def _group(records: list[Record]) -> dict[str, Any]:
         "runs": [record.spec.run_id for record, _ in used],
         "scores": scores,
         "problems": problems,
+        "made_from": _origin(records),
     }
 
 
@@ -76,8 +139,8 @@ def _same_images(first: Evaluation, other: Evaluation) -> bool:
 
 def _scores(name: str, codes: dict[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
     """Return one row per score of a group metric; chance is the score after permuting each run's rows independently."""
-    card = GROUP_METRICS.load(name).CARD
-    compute = getattr(metrics, name)
+    module = GROUP_METRICS.load(name)
+    card, compute = module.CARD, getattr(module, name)
     result = compute(list(codes.values()))
     rng = np.random.default_rng(2026)
     chance = compute([values[rng.permutation(len(values))] for values in codes.values()])

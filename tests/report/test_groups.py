@@ -3,10 +3,13 @@
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.report import write_report
+from disentangle_bench.scoring.files import save_evaluation
 from support import records as synthetic
 
 
@@ -44,6 +47,21 @@ def test_groups_are_in_tables_and_page(out):
         ("qlae", 0.75, 2),
         ("vq_vae", None, 0),
     ]
+
+
+def test_the_report_compares_seeds_that_nobody_has_compared(tmp_path):
+    for seed in range(3):
+        folder = synthetic.write_run(tmp_path, synthetic.spec("qlae", seed))
+        codes = np.random.default_rng(0).normal(size=(200, 4))[:, :: 1 if seed else -1]
+        save_evaluation(folder / "codes.npz", Evaluation(Codes(codes), np.zeros((200, 1), dtype=int), 100))
+    lines = []
+    write_report(tmp_path, figures=False, formats=["csv"], progress=lines.append)
+    csv = pd.read_csv(tmp_path / "groups.csv").set_index("score")
+    assert csv.loc["consistency.permutation", "value"] == pytest.approx(1)
+    assert (csv["n"] == 3).all()
+    assert "comparing the seeds of qlae" in lines
+    write_report(tmp_path, figures=False, formats=["csv"], progress=lines.append)
+    assert lines.count("comparing the seeds of qlae") == 1
 
 
 def test_a_group_with_a_run_that_is_not_there_is_left_out(out):

@@ -9,8 +9,9 @@ import pytest
 
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.config.resolve import resolve
+from disentangle_bench.errors import BenchError
 from disentangle_bench.scoring.files import save_evaluation
-from disentangle_bench.scoring.groups import write_groups
+from disentangle_bench.scoring.groups import update_groups, write_groups
 from disentangle_bench.store.runs import Record
 
 RNG = np.random.default_rng(0)
@@ -60,6 +61,56 @@ def test_other_images_and_damaged_codes_are_left_out_and_named(tmp_path):
     reasons = [group["problems"][record.folder.name] for record in records[2:]]
     assert reasons[0] == f"its codes are of other images than those of {records[0].folder.name}"
     assert "cannot be read as an .npz" in reasons[1]
+
+
+def test_codes_of_another_size_are_left_out_and_named(tmp_path):
+    records = [record(tmp_path, 0, CODES), record(tmp_path, 1, CODES), record(tmp_path, 2, CODES[:, :3])]
+    (group,) = json.loads(write_groups(tmp_path, records).read_text())["groups"]
+    assert group["seeds"] == [0, 1]
+    assert "another shape" in group["problems"][records[2].folder.name]
+
+
+def test_only_what_has_changed_is_scored_again(tmp_path):
+    def update(records):
+        lines = []
+        update_groups(tmp_path, records, lines.append)
+        rows = json.loads((tmp_path / "groups.json").read_text())["groups"]
+        return lines, {(tuple(row["changed"]), len(row["seeds"])): row["scores"] for row in rows}
+
+    records = [record(tmp_path, seed, CODES) for seed in (0, 1)]
+    records += [record(tmp_path, seed, CODES, changes=["model.kl_weight=9"]) for seed in (0, 1)]
+    lines, first = update(records)
+    assert len(lines) == len(first) == 2
+    assert update(records) == ([], first)
+    assert update(records[:1]) == ([], first)
+    records.append(record(tmp_path, 2, CODES[:, ::-1]))
+    lines, second = update(records)
+    assert len(lines) == 1
+    changed = ("model.kl_weight=9.0",)
+    assert set(second) == {((), 3), (changed, 2)}
+    assert second[changed, 2] == first[changed, 2]
+    for each in records[2:4]:
+        (each.folder / "codes.npz").unlink()
+    _, third = update(records)
+    assert third == second
+    records[0].content["files"] = {"codes.npz": "of another time"}
+    lines, _ = update(records)
+    assert len(lines) == 2  # this one, and the one without codes is tried again
+    (tmp_path / "groups.json").write_text('{"groups": [{"runs": 3}]}')
+    _, fourth = update(records)
+    assert fourth[(), 3] == second[(), 3]
+
+
+def test_a_metric_that_refuses_the_codes_is_named(tmp_path, monkeypatch):
+    def refuse(codes):
+        raise BenchError("not these codes")
+
+    monkeypatch.setattr("disentangle_bench.metrics._udr.udr", refuse)
+    (group,) = json.loads(write_groups(tmp_path, [record(tmp_path, seed, CODES) for seed in (0, 1)]).read_text())[
+        "groups"
+    ]
+    assert group["problems"] == {"udr": "not these codes"}
+    assert {row["metric"] for row in group["scores"]} == {"consistency"}
 
 
 def test_single_runs_make_no_file(tmp_path):
