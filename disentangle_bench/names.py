@@ -204,7 +204,8 @@ class Registry:
 
 def _labels(things: dict[str, Any]) -> dict[str, str]:
     """Return the name of each thing by all labels that a user may give: that name, and the name of its class."""
-    return {getattr(thing, "__name__", name): name for name, thing in things.items()} | {name: name for name in things}
+    classes = {thing.__name__: name for name, thing in things.items() if isinstance(thing, type)}
+    return classes | {name: name for name in things}
 
 
 def _classes(module: ModuleType) -> list[type]:
