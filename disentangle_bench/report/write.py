@@ -84,17 +84,11 @@ def write_report(
     column that no record has, for an unknown format or grouping, and for parquet without pyarrow.
     """
     out = Path(out)
-    from disentangle_bench.report.results import read_results
-    from disentangle_bench.scoring.groups import update_groups
-    from disentangle_bench.store.runs import read_records
-
     table_formats = _formats(formats, group_by)
     say = progress or (lambda line: None)
     say("reading the run records")
     remove_leftovers(out)
-    records = read_records(out) if records is None else records
-    update_groups(out, records.records, say)
-    results = read_results(out, metrics, say, records, by_version)
+    results = _read(out, metrics, say, records, by_version)
     if credit is not None:
         results = dataclasses.replace(results, credit=credit)
     paths = _write_tables(results, out, table_formats, group_by, columns)
@@ -112,6 +106,19 @@ def write_report(
         say(f"the page {html}")
         paths.append(write_page(results, Path(html), figure_paths, refresh))
     return Report(tuple(paths), results.board, tuple(results.notes), group_by)
+
+
+def _read(
+    out: Path, metrics: Sequence[str] | None, say: Progress, records: Records | None, by_version: bool
+) -> Results:
+    """Compare the seeds of each model where that has not been done; return the folder's results."""
+    from disentangle_bench.report.results import read_results
+    from disentangle_bench.scoring.groups import update_groups
+    from disentangle_bench.store.runs import read_records
+
+    records = read_records(out) if records is None else records
+    update_groups(out, records.records, say)
+    return read_results(out, metrics, say, records, by_version)
 
 
 def _formats(formats: Sequence[str] | None, group_by: str) -> list[str]:

@@ -37,7 +37,7 @@ WARM_UP, LEAST, MOST, SECONDS = 3, 3, 20, 2.0
 most that are measured, and the seconds after which one is enough.
 """
 
-SCORED_ROWS = 600
+SCORED_ROWS, WARM_UP_ROWS = 600, 60
 LONG_HOURS = 24.0
 WORTHWHILE = 0.9
 """Share of the training time from which bfloat16 is no longer worth leaving the protocol for."""
@@ -252,11 +252,15 @@ def _metric_seconds(spec: RunSpec, dataset: Dataset) -> float:
     rows = min(SCORED_ROWS, len(index))
     values = np.random.default_rng(0).standard_normal((rows, int(spec.settings["latents"])))
     factors = dataset.factors(index[:rows])
-    evaluation = Evaluation(Codes(values), factors, max(2, rows * n_train // len(index)), np.ones(rows))
+
+    def sample(count: int) -> Evaluation:
+        n = max(2, count * n_train // len(index))
+        return Evaluation(Codes(values[:count]), factors[:count], n, np.ones(count))
+
     with limited(1):
-        score(evaluation, spec.scoring.metrics)  # compiles the kernels, or loads compiled ones
+        score(sample(min(rows, WARM_UP_ROWS)), spec.scoring.metrics)  # compiles the kernels, or loads compiled ones
         began = time.perf_counter()
-        score(evaluation, spec.scoring.metrics)
+        score(sample(rows), spec.scoring.metrics)
     return (time.perf_counter() - began) * len(index) / rows
 
 

@@ -44,12 +44,13 @@ def test_a_plan_needs_no_download(monkeypatch, tmp_path):
 def test_a_plan_says_when_bfloat16_pays(monkeypatch, tmp_path, share, pays):
     monkeypatch.setattr(plan, "_metric_seconds", lambda spec, dataset: 1.0)
     monkeypatch.setattr(plan, "cpu_computes_bfloat16", lambda: share is not None)
-    trainer_of = plan._measured
-    monkeypatch.setattr(
-        plan,
-        "_measured",
-        lambda spec, *rest: (trainer_of(spec, *rest)[0], share if spec.training.precision == "bf16" else 1.0),
-    )
+    trainer_of, trainers = plan._measured, []
+
+    def measured(spec, *rest):
+        trainers[:] = trainers or [trainer_of(spec, *rest)[0]]  # where it is emulated, an update takes seconds
+        return trainers[0], share if spec.training.precision == "bf16" else 1.0
+
+    monkeypatch.setattr(plan, "_measured", measured)
     result = estimate(expand("ae", "shapes3d", "2", "smoke", []), Resources(devices="cpu", data=tmp_path))
     assert result.as_json()["bf16"] == share
     assert ("--precision bf16 would take 50%" in str(result.table().caption)) == pays
