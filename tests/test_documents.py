@@ -35,9 +35,12 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
+SLOW_PAGES = ["docs/running.md"]
+"""Pages whose Python blocks train in another process."""
 SNIPPETS = [
-    pytest.param("\n".join(blocks(page, "python")), id=str(page.relative_to(ROOT)))
+    pytest.param("\n".join(blocks(page, "python")), id=name, marks=[pytest.mark.slow] if name in SLOW_PAGES else [])
     for page in PAGES
+    for name in [str(page.relative_to(ROOT))]
     if blocks(page, "python")
 ]
 

@@ -109,6 +109,7 @@ def run(models, datasets="rooms3d", changes=FEW, jobs=0, out="results"):
     return db.run(models, datasets, protocol="smoke", seeds=1, changes=changes, out=out, devices="cpu", jobs=jobs)
 
 
+@pytest.mark.slow
 def test_a_model_in_a_file_runs_in_another_process_and_is_loaded_again(write):
     results = run(write("tiny.py", MODEL), jobs=1)
     assert results.failures == {}
@@ -125,6 +126,7 @@ def test_a_model_in_a_file_runs_in_another_process_and_is_loaded_again(write):
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "Tiny"
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_another_version_and_its_path_is_not(write, capsys):
     first = resolve(write("tiny.py", MODEL), "rooms3d", "smoke", 0).spec
     moved_spec = resolve(write("other.py", MODEL) + ":Tiny", "rooms3d", "smoke", 0).spec
@@ -154,6 +156,7 @@ def test_metrics_datasets_and_networks_in_files(write):
     assert scores["spread"].range > 0
 
 
+@pytest.mark.slow
 def test_the_command_in_a_failure_does_the_run(write):
     spec = resolve(write("tiny.py", MODEL), "rooms3d", "smoke", 0, ["training.updates=2"]).spec
     run("tiny.py", changes={"training.updates": 2})
@@ -274,6 +277,7 @@ def test_a_missing_file_and_two_models_of_one_name(write):
         db.plan(f"{first_path},{second_path}", "rooms3d")
 
 
+@pytest.mark.slow
 def test_a_changed_copy_is_refused(write):
     results = run(write("tiny.py", MODEL))
     (copy,) = (results.folder / "plugins").iterdir()

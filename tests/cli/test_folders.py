@@ -51,6 +51,7 @@ def test_a_record_of_an_older_version_is_kept_and_shown(dbench, part):
     assert __version__ != "0.0.1"
 
 
+@pytest.mark.slow
 def test_plan_as_json_and_as_a_table(dbench):
     options = ["--datasets", "rooms3d", "--protocol", "cpu", "--seeds", "3"]
     result = dbench("plan", *options, "--models", "beta_vae,qlae", "--json", "--jobs", "2", "--device", "cpu")
@@ -76,6 +77,7 @@ def test_days_of_work_on_a_cpu_want_a_yes(dbench, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_worker_does_one_run_of_a_kept_grid(dbench, smoke_grid, tmp_path):
     plan = dbench("plan", *WORDS[1:], "--models", "qlae,vq_vae", "--keep", "--out", "out")
     names = plan.stdout.splitlines()
@@ -108,6 +110,7 @@ def test_tracking_without_its_package_is_one_line(dbench, tmp_path):
         pytest.skip("wandb is installed here")
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_the_history(dbench, smoke_grid, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     result = dbench(*WORDS, "--models", "qlae", "--tensorboard", "--out", "out")

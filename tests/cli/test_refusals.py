@@ -210,6 +210,7 @@ def test_every_command_and_option_has_help():
     walk(main, "dbench")
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_is_no_error():
     """``dbench show ... | head``: the pipe is closed before the command writes."""
     command = [sys.executable, "-m", "disentangle_bench", "show", "qlae", "rooms3d"]
@@ -301,6 +302,7 @@ def test_a_broken_plugin_is_named(dbench, plugin):
     assert dbench(*changed(models="beta_vae"), "--dry-run", env=env).returncode == 0
 
 
+@pytest.mark.slow
 def test_set_marks_a_record_as_off_protocol(dbench, tmp_path):
     result = dbench(*RUN, "--set", "training.updates=3", "--set", "model.kl_weight=1e-4", "--out", "results")
     assert result.returncode == 0, result.stderr

@@ -240,6 +240,7 @@ def records(out):
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(out.glob("runs/*/record.json"))}
 
 
+@pytest.mark.slow
 def test_a_results_folder_again_gives_the_same_scores(dbench, copied):
     before = records(copied)
     for path in copied.glob("runs/*/record.json"):
@@ -256,6 +257,7 @@ def test_a_results_folder_again_gives_the_same_scores(dbench, copied):
         assert record["spec"] == before[run_id]["spec"]
 
 
+@pytest.mark.slow
 def test_other_metrics_and_variants_are_added(dbench, copied):
     before = records(copied)
     result = dbench("score", copied, "--metrics", "mig,dci", "--variant", "factorqvae2024")

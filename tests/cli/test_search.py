@@ -81,6 +81,7 @@ def loaded(folder, model):
     return {(record.spec.search.point, record.spec.seed): record for record in records}
 
 
+@pytest.mark.slow
 def test_a_killed_search_resumes_to_the_same_points(folder, tmp_path, monkeypatch):
     write_inputs(tmp_path)
     arguments, update, calls = [*SEARCH, "--models", "ae", "--seeds", "1"], Trainer.update, []
@@ -282,6 +283,7 @@ def test_the_figure_has_the_expected_best_of_the_points(copy):
     assert line.get_ydata()[-1] == min(means)
 
 
+@pytest.mark.slow
 def test_an_adaptive_search_resumes_its_study(folder, tmp_path, monkeypatch):
     pytest.importorskip("optuna")
     from disentangle_bench.runner import search as adaptive

@@ -244,6 +244,7 @@ def test_images_without_factors_are_opened_with_a_warning(tmp_path, caplog, name
     check_dataset(dataset)
 
 
+@pytest.mark.slow
 def test_images_without_factors_are_trained_and_scored_by_what_needs_none(dbench, tmp_path):
     """The record names the metrics that are left out, and everything that reads it works."""
     np.savez(tmp_path / "a.npz", images=np.random.default_rng(0).integers(256, size=(60, 64, 64, 1), dtype=np.uint8))

@@ -59,7 +59,7 @@ def test_golden_boosted_trees(name):
 
 
 # The forest is scikit-learn's own and takes seconds: the variant's choices show on the quick files already.
-QUICK = ("perfect_discrete", "mixed_discrete10", "noise_discrete16")
+QUICK = ("perfect_discrete", "mixed_discrete10")
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.thorough) for n in NAMES])

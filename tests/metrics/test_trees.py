@@ -68,6 +68,7 @@ def test_early_trees_are_scikit_learns_split_by_split(classes, values):
                 stack += [(2 * node + 1, left), (2 * node + 2, right)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "values"), [(2, None), pytest.param(5, None, marks=pytest.mark.thorough), (5, 12)])
 def test_importance_lies_within_scikit_learns_own_spread(classes, values):
     codes, labels = problem(2, 500, 5, classes, values)

@@ -273,6 +273,7 @@ def test_many_tables_are_drawn_by_several_processes_alike(tmp_path, monkeypatch)
     assert reports[0] == reports[1]
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_in_another_process_is_not_lost(grid, tmp_path):
     report_data, _ = read(grid)
     frames = {"board": report_data.board, "scores": pd.DataFrame({"x": [1]}), "means": report_data.means}

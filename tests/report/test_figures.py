@@ -145,6 +145,7 @@ def test_latents_are_the_two_that_know_most_of_each_factor():
         runs_figures.latents_figure("title", codes[:3], factors, {"infomec.nmi": np.ones((2, 3))}, ["a", "b"])
 
 
+@pytest.mark.slow
 def test_long_names_of_scores_and_models_do_not_collide(tmp_path):
     long = [f"a_metric_with_a_long_name.a_score_with_a_long_name_{index}" for index in range(9)]
     for model in ("an_extraordinarily_long_name_for_a_model_that_goes_on_and_on_and_on_until_nobody_reads_it", "b"):
@@ -308,6 +309,7 @@ def test_files_that_a_run_cannot_have_are_not_missed(tmp_path):
     assert write_report(tmp_path).notes == ()
 
 
+@pytest.mark.slow
 def test_a_figure_holds_a_limited_number_of_setups(tmp_path):
     for beta in range(30):
         synthetic.write_run(
@@ -367,6 +369,7 @@ def flip(path):
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

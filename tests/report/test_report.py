@@ -177,6 +177,7 @@ def test_folders_that_have_no_results(tmp_path):
         write_report(tmp_path)
 
 
+@pytest.mark.slow
 def test_hostile_text_changes_no_structure(tmp_path):
     for seed in range(3):
         synthetic.write_run(tmp_path, synthetic.spec("qlae", seed, model=HOSTILE, dataset="../" + HOSTILE))

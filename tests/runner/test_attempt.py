@@ -42,6 +42,7 @@ def attempt(spec, out, stop_at=None, **resources):
     return attempts.attempt(spec, out, resources, report, lambda: done == stop_at)
 
 
+@pytest.mark.slow
 def test_a_run_resumed_with_other_threads_keeps_both_parts(spec, tmp_path, monkeypatch, caplog):
     """It has the bits of neither one nor two threads, so the record must not say two alone."""
     monkeypatch.setattr(attempts, "score", lambda *arguments: Scores())

@@ -27,6 +27,7 @@ print(int(held) - int(open("/proc/self/statm").read().split()[1]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc"
 )

@@ -29,6 +29,7 @@ def hostile(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_values_go_both_ways(monkeypatch, tmp_path):
     """The target is called in the folder of its parent, with the argument as it was given."""
     monkeypatch.chdir(tmp_path)

@@ -47,6 +47,7 @@ def test_other_processes_and_jobs_give_the_same_bits(smoke_grid, tmp_path):
     assert second.items() <= first.items()
 
 
+@pytest.mark.slow
 def test_runs_in_this_process_give_the_same_bits(smoke_grid, tmp_path):
     """``jobs=0``: nothing is started, so that a debugger stops at a breakpoint in a model."""
     resources = Resources(jobs=0, devices="cpu")
@@ -99,6 +100,7 @@ def test_records_say_what_was_done(smoke_grid, model):
     assert values["mse.psnr"] == pytest.approx(-10 * np.log10(values["mse.mse"]))
 
 
+@pytest.mark.slow
 def test_scores_can_be_recomputed_from_the_stored_codes(smoke_grid):
     out, _ = smoke_grid
     for record in runs.load_records(out):
@@ -245,10 +247,8 @@ def test_a_killed_command_leaves_no_lock_behind(started):
     assert "1 finished" in output, errors
 
 
-SLOWLY = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGHUP)]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, *SLOWLY])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_a_command_soon_with_checkpoints(started, number):
     command = started("qlae", "--set", "training.updates=19000")
     run_process(command, "qlae")
@@ -275,6 +275,7 @@ def test_a_run_whose_command_is_gone_writes_a_checkpoint_and_ends(started):
     assert not list(command.out.glob("runs/*/failed.json"))
 
 
+@pytest.mark.slow
 def test_rerun(dbench, tmp_path):
     arguments = [*RUN[3:], "--models", "qlae", "--out", "out"]
     assert "1 finished" in dbench(*arguments).stdout

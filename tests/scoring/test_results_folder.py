@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from disentangle_bench.scoring.score import score_results
 from disentangle_bench.store import runs
@@ -41,6 +42,7 @@ def test_damaged_runs_are_named_and_the_others_are_scored(tmp_path, monkeypatch)
     assert runs.read_records(tmp_path).problems == {}
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_command_ends_it_with_all_its_processes(tmp_path):
     """Status 130 and one line, long before the last run; scores that are there are whole."""
     rng = np.random.default_rng(0)

@@ -35,6 +35,7 @@ def test_bf16_trains_every_model_near_fp32(tmp_path, model):
     assert any(not torch.equal(bf16_logs[name], value) for name, value in fp32_logs.items())
 
 
+@pytest.mark.slow
 def test_bf16_keeps_weights_and_evaluation_in_fp32(tmp_path):
     trainer = trained(tmp_path, "factor_qvae", BF16)
     assert all(p.dtype == torch.float32 for p in trainer.model.parameters())

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from disentangle_bench.registry import MODELS
 from disentangle_bench.spec import Training
 from disentangle_bench.training.checkpoints import CHECKPOINT, PREVIOUS, read_checkpoint, write_checkpoint
 from disentangle_bench.training.trainer import Diverged, Interrupted, Trainer, learning_rate
 from support.blobs import Blobs
+from support.every_model import EVERY_MODEL
 from support.small_runs import CPU, same, spec, started, state, trained
 
 
@@ -50,7 +50,7 @@ def test_half_a_cosine_may_be_shorter_than_the_run_which_then_climbs_back(tmp_pa
     assert all(a < b for a, b in pairwise(ours[10:21]))
 
 
-@pytest.mark.parametrize("model", MODELS.entries)
+@pytest.mark.parametrize("model", EVERY_MODEL)
 def test_the_same_spec_gives_the_same_bits_and_another_seed_others(tmp_path, model):
     first, second, other = (
         trained(tmp_path / "a", model),
@@ -62,7 +62,7 @@ def test_the_same_spec_gives_the_same_bits_and_another_seed_others(tmp_path, mod
     assert not same(state(first), state(other))
 
 
-@pytest.mark.parametrize("model", MODELS.entries)
+@pytest.mark.parametrize("model", EVERY_MODEL)
 @pytest.mark.parametrize("stop", [1, 7])
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, model, stop):
     whole = trained(tmp_path / "whole", model)
@@ -169,6 +169,7 @@ def test_divergence_is_an_error_with_the_step(tmp_path):
         trained(tmp_path, "beta_vae", "training.learning_rate=1e30")
 
 
+@pytest.mark.slow
 def test_training_learns(tmp_path):
     trainer = trained(tmp_path, "beta_vae", "training.updates=300", "training.batch_size=32")
     errors = [row["mse"] for row in trainer.history]
