@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def update_groups(out: Path, records: Iterable[Record], say: Callable[[str], Non
     A group whose codes are gone keeps its scores. ``say`` is called with a line of text before each group is scored.
     """
     records = list(records)
-    if not any((record.folder / CODES).is_file() for record in records):
+    if not any(os.path.isfile(f"{record.folder}/{CODES}") for record in records):
         return
     stored = _stored(out / GROUPS)
     by_origin = {str(row.get("made_from")): row for row in stored}

@@ -13,7 +13,7 @@ import math
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,13 +38,14 @@ class Record:
 
     folder: Path
     content: dict[str, Any]
+    _checked: RunSpec | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def spec(self) -> RunSpec:
         """Spec of the run."""
-        return RunSpec.model_validate(self.content["spec"])
+        return self._checked or RunSpec.model_validate(self.content["spec"])
 
-    @property
+    @cached_property
     def scores(self) -> list[dict[str, Any]]:
         """One dictionary per score: metric, score, value (NaN where undefined), direction, variant, version."""
         return [
@@ -105,7 +106,7 @@ def read_record(folder: Path) -> Record:
     unranked = protocol is not None and protocol.version == checked.spec.protocol_version and not protocol.ranked
     if checked.ranked and (unranked or checked.spec.changed):
         raise BenchError(f"{path} was edited: its spec cannot be ranked. Delete it and run again")
-    return Record(folder, content)
+    return Record(folder, content, checked.spec)
 
 
 def read_records(out: Path, known: Mapping[str, Record] | None = None) -> Records:
@@ -205,7 +206,7 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
     for record in records:
         content, spec = record.content, record.spec
         run = {
-            "run_id": spec.run_id,
+            "run_id": record.folder.name,
             **spec.subject,
             "off_protocol": bool(spec.changed),
             "changed": " ".join(spec.departures),
