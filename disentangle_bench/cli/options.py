@@ -272,9 +272,7 @@ CODES_COLUMNS = option(
 )
 FACTORS_COLUMNS = option("--factors-columns", metavar="NAMES", help="Columns of a table that are factors.")
 N_TRAIN = option("--n-train", type=int, metavar="N", help="Rows that fit predictors.  [default: the first two thirds]")
-DISCRETE = option(
-    "--discrete/--continuous", default=None, help="Whether codes are symbols.  [default: whole numbers are]"
-)
+DISCRETE = option("--discrete/--continuous", default=None, help="Whether codes are symbols.  [default: integers are]")
 INPUT = (CODES, FACTORS, CODES_COLUMNS, FACTORS_COLUMNS, N_TRAIN, DISCRETE)
 
 
