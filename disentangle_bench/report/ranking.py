@@ -68,10 +68,10 @@ class Resamples:
             setup = key[:_SETUP_SIZE]
             stream = zlib.crc32(repr(tuple(map(str, setup))).encode())
             groups = self._setups[setup]
-            for n in {len(values) for values in groups.values()}:
-                keys = [other for other, values in groups.items() if len(values) == n]
-                stacked = np.stack([groups[other] for other in keys])
-                self._means |= zip(keys, statistics.resampled_means(stacked, stream), strict=True)
+            n = len(groups[key])  # scores that are not ranked may have a single seed, which nothing can be drawn from
+            keys = [other for other, values in groups.items() if len(values) == n]
+            stacked = np.stack([groups[other] for other in keys])
+            self._means |= zip(keys, statistics.resampled_means(stacked, stream), strict=True)
         return self._means[key]
 
 

@@ -85,7 +85,7 @@ def light_font() -> Iterator[None]:
     from fontTools.ttLib import TTFont
     from matplotlib import font_manager, rc_context
 
-    font = TTFont(font_manager.findfont(_FONT))
+    font = TTFont(font_manager.findfont(_FONT), recalcTimestamp=False)  # the same bytes every time
     options = subset.Options(glyph_names=True, name_IDs=["*"], layout_features=["*"])
     options.drop_tables += ["FFTM"]  # an editor's dates
     subsetter = subset.Subsetter(options)
