@@ -10,8 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-"""Whole number that every table and file format can hold."""
+Whole = Annotated[int, Field(gt=-(2**63) - 1, lt=2**63)]
+"""Whole number that every table and file format can hold.
+
+Its lower bound is a ``gt``, because a field's own ``ge`` would be replaced by a ``ge`` here.
+"""
 
 Scalar = bool | Whole | float | str
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from disentangle_bench.errors import BenchError, one_line
 from disentangle_bench.report.scores import SCORE, SETUP, TABLE
+from disentangle_bench.scoring.groups import GROUPS
 from disentangle_bench.store.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FILE = "groups.json"
 COLUMNS = [*TABLE, *SETUP, *SCORE, "direction", "unit", "n", "value", "chance"]
 """The columns of ``groups.csv``; ``n`` is the number of runs compared."""
 
@@ -27,13 +27,13 @@ def read_groups(out: Path, scores: pd.DataFrame, notes: list[str]) -> pd.DataFra
     runs = scores.drop_duplicates("run_id").set_index("run_id")[TABLE + SETUP]
     rows: list[list[Any]] = []
     try:
-        groups = read_json(out / FILE).get("groups", []) if (out / FILE).is_file() else []
+        groups = read_json(out / GROUPS).get("groups", []) if (out / GROUPS).is_file() else []
         for group in groups:
             known = [tuple(runs.loc[name]) for name in group["runs"] if name in runs.index]
             if len(known) == len(group["runs"]) and len(set(known)) == 1:
                 rows += [[*known[0], *_score(score), len(known), *_numbers(score)] for score in group["scores"]]
     except (BenchError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        notes.append(one_line(f"{FILE} cannot be read ({type(error).__name__}: {error}): run dbench score again"))
+        notes.append(one_line(f"{GROUPS} cannot be read ({type(error).__name__}: {error}): run dbench score again"))
         rows = []
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"value": "float64", "chance": "float64"})
     return table.sort_values([*TABLE, *SCORE, *SETUP], kind="stable").reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Compute statistics over seeds, for many groups at once. Pure numpy and scipy; no global random state.
+"""Compute statistics over seeds, for many groups at once. No global random state.
 
 A group is the values of one score of one model over seeds. Groups of one size are stacked as ``values`` [g, n]: g
 groups of n seeds. Every result depends only on a group's values, not on their order or on other groups.

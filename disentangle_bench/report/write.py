@@ -113,11 +113,11 @@ def _read(
 ) -> Results:
     """Compare the seeds of each model where that has not been done; return the folder's results."""
     from disentangle_bench.report.results import read_results
-    from disentangle_bench.scoring.groups import update_groups
+    from disentangle_bench.scoring.groups import write_groups
     from disentangle_bench.store.runs import read_records
 
     records = read_records(out) if records is None else records
-    update_groups(out, records.records, say)
+    write_groups(out, records.records, anew=False, say=say)
     return read_results(out, metrics, say, records, by_version)
 
 
@@ -152,12 +152,12 @@ def _write_tables(
         write_text(paths[0], results.csv)
         leaderboard.write_csv(results.board, paths[1])
         leaderboard.write_csv(results.means, paths[2])
-        if len(results.groups):
-            paths.append(out / "groups.csv")
-            leaderboard.write_csv(results.groups, paths[-1])
-        if len(results.comparison):
-            paths.append(out / "published.csv")
-            leaderboard.write_csv(results.comparison, paths[-1])
+        for name, table in (("groups.csv", results.groups), ("published.csv", results.comparison)):
+            if len(table):
+                paths.append(out / name)
+                leaderboard.write_csv(table, paths[-1])
+            else:
+                (out / name).unlink(missing_ok=True)  # of runs that have been removed
     if "parquet" in formats:
         paths.append(out / "results.parquet")
         with atomic_path(paths[-1]) as temporary:

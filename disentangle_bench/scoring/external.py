@@ -62,6 +62,7 @@ def import_codes(
         raise BenchError(f"the seed is {seed}: give a whole number from 0 to 2^63 - 1")
     dataset = DATASETS.canonical(dataset)
     card, rules = dataset_class(dataset).card, protocol(protocol_name)
+    _check_rows(origin["file"], evaluation)
     _check_factors(origin["file"], evaluation, card)
     asked = choose(metrics, variants, rules.scoring.metrics)
     if metrics is None and evaluation.squared_error is None:
@@ -83,14 +84,26 @@ def import_codes(
     folder = runs.run_folder(out, spec)
     (out / "runs").mkdir(parents=True, exist_ok=True)
     try:
+        if folder.exists():
+            _check_free(folder, origin)
+        scores = score(evaluation, asked, progress)  # before there is a folder, which an interruption would leave empty
         with claims.claimed(folder):
             _check_free(folder, origin)
-            scores = score(evaluation, asked, progress)
             _write(folder, spec, card, evaluation, scores, origin)
     except claims.Busy as busy:
         raise BenchError(f"{busy}: import the codes when that has ended") from busy
     runs.write_results(out)
     return runs.read_record(folder)
+
+
+def _check_rows(source: str, evaluation: Evaluation) -> None:
+    """Raise ``BenchError`` if there are no rows to test on, or fewer than two to fit predictors."""
+    rows = len(evaluation.factors)
+    if not 2 <= evaluation.n_train < rows:
+        raise BenchError(
+            f"{source} has {rows} rows, {evaluation.n_train} of them to fit predictors: give --n-train at least 2, and "
+            "leave rows to test on"
+        )
 
 
 def _check_factors(source: str, evaluation: Evaluation, card: Card) -> None:

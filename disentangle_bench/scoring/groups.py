@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from disentangle_bench.codes import Evaluation
 from disentangle_bench.errors import BenchError, one_line
@@ -23,52 +24,61 @@ SCHEMA = 1
 CODES = "codes.npz"
 
 
-def write_groups(out: Path, records: Iterable[Record]) -> Path | None:
+def write_groups(
+    out: Path, records: Iterable[Record], *, anew: bool = True, say: Callable[[str], None] = lambda line: None
+) -> Path | None:
     """Score all groups of at least two runs of a results folder and write ``groups.json``, atomically.
 
     docs/metrics/groups.md describes the file. Returns its path, or None if there is no group. A run whose codes cannot
-    be read, or are of different images than those of the group's first run, is left out and named in the file.
+    be read, or are of different images than those of the group's first run, is left out and named in the file. A group
+    keeps its scores if fewer of its runs can be compared than before, since codes may have been deleted.
+
+    Without ``anew``, only groups are scored that are not in the file, or whose runs or codes have changed. A file that
+    cannot be read is then left as it is, and so is one without any codes beside it. ``say`` is called with a line of
+    text before each group is scored.
     """
-    rows = [_group(members) for members in _groups(records)]
-    if not rows:
+    records, path = list(records), out / GROUPS
+    if not anew and not any(os.path.isfile(f"{record.folder}/{CODES}") for record in records):
         return None
-    write_json(out / GROUPS, {"schema": SCHEMA, "groups": rows})
-    return out / GROUPS
-
-
-def update_groups(out: Path, records: Iterable[Record], say: Callable[[str], None] = lambda line: None) -> None:
-    """Bring ``groups.json`` up to date: score the groups that are not in it, or whose runs or codes have changed.
-
-    A group whose codes are gone keeps its scores. ``say`` is called with a line of text before each group is scored.
-    """
-    records = list(records)
-    if not any(os.path.isfile(f"{record.folder}/{CODES}") for record in records):
-        return
-    stored = _stored(out / GROUPS)
-    by_origin = {str(row.get("made_from")): row for row in stored}
-    by_runs = {tuple(map(str, row["runs"])): row for row in stored}
+    try:
+        stored = _stored(path)
+    except BenchError:
+        if not anew:
+            return None  # the report names it
+        stored = []
+    by_members = {tuple(row["members"]): row for row in stored}
     rows = []
     for members in _groups(records):
-        row = by_origin.get(_origin(members))
-        if row is None:
+        row = by_members.get(tuple(record.spec.run_id for record in members))
+        if anew or row is None or row["made_from"] != _origin(members):
             say(f"comparing the seeds of {one_line(members[0].spec.model)}")
-            row = _group(members)
-            if not row["scores"]:
-                row = by_runs.get(tuple(record.spec.run_id for record in members), row)
+            scored = _group(members)
+            row = scored if row is None or len(scored["runs"]) >= len(row["runs"]) else row
         rows.append(row)
-    if rows != stored and any(row["scores"] for row in rows):
-        write_json(out / GROUPS, {"schema": SCHEMA, "groups": rows})
+    if not rows:
+        path.unlink(missing_ok=True)
+        return None
+    if rows != stored:
+        write_json(path, {"schema": SCHEMA, "groups": rows})
+    return path
+
+
+_LISTS = {"members": str, "runs": str, "scores": dict}
 
 
 def _stored(path: Path) -> list[dict[str, Any]]:
-    """Return the groups in a ``groups.json``; none if there is no such file or it is damaged."""
+    """Return the groups in a ``groups.json``, none if there is no such file; raise ``BenchError`` if it is damaged."""
     try:
         rows = read_json(path).get("groups")
-    except (BenchError, OSError):
+    except FileNotFoundError:
         return []
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return []
-    return [row for row in rows if isinstance(row.get("runs"), list) and isinstance(row.get("scores"), list)]
+        raise BenchError(f"{path} has no list of groups: run dbench score to write it anew")
+    return [row for row in rows if "made_from" in row and all(_is_list(row.get(key), of) for key, of in _LISTS.items())]
+
+
+def _is_list(value: Any, of: type) -> bool:
+    return isinstance(value, list) and all(isinstance(item, of) for item in value)
 
 
 def _groups(records: Iterable[Record]) -> list[list[Record]]:
@@ -103,7 +113,8 @@ def _group(records: list[Record]) -> dict[str, Any]:
         try:
             evaluation = load_evaluation(record.folder / CODES)
         except BenchError as error:
-            problems[record.folder.name] = str(error)
+            # The file must not depend on how the results folder was spelled.
+            problems[record.folder.name] = one_line(error).replace(str(record.folder), record.folder.name)
             continue
         if used and not _same_images(used[0][1], evaluation):
             problems[record.folder.name] = f"its codes are of other images than those of {used[0][0].folder.name}"
@@ -117,7 +128,8 @@ def _group(records: list[Record]) -> dict[str, Any]:
         codes = {record.spec.run_id: evaluation.codes.values for record, evaluation in used}
         for name in GROUP_METRICS.entries:
             try:
-                scores += _scores(name, codes)
+                with threadpool_limits(1):  # sums of other numbers of threads are rounded otherwise
+                    scores += _scores(name, codes)
             except BenchError as error:
                 problems[name] = one_line(error)
     return {
@@ -127,6 +139,7 @@ def _group(records: list[Record]) -> dict[str, Any]:
         "runs": [record.spec.run_id for record, _ in used],
         "scores": scores,
         "problems": problems,
+        "members": [record.spec.run_id for record in records],
         "made_from": _origin(records),
     }
 

@@ -41,6 +41,7 @@ BAD_INPUT = {
     "seeds, none": (changed(seeds="0"), "--seeds '0' is not understood"),
     "seeds, negative": (changed(seeds="-1"), "--seeds '-1' is not understood"),
     "setting": ((*RUN, "--set", "model.kl_wieght=1"), "Did you mean 'model.kl_weight'?"),
+    "no updates": ((*RUN, "--set", "training.updates=0"), "training.updates = 0 is not allowed"),
     "setting's value": ((*RUN, "--set", "training.updates=many"), "training.updates = 'many' is not allowed"),
     "setting out of range": ((*RUN, "--set", "model.kl_weight=-1"), "kl_weight = -1 is not allowed"),
     "setting without a value": ((*RUN, "--set", "training.updates"), "--set takes key=value"),

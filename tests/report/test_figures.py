@@ -1,11 +1,9 @@
 """What the figures show, and that all of it can be seen."""
 
-import contextlib
 import math
 import os
 import subprocess
 import sys
-import warnings
 
 import matplotlib
 import numpy as np
@@ -50,23 +48,6 @@ def _style():
         yield
 
 
-def test_the_light_font_gives_the_same_pixels_and_other_letters_come_from_the_whole_font(tmp_path):
-    for name, text in (("plain", "AVATAR fi β² → ≥ 0.5 · ÄÖß"), ("more", "Ж א ∰ ✓")):
-        pixels, sizes = [], []
-        for context in (contextlib.nullcontext(), style.light_font()):
-            with context, warnings.catch_warnings():
-                warnings.simplefilter("error")
-                figure = style.figure(3, 1)
-                figure.subplots().set_title(text)
-                png, pdf = style.save(figure, tmp_path / name)
-            pixels.append(np.asarray(Image.open(png)))
-            sizes.append(pdf.stat().st_size)
-        assert pixels[0].min() < 255
-        np.testing.assert_array_equal(*pixels)
-        assert max(sizes) < 1.5 * min(sizes)
-    assert not [entry for entry in matplotlib.font_manager.fontManager.ttflist if entry.name == "dbench light"]
-
-
 def arrays(path):
     with np.load(path) as file:
         return dict(file)
@@ -94,21 +75,6 @@ def test_scores_show_every_seed_and_the_interval(drawn):
             if mask.sum() > 1:
                 summary = board[(board["score"] == kind[1]) & (board["settings"] == setup[3])].iloc[0]
                 assert list(next(bars).get_xdata()) == pytest.approx([summary.ci_low, summary.ci_high])
-
-
-@pytest.mark.parametrize("others", [(), ("ae", "beta_vae"), ("a_plug_in", "factor_qvae", "zz")])
-def test_a_model_keeps_its_look_whatever_is_beside_it(others):
-    look = style.looks([("qlae", 1, "", "x")])["qlae", 1, "", "x"]
-    setups = sorted([("qlae", 1, "", "x"), *((other, 1, "", "x") for other in others)])
-    assert style.looks(setups)["qlae", 1, "", "x"] == look
-
-
-def test_models_and_settings_can_be_told_apart():
-    looks = style.looks((name, 1, "", "x") for name in labels.MODEL_TITLES)
-    assert len({(look.color, look.marker) for look in looks.values()}) == len(labels.MODEL_TITLES) == 18
-    looks_of_settings = style.looks([("qlae", 1, "", "x"), ("qlae", 1, "model.a=1", "y")]).values()
-    assert len({look.color for look in looks_of_settings}) == 1
-    assert len({look.marker for look in looks_of_settings}) == 2
 
 
 def test_errors_have_a_logarithmic_axis_and_scores_have_not(drawn):

@@ -64,6 +64,15 @@ def test_the_report_compares_seeds_that_nobody_has_compared(tmp_path):
     assert lines.count("comparing the seeds of qlae") == 1
 
 
+def test_a_table_of_runs_that_have_been_removed_goes(out):
+    write_report(out, figures=False, formats=["csv"])
+    assert (out / "groups.csv").exists()
+    for model in ("qlae", "vq_vae"):
+        (out / "runs" / synthetic.spec(model, 1).run_id / "record.json").unlink()
+    write_report(out, figures=False, formats=["csv"])
+    assert not (out / "groups.csv").exists()
+
+
 def test_a_group_with_a_run_that_is_not_there_is_left_out(out):
     (out / "runs" / synthetic.spec("qlae", 1).run_id / "record.json").unlink()
     write_report(out, figures=False, formats=["csv"])

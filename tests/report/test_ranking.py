@@ -53,6 +53,14 @@ def test_rank_interval_equals_a_slow_bootstrap():
     assert row["rank"] == 2 or row["rank"] == 3
 
 
+def test_a_score_of_one_seed_beside_a_ranked_one_of_the_same_model_has_no_rank():
+    records = [record("a", 0, {"dci.disentanglement": 0.1, "mig.score": 0.2})]
+    records += three("a", [0.1, 0.2, 0.3])[1:] + three("b", [0.4, 0.5, 0.6])
+    table = board(records).set_index(["model", "metric"])
+    assert pd.isna(table.loc[("a", "mig"), "rank"])
+    assert table.loc[("b", "dci"), "rank"] == 1
+
+
 def test_clear_cut_ranks_have_intervals_of_one_rank_and_close_ones_do_not():
     records = three("a", [0.9, 0.9, 0.9]) + three("b", [0.5, 0.5, 0.5]) + three("c", [0.5, 0.5, 0.5])
     table = board(records).set_index("model")[["rank", "rank_low", "rank_high"]]

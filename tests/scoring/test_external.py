@@ -105,12 +105,24 @@ def test_the_same_file_is_scored_again_and_another_is_not_put_over_it(tmp_path):
         ({}, {"protocol_name": "cpuu"}, "cpuu.*cpu"),
         ({}, {"metrics": "mgi"}, "mgi.*mig"),
         ({}, {"seed": -1}, "the seed is -1"),
+        ({"n_train": 300}, {}, "has 300 rows, 300 of them to fit predictors: give --n-train at least 2"),
+        ({"n_train": 1}, {}, "1 of them to fit predictors"),
     ],
 )
 def test_what_does_not_fit_is_named_before_anything_is_written(tmp_path, arrays, options, message):
     with pytest.raises(BenchError, match=message):
         import_codes(codes(tmp_path / "c.npz", **arrays), tmp_path / "out", **MIG | options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_metric_that_fails_leaves_no_run_behind(tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(external, "score", stop)
+    with pytest.raises(KeyboardInterrupt):
+        import_codes(codes(tmp_path / "c.npz"), tmp_path / "out", **MIG)
+    assert list((tmp_path / "out" / "runs").iterdir()) == []
 
 
 WORDS = ["--model", "mine", "--dataset", "rooms3d", "--protocol", "cpu", "--metrics", "mig", "--out", "out"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,8 +13,11 @@ import pytest
 from disentangle_bench.codes import Codes, Evaluation
 from disentangle_bench.config.resolve import resolve
 from disentangle_bench.errors import BenchError
+from disentangle_bench.metrics.metric import MetricCard, MetricResult, ScoreCard
+from disentangle_bench.names import Entry
+from disentangle_bench.registry import GROUP_METRICS
 from disentangle_bench.scoring.files import save_evaluation
-from disentangle_bench.scoring.groups import update_groups, write_groups
+from disentangle_bench.scoring.groups import write_groups
 from disentangle_bench.store.runs import Record
 
 RNG = np.random.default_rng(0)
@@ -73,7 +79,7 @@ def test_codes_of_another_size_are_left_out_and_named(tmp_path):
 def test_only_what_has_changed_is_scored_again(tmp_path):
     def update(records):
         lines = []
-        update_groups(tmp_path, records, lines.append)
+        write_groups(tmp_path, records, anew=False, say=lines.append)
         rows = json.loads((tmp_path / "groups.json").read_text())["groups"]
         return lines, {(tuple(row["changed"]), len(row["seeds"])): row["scores"] for row in rows}
 
@@ -82,7 +88,6 @@ def test_only_what_has_changed_is_scored_again(tmp_path):
     lines, first = update(records)
     assert len(lines) == len(first) == 2
     assert update(records) == ([], first)
-    assert update(records[:1]) == ([], first)
     records.append(record(tmp_path, 2, CODES[:, ::-1]))
     lines, second = update(records)
     assert len(lines) == 1
@@ -96,9 +101,50 @@ def test_only_what_has_changed_is_scored_again(tmp_path):
     records[0].content["files"] = {"codes.npz": "of another time"}
     lines, _ = update(records)
     assert len(lines) == 2  # this one, and the one without codes is tried again
-    (tmp_path / "groups.json").write_text('{"groups": [{"runs": 3}]}')
-    _, fourth = update(records)
-    assert fourth[(), 3] == second[(), 3]
+    write_groups(tmp_path, records)
+    assert update(records)[1] == third  # also if all are scored anew
+
+
+@pytest.mark.parametrize("content", ['{"schema": 2, "groups": []}', '{"schema": 1, "groups": 3}', "{"])
+def test_a_file_that_cannot_be_read_is_only_replaced_if_all_is_scored_anew(tmp_path, content):
+    records = [record(tmp_path, seed, CODES) for seed in (0, 1)]
+    (tmp_path / "groups.json").write_text(content)
+    assert write_groups(tmp_path, records, anew=False) is None
+    assert (tmp_path / "groups.json").read_text() == content
+    assert len(json.loads(write_groups(tmp_path, records).read_text())["groups"]) == 1
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_group_keeps_its_scores_when_codes_of_some_runs_are_gone(tmp_path, anew):
+    records = [record(tmp_path, seed, CODES if seed else CODES[:, ::-1]) for seed in range(3)]
+    path = write_groups(tmp_path, records)
+    before = path.read_text()
+    (records[2].folder / "codes.npz").unlink()
+    write_groups(tmp_path, records, anew=anew)
+    assert path.read_text() == before
+    damaged = records[0].folder / "codes.npz"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    write_groups(tmp_path, records, anew=anew)
+    assert path.read_text() == before
+
+
+def test_the_file_does_not_depend_on_how_the_folder_is_spelled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    records = [record(tmp_path, seed, CODES) for seed in range(3)]
+    (records[2].folder / "codes.npz").unlink()
+    contents = []
+    for out in (tmp_path, Path(".")):
+        spelled = [Record(out / "runs" / each.folder.name, each.content) for each in records]
+        contents.append(write_groups(out, spelled).read_text())
+    assert contents[0] == contents[1]
+    assert records[2].folder.name in contents[0]
+
+
+def test_without_a_group_the_file_goes(tmp_path):
+    records = [record(tmp_path, seed, CODES) for seed in (0, 1)]
+    write_groups(tmp_path, records)
+    assert write_groups(tmp_path, records[:1], anew=False) is None
+    assert not (tmp_path / "groups.json").exists()
 
 
 def test_a_metric_that_refuses_the_codes_is_named(tmp_path, monkeypatch):
@@ -111,6 +157,19 @@ def test_a_metric_that_refuses_the_codes_is_named(tmp_path, monkeypatch):
     ]
     assert group["problems"] == {"udr": "not these codes"}
     assert {row["metric"] for row in group["scores"]} == {"consistency"}
+
+
+def test_a_plug_in_may_compare_runs(tmp_path, monkeypatch):
+    module = ModuleType("number_of_runs")
+    module.CARD = MetricCard("number_of_runs", 3, "paper", "", (ScoreCard("n", True, ""),), {"plain": ""})
+    module.number_of_runs = lambda codes: MetricResult({"n": len(codes)}, {}, {})
+    monkeypatch.setitem(sys.modules, "number_of_runs", module)
+    monkeypatch.setitem(GROUP_METRICS.entries, "number_of_runs", Entry("number_of_runs", "number_of_runs", ""))
+    (group,) = json.loads(write_groups(tmp_path, [record(tmp_path, seed, CODES) for seed in (0, 1)]).read_text())[
+        "groups"
+    ]
+    (row,) = (row for row in group["scores"] if row["metric"] == "number_of_runs")
+    assert (row["score"], row["value"], row["version"]) == ("n", 2, 3)
 
 
 def test_single_runs_make_no_file(tmp_path):
