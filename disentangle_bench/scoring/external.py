@@ -62,8 +62,7 @@ def import_codes(
         raise BenchError(f"the seed is {seed}: give a whole number from 0 to 2^63 - 1")
     dataset = DATASETS.canonical(dataset)
     card, rules = dataset_class(dataset).card, protocol(protocol_name)
-    _check_rows(origin["file"], evaluation)
-    _check_factors(origin["file"], evaluation, card)
+    _check(origin["file"], evaluation, card)
     asked = choose(metrics, variants, rules.scoring.metrics)
     if metrics is None and evaluation.squared_error is None:
         asked.pop("mse", None)
@@ -84,8 +83,7 @@ def import_codes(
     folder = runs.run_folder(out, spec)
     (out / "runs").mkdir(parents=True, exist_ok=True)
     try:
-        if folder.exists():
-            _check_free(folder, origin)
+        _check_free(folder, origin)
         scores = score(evaluation, asked, progress)  # before there is a folder, which an interruption would leave empty
         with claims.claimed(folder):
             _check_free(folder, origin)
@@ -96,18 +94,14 @@ def import_codes(
     return runs.read_record(folder)
 
 
-def _check_rows(source: str, evaluation: Evaluation) -> None:
-    """Raise ``BenchError`` if there are no rows to test on, or fewer than two to fit predictors."""
+def _check(source: str, evaluation: Evaluation, card: Card) -> None:
+    """Raise ``BenchError`` if rows to fit or to test on are missing, or if the factors cannot be the dataset's."""
     rows = len(evaluation.factors)
     if not 2 <= evaluation.n_train < rows:
         raise BenchError(
             f"{source} has {rows} rows, {evaluation.n_train} of them to fit predictors: give --n-train at least 2, and "
             "leave rows to test on"
         )
-
-
-def _check_factors(source: str, evaluation: Evaluation, card: Card) -> None:
-    """Raise ``BenchError`` if the factors from ``source`` cannot be the dataset's."""
     factors, names = evaluation.factors, evaluation.factor_names
     if factors.shape[1] != len(card.factor_names):
         raise BenchError(
