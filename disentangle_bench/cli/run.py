@@ -202,8 +202,10 @@ def print_leaderboard(out: Path, records: Records | None = None, metrics: str | 
     from disentangle_bench.report.tables.terminal import Headline
     from disentangle_bench.store import runs
 
-    if any((out / "runs").glob(f"*/{runs.RECORD}")):
-        names = None if metrics is None else METRICS.names(metrics)
+    records = runs.read_records(out) if records is None else records
+    scored = {row["metric"] for record in records.records for row in record.scores}
+    names = None if metrics is None else [name for name in METRICS.names(metrics) if name in scored]
+    if scored and names != []:  # a metric that no run could be scored by is reported elsewhere
         board = read_results(out, names, loaded=records).board
         Console().print(Headline(board, every_score=names is not None))
 

@@ -108,6 +108,7 @@ def _print_tables(results: dict[str, Any]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD)
     if len(results) == 1:
@@ -117,14 +118,15 @@ def _print_tables(results: dict[str, Any]) -> None:
         for row in scores.rows:
             better = ("higher" if row["higher_is_better"] else "lower") if row["ranked"] else ""
             value = f"{row['value']:.4g} {row['unit']}".strip()
-            table.add_row(f"{row['metric']}.{row['score']}", value, better, row["variant"], str(row["version"]))
+            cells = f"{row['metric']}.{row['score']}", value, better, row["variant"], str(row["version"])
+            table.add_row(*map(Text, cells))  # names may have brackets, which would be read as styles
     else:
         head, *lines = _rows({name: scores.rows for name, scores in results.items()})
         table.add_column("file", overflow="fold")
         for name in head[1:]:
-            table.add_column(name.replace(".", ".\n"), justify="right")
+            table.add_column(Text(name.replace(".", ".\n")), justify="right")
         for line in lines:
-            table.add_row(line[0], *map(_short, line[1:]))
+            table.add_row(Text(line[0]), *map(_short, line[1:]))
     Console().print(table)
     for file, scores in results.items():
         for metric, notes in scores.notes.items():
@@ -186,9 +188,9 @@ def _score_results(out: Path, metrics: str | None, variants: Sequence[str], jobs
     from disentangle_bench.scoring import score as scorer
 
     records, failed = scorer.score_results(out, metrics, variants, jobs=jobs or available(), progress=print_scored)
-    print_leaderboard(out, metrics=metrics)
-    click.echo(f"{len(records) - len(failed)} runs scored, {len(failed)} could not be")
     for run_id, error in failed.items():
         click.echo(f"not scored: {one_line(run_id)}: {error}", err=True)
+    print_leaderboard(out, metrics=metrics)
+    click.echo(f"{len(records) - len(failed)} runs scored, {len(failed)} could not be")
     if failed:
         sys.exit(1)

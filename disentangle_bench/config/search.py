@@ -234,7 +234,8 @@ def _words(settings: dict[str, Scalar]) -> list[str]:
 def _toml(value: Any) -> str:
     """Return a value of JSON as TOML on one line."""
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{json.dumps(key)} = {_toml(item)}' for key, item in value.items())} }}"
+        return f"{{ {', '.join(f'{_toml(key)} = {_toml(item)}' for key, item in value.items())} }}"
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value)
+    # By default JSON writes letters beyond U+FFFF as two halves, which TOML refuses. TOML also refuses a plain 127.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -204,7 +204,7 @@ def _loss(own: Sequence[runs.Record]) -> float:
                 rows = list(csv.DictReader(file))
             key = next(name for name in rows[0] if name.startswith("loss."))
             means.append(np.mean([float(row[key]) for row in rows[-max(1, len(rows) // 10) :]]))
-        except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
+        except (OSError, ValueError, TypeError, LookupError, StopIteration, csv.Error) as error:
             raise BenchError(f"{path} has no losses that can be read: do the run again with --rerun all") from error
     return float(np.mean(means))
 

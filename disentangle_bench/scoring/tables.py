@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -113,8 +114,11 @@ def _matrix(path: Path, patterns: Sequence[str]) -> tuple[npt.NDArray[Any], tupl
         raise BenchError(f"{path} has no columns with names: leave --codes-columns or --factors-columns out")
     check_start(path)
     try:  # mapped first, so that the size in the header is checked against the file's before anything is allocated
-        return np.array(np.load(path, mmap_mode="r", allow_pickle=False)), ()
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(stored, np.ndarray):
+            raise BenchError(f"{path} is an .npz by its content: rename it, and give it without --codes and --factors")
+        return np.array(stored), ()
+    except (OSError, ValueError, EOFError, SyntaxError, BadZipFile) as error:
         raise BenchError(
             f"{path} cannot be read as an .npy of plain numbers ({_reason(error)}): save it again"
         ) from error

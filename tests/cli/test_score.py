@@ -297,3 +297,14 @@ def test_a_folder_without_runs(dbench, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "is not a results folder" in one_line(dbench("score", "empty"))
     assert "--out is for files of codes" in one_line(dbench("score", "empty", "--out", "x.json"))
+
+
+def test_why_nothing_could_be_scored_is_said(dbench, copied):
+    for folder in (copied / "runs").iterdir():
+        (folder / "codes.npz").unlink()
+    result = dbench("score", copied, "--metrics", "mig")
+    assert result.returncode == 1
+    assert result.stderr.count("not scored: ") == 2
+    assert "there is no file" in result.stderr
+    assert "0 runs scored, 2 could not be" in result.stdout
+    assert "unknown metric" not in result.stderr

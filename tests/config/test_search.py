@@ -161,6 +161,13 @@ def test_selected_settings_are_run_with_other_seeds_and_may_be_ranked(selection)
         expand("qlae", "rooms3d", "2-3", "cpu", settings=selection, **options)
 
 
+@pytest.mark.parametrize("name", ["😀", 'é\x7f"\\', "a\nb"])
+def test_a_file_holds_any_name_of_a_dataset(selection, name):
+    (entry,) = read_selection(selection).selected
+    write_selection(selection, [entry.model_copy(update={"dataset": name})], ["chosen for a test"])
+    assert [each.dataset for each in read_selection(selection).selected] == [name]
+
+
 def test_seeds_of_the_search_and_edited_files_are_refused(selection):
     with pytest.raises(BenchError, match=r"--seeds: 1 had a part in selecting the settings of qlae: give .* 2-6"):
         expand("qlae", "rooms3d", "1-3", "cpu", settings=selection)

@@ -74,9 +74,10 @@ def test_several_files_have_a_row_each(dbench, tmp_path):
     assert [content["file"] for content in contents] == ["a_1.csv", "b.csv"]
     assert contents[0]["latent_names"] == ["z0", "z1", "z2"]
     assert contents[0]["factor_names"] == ["shape", "colour"]
-    result = dbench("score", "a_1.csv", "b.csv", *COLUMNS, *QUICK)
+    (tmp_path / "b.csv").rename(tmp_path / "b[red][x].csv")
+    result = dbench("score", "a_1.csv", "b[red][x].csv", *COLUMNS, *QUICK)
     assert "a_1.csv" in result.stdout
-    assert "b.csv" in result.stdout
+    assert "b[red][x].csv" in result.stdout
 
 
 def test_the_figure_has_the_columns_names(dbench, tmp_path, monkeypatch):
@@ -157,6 +158,8 @@ BAD_PAIRS = {
         ("--codes", "z.npy", "--factors", "y.npy", "--codes-columns", "z*"),
         "has no columns with names",
     ),
+    "a broken archive": (("--codes", "pk.npy", "--factors", "y.npy"), "cannot be read as an .npy of plain numbers"),
+    "a renamed archive": (("--codes", "npz.npy", "--factors", "y.npy"), "is an .npz by its content: rename it"),
     "one array": (("z.npy",), "z.npy holds one array: give --codes"),
     "nothing": ((), "no codes were given"),
     "a format": (("z.npy", "--format", "html"), "unknown format 'html'"),
@@ -173,6 +176,9 @@ def test_bad_pairs(dbench, tmp_path, name):
     np.save(tmp_path / "objects.npy", CODES.astype(object), allow_pickle=True)
     (tmp_path / "broken.npy").write_bytes((tmp_path / "z.npy").read_bytes()[:-100])
     (tmp_path / "empty.npy").touch()
+    (tmp_path / "pk.npy").write_bytes(b"PK\x03\x04 and nothing else")
+    np.savez(tmp_path / "archive.npz", codes=CODES)
+    (tmp_path / "archive.npz").rename(tmp_path / "npz.npy")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing else PAR1")
     options, message = BAD_PAIRS[name]
     assert message in one_line(dbench("score", *options))
